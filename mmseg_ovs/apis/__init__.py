@@ -1,0 +1,1 @@
+"""apis of mmseg_ovs."""

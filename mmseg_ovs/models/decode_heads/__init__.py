@@ -1,0 +1,1 @@
+"""decode heads of mmseg_ovs."""

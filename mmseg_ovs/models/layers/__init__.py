@@ -1,0 +1,1 @@
+"""layers of mmseg_ovs."""

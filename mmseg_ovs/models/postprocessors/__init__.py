@@ -1,0 +1,1 @@
+"""postprocessors of mmseg_ovs."""

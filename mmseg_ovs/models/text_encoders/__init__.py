@@ -1,0 +1,1 @@
+"""text encoders of mmseg_ovs."""
