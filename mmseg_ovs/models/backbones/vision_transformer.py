@@ -1,0 +1,319 @@
+"""The one ViT trunk under DINOv2 and DINOv3.
+
+Keys follow facebookresearch/dinov2 and facebookresearch/dinov3
+(``models/vision_transformer.py``). What differs between the two families (position
+embedding, register names, feed-forward) is given to the trunk by its subclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+import torch.utils.checkpoint as cp
+from mmcv.cnn.bricks import DropPath
+from torch import Tensor, nn
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+from ..layers import LayerScale, SelfAttention
+from ..utils import PretrainedModule
+
+FITS = ('pad', 'resize', 'crop', 'error')
+EXTRA_OUTPUTS = ('cls_token', 'registers', 'cls_attention')
+
+
+class ViTBlock(nn.Module):
+    """Pre-norm transformer block with LayerScale and stochastic depth.
+
+    Args:
+        dims: Channels.
+        attention: Self-attention module.
+        feed_forward: Feed-forward module.
+        norm_eps: Epsilon of both LayerNorms.
+        layer_scale: Initial LayerScale; None leaves it (and its keys) out.
+        drop_path: Probability of dropping a residual branch in training.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        attention: SelfAttention,
+        feed_forward: nn.Module,
+        norm_eps: float,
+        layer_scale: float | None,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dims, eps=norm_eps)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(dims, eps=norm_eps)
+        self.mlp = feed_forward
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        if layer_scale is None:
+            self.ls1, self.ls2 = nn.Identity(), nn.Identity()
+        else:
+            self.ls1 = LayerScale(dims, layer_scale)
+            self.ls2 = LayerScale(dims, layer_scale)
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None = None,
+        cls_attention_from: int | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, N, dims) -> (B, N, dims) and the class attention if asked for."""
+        attended, cls_attention = self.attn(self.norm1(x), rope, cls_attention_from)
+        x = x + self.drop_path(self.ls1(attended))
+        x = x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+        return x, cls_attention
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to tokens. (B, 3, H, W) -> (B, dims, H / p, W / p)."""
+
+    def __init__(self, dims: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dims, patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x)
+
+
+class VisionTransformer(PretrainedModule):
+    """Plain ViT that returns feature maps as MMSegmentation's backbones do.
+
+    Args:
+        embed_dims: Channels.
+        depth: Number of blocks.
+        num_heads: Attention heads.
+        patch_size: Side of a patch in pixels.
+        feed_forward: Builds one block's feed-forward network.
+        num_registers: Register (storage) tokens.
+        norm_eps: Epsilon of every LayerNorm.
+        layer_scale: Initial LayerScale, None for none.
+        qkv_bias: Whether q, k and v have a bias.
+        mask_key_bias: Keep the key bias at zero.
+        out_indices: Blocks (0-based, negative from the end) whose output is returned.
+        final_norm: Apply the final LayerNorm to every output, as Meta's
+            ``get_intermediate_layers(norm=True)`` does.
+        extra_outputs: Any of 'cls_token', 'registers', 'cls_attention'. If not empty
+            the result is a :class:`VisualFeatures` instead of a tuple of maps.
+        fit: What happens to sides that are no multiple of the patch: zero 'pad' at the
+            right and bottom, 'resize' (bicubic, up to the next multiple, as dino.txt
+            does), 'crop' the rest (as DINOv3's patch convolution does) or 'error' (as
+            DINOv2 does).
+        frozen_stages: -1 freezes nothing, 0 the embeddings, k the first k blocks too;
+            with all blocks frozen the final norm is frozen as well.
+        trainable_blocks: The other way to say it: freeze everything but the last k
+            blocks and the final norm. 0 freezes the whole trunk.
+        drop_path_rate: Stochastic depth of the last block; grows linearly from 0.
+        with_cp: Recompute activations in the backward pass to save memory.
+        init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads
+            published weights strictly.
+    """
+
+    register_name = 'register_tokens'
+
+    def __init__(
+        self,
+        embed_dims: int,
+        depth: int,
+        num_heads: int,
+        patch_size: int,
+        feed_forward: Callable[[], nn.Module],
+        num_registers: int = 0,
+        norm_eps: float = 1e-6,
+        layer_scale: float | None = 1e-5,
+        qkv_bias: bool = True,
+        mask_key_bias: bool = False,
+        out_indices: int | Sequence[int] = -1,
+        final_norm: bool = True,
+        extra_outputs: Sequence[str] = (),
+        fit: str = 'pad',
+        frozen_stages: int = -1,
+        trainable_blocks: int | None = None,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if init_cfg is None:
+            init_cfg = [dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0)]
+        super().__init__(init_cfg)
+        if fit not in FITS:
+            raise ValueError(f'fit has to be one of {FITS}, got {fit!r}')
+        unknown = set(extra_outputs) - set(EXTRA_OUTPUTS)
+        if unknown:
+            raise ValueError(
+                f'Unknown extra_outputs {sorted(unknown)}; known: {EXTRA_OUTPUTS}'
+            )
+        self.embed_dims = embed_dims
+        self.depth = depth
+        self.num_heads = num_heads
+        self.patch_size = patch_size
+        self.num_registers = num_registers
+        self.out_indices = self._resolve_out_indices(out_indices)
+        self.extra_outputs = tuple(extra_outputs)
+        self.final_norm = final_norm
+        self.fit = fit
+        self.with_cp = with_cp
+        self.frozen_stages = self._resolve_frozen_stages(
+            frozen_stages, trainable_blocks
+        )
+
+        self.patch_embed = PatchEmbed(embed_dims, patch_size)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
+        nn.init.normal_(self.cls_token, std=0.02)
+        if num_registers:
+            registers = nn.Parameter(torch.zeros(1, num_registers, embed_dims))
+            nn.init.normal_(registers, std=0.02)
+            self.register_parameter(self.register_name, registers)
+        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        self.blocks = nn.ModuleList(
+            ViTBlock(
+                embed_dims,
+                SelfAttention(embed_dims, num_heads, qkv_bias, mask_key_bias),
+                feed_forward(),
+                norm_eps,
+                layer_scale,
+                rates[i],
+            )
+            for i in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
+
+    def _resolve_out_indices(self, out_indices: int | Sequence[int]) -> tuple[int, ...]:
+        indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+        resolved = tuple(i + self.depth if i < 0 else i for i in indices)
+        if not resolved or any(not 0 <= i < self.depth for i in resolved):
+            raise ValueError(
+                f'out_indices {indices} do not name blocks of a ViT with {self.depth} '
+                f'blocks; use 0..{self.depth - 1} or -{self.depth}..-1'
+            )
+        return resolved
+
+    def _resolve_frozen_stages(
+        self, frozen_stages: int, trainable_blocks: int | None
+    ) -> int:
+        if trainable_blocks is not None:
+            if frozen_stages != -1:
+                raise ValueError('Give frozen_stages or trainable_blocks, not both')
+            frozen_stages = self.depth - trainable_blocks
+        if not -1 <= frozen_stages <= self.depth:
+            raise ValueError(
+                f'frozen_stages has to lie in -1..{self.depth} (trainable_blocks in '
+                f'0..{self.depth}), got {frozen_stages}'
+            )
+        return frozen_stages
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens before the first patch: the class token and the registers."""
+        return 1 + self.num_registers
+
+    def position_tokens(self, grid: tuple[int, int]) -> Tensor | None:
+        """Additive positions (1, 1 + patches, C) of class and patches, or None."""
+        return None
+
+    def rope(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Rotary tables for all tokens, or None."""
+        return None
+
+    def norm_tokens(self, tokens: Tensor) -> Tensor:
+        """Final norm of all tokens (B, N, C)."""
+        return self.norm(tokens)
+
+    def fit_to_patches(self, x: Tensor) -> Tensor:
+        """Bring the sides of (B, 3, H, W) to multiples of the patch, see ``fit``."""
+        height, width = x.shape[-2:]
+        size = self.patch_size
+        right, bottom = -width % size, -height % size
+        if not right and not bottom:
+            return x
+        if self.fit == 'pad':
+            return F.pad(x, (0, right, 0, bottom))
+        if self.fit == 'resize':
+            target = (height + bottom, width + right)
+            return F.interpolate(x, size=target, mode='bicubic')
+        if self.fit == 'error':
+            raise ValueError(
+                f'Image sides {height} x {width} are no multiples of the patch size '
+                f"{size}; resize the image or build the backbone with fit='pad'"
+            )
+        if min(height, width) < size:
+            raise ValueError(
+                f'An image of {height} x {width} has a side smaller than one patch '
+                f"({size}) and fit='crop' leaves nothing of it; use fit='pad' or "
+                "'resize', or a larger image"
+            )
+        return x[..., : height - height % size, : width - width % size]
+
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Image (B, 3, H, W) to tokens (B, 1 + registers + patches, C) and the grid."""
+        patches = self.patch_embed(self.fit_to_patches(x))
+        grid = patches.shape[-2:]
+        tokens = patches.flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
+        positions = self.position_tokens(grid)
+        if positions is not None:
+            tokens = tokens + positions
+        if self.num_registers:  # registers have no position
+            registers = getattr(self, self.register_name).expand(len(x), -1, -1)
+            tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        return tokens, tuple(grid)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...] | VisualFeatures:
+        """Extract features.
+
+        Args:
+            x: Normalised RGB images (B, 3, H, W).
+
+        Returns:
+            A tuple of maps (B, C, h, w), one for each of ``out_indices``; with
+            ``extra_outputs`` a :class:`VisualFeatures`.
+        """
+        tokens, grid = self.embed(x)
+        rope = self.rope(grid)
+        prefix = self.num_prefix_tokens
+        last = max(self.out_indices)
+        outputs, cls_attention = {}, None
+        for i, block in enumerate(self.blocks[: last + 1]):
+            wanted = i == last and 'cls_attention' in self.extra_outputs
+            args = (tokens, rope, prefix if wanted else None)
+            if self.with_cp and self.training:
+                tokens, cls_attention = cp.checkpoint(block, *args, use_reentrant=False)
+            else:
+                tokens, cls_attention = block(*args)
+            if i in self.out_indices:
+                outputs[i] = self.norm_tokens(tokens) if self.final_norm else tokens
+        maps = tuple(
+            outputs[i][:, prefix:].transpose(1, 2).unflatten(2, grid).contiguous()
+            for i in self.out_indices
+        )
+        if not self.extra_outputs:
+            return maps
+        out, extras = outputs[last], self.extra_outputs
+        return VisualFeatures(
+            maps,
+            out[:, 0] if 'cls_token' in extras else None,
+            out[:, 1:prefix] if 'registers' in extras else None,
+            None if cls_attention is None else cls_attention.unflatten(2, grid),
+        )
+
+    def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        if self.frozen_stages < 0:
+            return []
+        blocks = self.blocks[: self.frozen_stages]
+        own = [p for _, p in self.named_parameters(recurse=False)]
+        norms = [self.norm] if self.frozen_stages == self.depth else []
+        return [self.patch_embed, *own, *blocks, *norms]
+
+    def train(self, mode: bool = True) -> VisionTransformer:
+        """Set the mode; frozen parts stay in eval mode and need no gradient."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self

@@ -1,0 +1,89 @@
+"""Multi-head self-attention of the DINO family.
+
+Keys follow facebookresearch/dinov2 and dinov3 (``qkv``, ``proj``).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .rope import apply_rope
+
+
+class MaskedKeyBiasLinear(nn.Linear):
+    """Linear layer for q, k and v whose key bias never acts.
+
+    DINOv3 multiplies the bias by a mask that is 0 for the keys; the stored values there
+    may be anything.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        mask = torch.ones(out_features)
+        mask[out_features // 3 : 2 * out_features // 3] = 0
+        self.register_buffer('bias_mask', mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias * self.bias_mask)
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product self-attention.
+
+    Args:
+        dims: Channels.
+        num_heads: Heads; divides ``dims``.
+        qkv_bias: Whether queries, keys and values have a bias.
+        mask_key_bias: Keep the key bias at zero (DINOv3).
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        mask_key_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if dims % num_heads:
+            raise ValueError(f'{num_heads} heads do not divide {dims} channels')
+        self.num_heads = num_heads
+        if qkv_bias and mask_key_bias:
+            self.qkv = MaskedKeyBiasLinear(dims, 3 * dims)
+        else:
+            self.qkv = nn.Linear(dims, 3 * dims, bias=qkv_bias)
+        self.proj = nn.Linear(dims, dims)
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None = None,
+        cls_attention_from: int | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend.
+
+        Args:
+            x: Tokens (B, N, dims).
+            rope: Rotary tables for all N tokens.
+            cls_attention_from: Index of the first patch token; if given, the products
+                of the first token's query with the keys from there on are returned too.
+
+        Returns:
+            Tokens (B, N, dims) and, if asked for, q . k (B, heads, patches) before the
+            rotary embedding, unscaled.
+        """
+        batch, tokens, dims = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        cls_attention = None
+        if cls_attention_from is not None:
+            keys = k[:, :, cls_attention_from:]
+            cls_attention = (q[:, :, :1] @ keys.transpose(-2, -1)).squeeze(2)
+        if rope is not None:
+            q, k = apply_rope(q, rope), apply_rope(k, rope)
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(
+            out.transpose(1, 2).reshape(batch, tokens, dims)
+        ), cls_attention

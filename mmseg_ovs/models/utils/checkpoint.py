@@ -1,0 +1,168 @@
+"""The one way in which a published checkpoint reaches a module.
+
+A module says how foreign layouts map to its own keys (``convert_state_dict``); the
+loader reads files safely, compares keys and shapes and lists everything that does not
+fit before anything is copied.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+# Where training scripts put the state dict inside a checkpoint.
+_WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'module', 'teacher')
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read, or does not fit the module."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a ``.safetensors`` or torch file, or a URL.
+
+    Args:
+        path: Local file, or anything that mmengine's loader takes (``https://``, ...).
+
+    Raises:
+        CheckpointError: The file is missing, truncated, holds objects that
+            ``weights_only`` refuses, or holds no tensors.
+    """
+    name = str(path)
+    is_local = '://' not in name
+    if is_local and not Path(name).is_file():
+        raise CheckpointError(
+            f'No checkpoint at {name}. Download the weights and give the path of the '
+            'file (see the README of the config for where they are published).'
+        )
+    try:
+        if name.endswith('.safetensors'):
+            content = load_file(name)
+        elif is_local:
+            content = torch.load(name, map_location='cpu', weights_only=True)
+        else:
+            content = CheckpointLoader.load_checkpoint(name, map_location='cpu')
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f'{name} is not a plain state dict: {error}. Checkpoints are read with '
+            'weights_only=True. If you trust the file, save its state dict alone: '
+            'torch.save(torch.load(path, weights_only=False)["state_dict"], new_path).'
+        ) from error
+    except (
+        SafetensorError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
+        raise CheckpointError(
+            f'{name} cannot be read ({error}). The file is truncated or no checkpoint; '
+            'download it again and compare its size or checksum.'
+        ) from error
+    return _unwrap(content, name)
+
+
+def _unwrap(content: object, name: str) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f'{name} holds a {type(content).__name__}, not a state dict'
+        )
+    for key in _WRAPPERS:
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and inner:
+            return _unwrap(inner, name)
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    if not state:
+        raise CheckpointError(f'{name} holds no tensors; keys: {sorted(content)[:10]}')
+    return {k.removeprefix('module.'): v for k, v in state.items()}
+
+
+def describe_mismatch(
+    module: nn.Module, state: Mapping[str, Tensor], limit: int = 20
+) -> str:
+    """Text that lists missing, unexpected and misshapen keys; empty if all fits."""
+    own = module.state_dict()
+    missing = [k for k in own if k not in state]
+    unexpected = [k for k in state if k not in own]
+    misshapen = [
+        f'{k}: checkpoint {tuple(state[k].shape)}, model {tuple(own[k].shape)}'
+        for k in own
+        if k in state and own[k].shape != state[k].shape
+    ]
+    lines = []
+    for what, keys in (
+        ('missing', missing),
+        ('unexpected', unexpected),
+        ('of another shape', misshapen),
+    ):
+        if keys:
+            shown = keys[:limit] + (['...'] if len(keys) > limit else [])
+            lines.append(f'{len(keys)} {what}: ' + '; '.join(shown))
+    return '\n'.join(lines)
+
+
+def load_pretrained(
+    module: nn.Module,
+    checkpoint: str | Path | Mapping[str, Tensor],
+    prefix: str | None = None,
+) -> None:
+    """Load a published checkpoint strictly.
+
+    Args:
+        module: Target. If it has ``convert_state_dict(state) -> state`` that maps the
+            published layouts to its own keys, it is applied first.
+        checkpoint: File, URL or a state dict.
+        prefix: Keep only the keys that start with it, and cut it off (``'backbone.'``).
+
+    Raises:
+        CheckpointError: Unreadable file, or keys and shapes that do not fit (listed).
+    """
+    is_state = isinstance(checkpoint, Mapping)
+    name = 'the state dict' if is_state else str(checkpoint)
+    state = dict(checkpoint) if is_state else read_state_dict(checkpoint)
+    if prefix:
+        prefix = prefix.rstrip('.') + '.'
+        state = {
+            k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
+        }
+        if not state:
+            raise CheckpointError(f'{name} has no keys under {prefix!r}')
+    if hasattr(module, 'convert_state_dict'):
+        state = module.convert_state_dict(state)
+    mismatch = describe_mismatch(module, state)
+    if mismatch:
+        raise CheckpointError(
+            f'{name} does not fit {type(module).__name__}. Is it for another '
+            f'architecture or size?\n{mismatch}'
+        )
+    module.load_state_dict(state)
+
+
+class PretrainedModule(BaseModule):
+    """A ``BaseModule`` whose ``init_cfg`` of type ``Pretrained`` loads strictly.
+
+    mmengine's own ``PretrainedInit`` only logs keys that do not fit. Here they raise
+    :class:`CheckpointError`, and published layouts are recognised.
+    """
+
+    def init_weights(self) -> None:
+        """Initialise, then load what ``init_cfg`` names as pretrained."""
+        original = self.init_cfg
+        cfgs = [original] if isinstance(original, dict) else list(original or [])
+        pretrained = [cfg for cfg in cfgs if cfg['type'] == 'Pretrained']
+        self.init_cfg = [cfg for cfg in cfgs if cfg['type'] != 'Pretrained']
+        try:
+            super().init_weights()
+        finally:
+            self.init_cfg = original
+        for cfg in pretrained:
+            load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'))
