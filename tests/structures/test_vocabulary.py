@@ -1,0 +1,328 @@
+"""Vocabularies: sources, synonyms, backgrounds, errors, and the reduction of scores."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmseg_ovs.structures import Vocabulary, VocabularyError
+from mmseg_ovs.structures.vocabulary import MAX_CLASSES
+
+CLASSES = {
+    'ade20k_150': 150,
+    'ade20k_847': 847,
+    'camvid_11': 11,
+    'cityscapes_19': 19,
+    'coco_object_81': 81,
+    'coco_stuff_171': 171,
+    'pascal_context_459': 459,
+    'pascal_context_59': 59,
+    'pascal_context_59_catseg': 59,
+    'pascal_context_60': 60,
+    'sclip_ade20k': 150,
+    'sclip_cityscapes': 19,
+    'sclip_coco_object': 81,
+    'sclip_coco_stuff': 171,
+    'sclip_context59': 59,
+    'sclip_context60': 60,
+    'sclip_voc20': 20,
+    'sclip_voc21': 21,
+    'voc_20': 20,
+    'voc_20b_catseg': 21,
+    'voc_21': 21,
+}
+THRESHOLD = dict(type='threshold', value=0.55)
+
+names = st.text('abcdefg ', min_size=1, max_size=6).map(str.strip).filter(bool)
+entries = st.lists(names, min_size=1, max_size=4, unique=True)
+
+
+@st.composite
+def vocabularies(draw):
+    """Any vocabulary: synonyms, and perhaps a background of either kind."""
+    rows = draw(st.lists(entries, min_size=1, max_size=8, unique_by=lambda e: e[0]))
+    background = draw(
+        st.sampled_from([None, THRESHOLD, dict(type='names', names=['sky', 'wall'])])
+    )
+    if background:
+        background = dict(background, label=draw(st.integers(0, len(rows))))
+    return Vocabulary.build(dict(source=rows, background=background))
+
+
+# --------------------------------------------------------------------- sources
+def test_list_with_synonyms():
+    vocabulary = Vocabulary.build(['wall ', 'building, edifice', ['car', 'a, b']])
+    assert vocabulary.classes == ('wall', 'building, edifice', 'car')
+    assert vocabulary.prompts == (('wall',), ('building', 'edifice'), ('car', 'a, b'))
+    assert vocabulary.rows == ('wall', 'building', 'edifice', 'car', 'a, b')
+    assert vocabulary.row_to_class.tolist() == [0, 1, 1, 2, 2]
+    assert vocabulary.num_classes == 3
+    assert Vocabulary.build(vocabulary) is vocabulary
+
+
+def test_first_synonym_only():
+    vocabulary = Vocabulary.build(
+        dict(source=['building, edifice', 'car'], synonyms='first')
+    )
+    assert vocabulary.rows == ('building', 'car')
+    assert vocabulary.classes == ('building, edifice', 'car')
+
+
+def test_first_synonym_keeps_the_names_of_the_background():
+    vocabulary = Vocabulary.build(dict(source='sclip_voc21', synonyms='first'))
+    assert len(vocabulary.prompts[0]) == 26
+    assert all(len(names) == 1 for names in vocabulary.prompts[1:])
+
+
+def test_metainfo_of_a_dataset():
+    vocabulary = Vocabulary.from_metainfo(dict(classes=('bed ', 'wall'), palette=None))
+    assert vocabulary.classes == ('bed', 'wall')
+    with pytest.raises(VocabularyError, match='no classes'):
+        Vocabulary.from_metainfo({})
+
+
+def test_text_file(tmp_path):
+    path = tmp_path / 'classes.txt'
+    path.write_text('sky\nperson,person in shirt\n\n')
+    vocabulary = Vocabulary.build(str(path))
+    assert vocabulary.prompts == (('sky',), ('person', 'person in shirt'))
+    assert Vocabulary.build(path) == vocabulary
+
+
+def test_blank_line_inside_a_text_file_is_an_error(tmp_path):
+    path = tmp_path / 'classes.txt'
+    path.write_text('sky\n\nroad\n')
+    with pytest.raises(VocabularyError, match=r'classes\.txt.*position 1 is blank'):
+        Vocabulary.build(path)
+
+
+def test_json_list_file(tmp_path):
+    path = tmp_path / 'classes.json'
+    path.write_text(json.dumps(['sky', ['car', 'auto']]))
+    assert Vocabulary.build(str(path)).rows == ('sky', 'car', 'auto')
+
+
+@pytest.mark.parametrize('name', CLASSES)
+def test_named_vocabulary(name):
+    vocabulary = Vocabulary.build(name)
+    assert vocabulary.num_classes == CLASSES[name]
+    assert all(row == row.strip() for row in vocabulary.rows)
+
+
+def test_every_named_vocabulary_is_listed_with_its_provenance():
+    from mmseg_ovs.structures.vocabulary import _NAMED_DIR
+
+    assert set(Vocabulary.named()) == set(CLASSES)
+    for name in Vocabulary.named():
+        data = json.loads((_NAMED_DIR / f'{name}.json').read_text())
+        assert data['name'] == name and data['source'] and data['licence']
+        assert f'`{name}`' in (_NAMED_DIR / 'README.md').read_text()
+
+
+def test_named_vocabularies_of_mmseg_are_mmsegs():
+    from mmseg.datasets import ADE20KDataset, CityscapesDataset, COCOStuffDataset
+
+    for name, dataset in [
+        ('ade20k_150', ADE20KDataset),
+        ('cityscapes_19', CityscapesDataset),
+        ('coco_stuff_171', COCOStuffDataset),
+    ]:
+        expected = Vocabulary.from_metainfo(dataset.METAINFO)
+        assert Vocabulary.build(name) == expected
+
+
+def test_voc_20b_has_its_background_last():
+    vocabulary = Vocabulary.build('voc_20b_catseg')
+    assert vocabulary.background == 20 and vocabulary.threshold is None
+    assert len(vocabulary.prompts[20]) == 39
+
+
+# ------------------------------------------------------------------ background
+def test_threshold_replaces_the_class_background():
+    vocabulary = Vocabulary.build(dict(source='voc_21', background=THRESHOLD))
+    assert vocabulary.num_classes == 21
+    assert (vocabulary.background, vocabulary.threshold) == (0, 0.55)
+    assert vocabulary.prompts[0] == () and len(vocabulary.rows) == 20
+
+
+@pytest.mark.parametrize('label', [None, 0, 1, 2])
+def test_background_is_inserted_where_the_source_has_none(label):
+    where = {} if label is None else dict(label=label)
+    vocabulary = Vocabulary.build(
+        dict(source=['a', 'b'], background=dict(THRESHOLD, **where))
+    )
+    assert vocabulary.background == (label or 0)
+    assert vocabulary.classes[vocabulary.background] == 'background'
+    assert vocabulary.rows == ('a', 'b')
+
+
+def test_background_by_names_and_by_class():
+    by_names = Vocabulary.build(
+        dict(source='voc_21', background=dict(type='names', names=['sky', 'wall']))
+    )
+    assert by_names.prompts[0] == ('sky', 'wall') and by_names.background == 0
+    by_class = Vocabulary.build(
+        dict(source=['road', 'other'], background=dict(type='class', name='other'))
+    )
+    assert by_class.background == 1 and by_class.rows == ('road', 'other')
+
+
+@pytest.mark.parametrize(
+    ('background', 'message'),
+    [
+        (dict(THRESHOLD, label=3), 'label 3 is out of range.*at 0 to 2'),
+        (dict(THRESHOLD, label=-1), 'label -1 is out of range'),
+        (dict(THRESHOLD, label='0'), "label '0' is out of range"),
+        (dict(THRESHOLD, name='b', label=0), "class 1 is called 'b'"),
+        (dict(type='threshold'), "needs the key 'value'"),
+        (dict(type='threshold', value='high'), 'finite number'),
+        (dict(type='threshold', value=float('nan')), 'finite number'),
+        (dict(type='names', names='sky'), "'names' must be a list"),
+        (dict(type='names', names=[]), 'no prompt'),
+        (dict(type='class'), "No class is called 'background'"),
+        (dict(type='none'), "type 'threshold', 'names' or 'class'"),
+        ('threshold', "type 'threshold', 'names' or 'class'"),
+        (dict(THRESHOLD, lable=1), "Unknown key 'lable'"),
+    ],
+)
+def test_bad_background(background, message):
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary.build(dict(source=['a', 'b'], background=background))
+
+
+def test_label_out_of_range_in_the_constructor():
+    with pytest.raises(VocabularyError, match='background label 2 is out of range'):
+        Vocabulary(('a', 'b'), (('a',), ('b',)), background=2, threshold=0.5)
+
+
+# ---------------------------------------------------------------------- errors
+@pytest.mark.parametrize(
+    ('source', 'message'),
+    [
+        ([], 'empty'),
+        (['a', 'b', 'a '], "'a' is there twice, at positions 0 and 2"),
+        (['a', 'b, b'], "class 1.*'b' is there twice"),
+        (['a', 3], 'Class 1 must be a string.*3'),
+        (['a', ['b', 3]], 'position 1 must be a string, not int 3'),
+        (['a', None], 'Class 1 must be a string.*None'),
+        (['a', []], 'Class 1 must be'),
+        (['a', ' '], 'class at position 1 is blank'),
+        (['a', 'b,'], 'is blank'),
+        (7, 'Cannot make a vocabulary from int'),
+        (None, 'Cannot make a vocabulary from NoneType'),
+        ('voc20', r"Unknown vocabulary 'voc20'. Did you mean 'voc_20'.*cityscapes_19"),
+        ('nowhere/classes.json', 'Cannot read.*No such file'),
+        (dict(synonyms='all'), "needs the key 'source'"),
+        (dict(source=['a'], synonym='first'), "Unknown key 'synonym'"),
+        (dict(source=['a'], synonyms='last'), "'all' or 'first'"),
+        (dict(classes=['a', 'b'], prompts=[['a']]), '2 classes but prompts for 1'),
+        (dict(classes=['a'], prompts=['a']), "'prompts' of class 0 must be a list"),
+        (dict(classes='a'), "'classes' must be a list"),
+        (dict(classes=['a'], prompts=[[]]), "Class 0 .'a'. has no prompt"),
+    ],
+)
+def test_bad_source(source, message):
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary.build(source)
+
+
+@pytest.mark.parametrize('text', ['{"a": 1}', '3', '["a"', '["a", "a"]', '[]'])
+def test_bad_json_file_is_named(tmp_path, text):
+    path = tmp_path / 'bad.json'
+    path.write_text(text)
+    with pytest.raises(VocabularyError, match=r'bad\.json'):
+        Vocabulary.build(path)
+
+
+def test_more_classes_than_labels():
+    assert Vocabulary.build([str(i) for i in range(MAX_CLASSES)]).num_classes == 65535
+    with pytest.raises(VocabularyError, match='65536 classes are more than the 65535'):
+        Vocabulary.build([str(i) for i in range(MAX_CLASSES + 1)])
+
+
+# ------------------------------------------------------------------ identities
+@given(vocabularies())
+def test_json_round_trip(tmp_path_factory, vocabulary):
+    path = tmp_path_factory.mktemp('vocabulary') / 'v.json'
+    vocabulary.to_json(path)
+    again = Vocabulary.build(path)
+    assert again == vocabulary and hash(again) == hash(vocabulary)
+    assert again.fingerprint() == vocabulary.fingerprint()
+    assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary
+    assert Vocabulary.build(vocabulary.to_dict()) == vocabulary
+
+
+def test_fingerprint_tells_vocabularies_apart():
+    base = Vocabulary.build(['a', 'b'])
+    others = [
+        Vocabulary.build(['b', 'a']),
+        Vocabulary.build(['a', 'b, c']),
+        Vocabulary.build(dict(source=['a', 'b'], background=THRESHOLD)),
+        Vocabulary.build(dict(source=['a', 'b'], background=dict(THRESHOLD, value=1))),
+    ]
+    assert len({v.fingerprint() for v in [base, *others]}) == 5
+    # A fixed value: protocols that store it must find it unchanged.
+    assert Vocabulary.build(['a', 'b']).fingerprint() == '0d7582e4a14d4adf'
+
+
+# ---------------------------------------------------------------------- scores
+def reduce_plainly(vocabulary, scores):
+    """The definition, one class at a time."""
+    planes = []
+    for label in range(vocabulary.num_classes):
+        if label == vocabulary.background and vocabulary.threshold is not None:
+            planes.append(torch.full_like(scores[:, 0], vocabulary.threshold))
+        else:
+            rows = (vocabulary.row_to_class == label).nonzero().flatten()
+            planes.append(scores[:, rows].max(dim=1).values)
+    return torch.stack(planes, dim=1)
+
+
+@given(vocabularies())
+def test_reduce_is_the_maximum_over_synonyms(vocabulary):
+    scores = torch.randn(2, len(vocabulary.rows), 3, 2)
+    reduced = vocabulary.reduce(scores)
+    assert reduced.equal(reduce_plainly(vocabulary, scores))
+
+
+def test_reduce_without_synonyms_does_not_copy():
+    scores = torch.randn(1, 2, 3, 3)
+    assert Vocabulary.build(['a', 'b']).reduce(scores) is scores
+
+
+def test_reduce_keeps_dtype_and_gradient():
+    vocabulary = Vocabulary.build(dict(source=['a, b', 'c'], background=THRESHOLD))
+    assert vocabulary.reduce(torch.rand(1, 3, 1, 1).half()).dtype == torch.float16
+    scores = torch.tensor([0.1, 0.9, 0.4]).view(1, 3, 1, 1).requires_grad_()
+    vocabulary.reduce(scores).sum().backward()
+    assert scores.grad.flatten().tolist() == [0, 1, 1]
+
+
+def test_reduce_refuses_a_wrong_number_of_rows():
+    with pytest.raises(ValueError, match='4 rows were given.*2 classes have 3 rows'):
+        Vocabulary.build(['a, b', 'c']).reduce(torch.rand(1, 4, 1, 1))
+
+
+@given(vocabularies(), st.integers(1, 9))
+def test_chunks_cover_everything_in_order(vocabulary, max_rows):
+    scores = torch.randn(1, len(vocabulary.rows), 2, 2)
+    parts, row_end, class_end = [], 0, 0
+    for rows, classes in vocabulary.row_chunks(max_rows):
+        assert rows.start == row_end and classes.start == class_end
+        row_end, class_end = rows.stop, classes.stop
+        size = rows.stop - rows.start
+        assert size >= 1
+        encoded = [names for names in vocabulary.prompts[classes] if names]
+        assert size <= max_rows or len(encoded) == 1
+        parts.append(vocabulary.reduce(scores[:, rows], classes))
+    assert torch.cat(parts, dim=1).equal(vocabulary.reduce(scores))
+
+
+def test_chunks_of_no_rows_are_refused():
+    with pytest.raises(ValueError, match='at least 1'):
+        list(Vocabulary.build(['a']).row_chunks(0))
