@@ -1,1 +1,15 @@
-"""datasets of mmseg_ovs."""
+"""Data sets that mmseg lacks, and the transforms that load them."""
+
+from .base import OpenVocabSegDataset
+from .coco_captions import COCOCaptionsDataset
+from .coco_object import COCOObjectDataset
+from .transforms import LoadLabelMap
+from .voc20 import PascalVOC20Dataset
+
+__all__ = [
+    'COCOCaptionsDataset',
+    'COCOObjectDataset',
+    'LoadLabelMap',
+    'OpenVocabSegDataset',
+    'PascalVOC20Dataset',
+]

@@ -1,1 +1,5 @@
-"""evaluation of mmseg_ovs."""
+"""Metrics that mmseg lacks."""
+
+from .open_vocab_iou import OpenVocabIoUMetric
+
+__all__ = ['OpenVocabIoUMetric']

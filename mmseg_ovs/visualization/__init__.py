@@ -1,1 +1,6 @@
-"""visualization of mmseg_ovs."""
+"""Drawing of predictions."""
+
+from .open_vocab_visualizer import OpenVocabVisualizer
+from .palette import make_palette
+
+__all__ = ['OpenVocabVisualizer', 'make_palette']

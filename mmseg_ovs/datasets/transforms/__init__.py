@@ -1,0 +1,5 @@
+"""Data transforms that mmseg lacks."""
+
+from .load_label_map import LoadLabelMap
+
+__all__ = ['LoadLabelMap']

@@ -1,0 +1,149 @@
+"""mmseg's mean IoU, split into seen and unseen classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.logging import MMLogger, print_log
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+from prettytable import PrettyTable
+
+
+@METRICS.register_module()
+class OpenVocabIoUMetric(IoUMetric):
+    """``IoUMetric``, with the same figures, plus means over parts of the vocabulary.
+
+    With seen classes known, ``mIoU_seen``, ``mIoU_unseen`` and their harmonic mean
+    ``hIoU`` are added (zero-label protocol of Xian et al., "Semantic Projection
+    Network", CVPR 2019); with groups, ``mIoU_<group>``; with both, also
+    ``mIoU_<group>_seen`` and ``mIoU_<group>_unseen``. As in mmseg, a class that is
+    neither in the labels nor in the predictions is left out of every mean; the mean
+    over nothing is nan.
+
+    Args:
+        ignore_index: label left out, at most 65535 and not a class.
+        seen_classes: names of the classes met in training; overrides the data set's
+            ``metainfo['seen_classes']``.
+        groups: name to class names, such as ``dict(things=[...], stuff=[...])``;
+            overrides the data set's ``metainfo['groups']``. Groups may overlap and
+            need not cover all classes.
+        **kwargs: see ``mmseg.evaluation.IoUMetric``.
+
+    Raises:
+        ValueError: a label is neither a class nor ``ignore_index``; ``ignore_index``
+            is a class; a name is not in the vocabulary; a sample has no label.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int = 255,
+        seen_classes: Sequence[str] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(ignore_index=ignore_index, **kwargs)
+        if not 0 <= ignore_index <= 65535:
+            raise ValueError(f'ignore_index must be in 0..65535, got {ignore_index}')
+        self.seen_classes = seen_classes
+        self.groups = groups
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Check the labels, then count as mmseg does."""
+        if not self.format_only:
+            for sample in data_samples:
+                self._check_label(sample)
+        super().process(data_batch, data_samples)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """mmseg's metrics and the means over parts, in percent."""
+        metrics = super().compute_metrics(results)
+        if self.format_only or 'mIoU' not in self.metrics:
+            return metrics
+        parts = self._parts()
+        if not parts:
+            return metrics
+        areas = [sum(column) for column in zip(*results, strict=True)]
+        iou = self.total_area_to_metrics(
+            *areas, metrics=['mIoU'], nan_to_num=self.nan_to_num
+        )['IoU']
+        means = {
+            f'mIoU_{name}': _percent_mean(iou[index]) for name, index in parts.items()
+        }
+        if 'seen' in parts:
+            seen, unseen = means['mIoU_seen'], means['mIoU_unseen']
+            total = seen + unseen
+            means['hIoU'] = 2 * seen * unseen / total if total else 0.0
+        # Two decimals, as mmseg reports.
+        split = {name: float(np.round(value, 2)) for name, value in means.items()}
+        self._log(split, parts, iou)
+        metrics.update(split)
+        return metrics
+
+    def _check_label(self, sample: dict) -> None:
+        classes = self.dataset_meta['classes']
+        where = f'sample {sample.get("img_path", "without img_path")}'
+        if self.ignore_index < len(classes):
+            raise ValueError(
+                f'ignore_index={self.ignore_index} is class '
+                f'{classes[self.ignore_index]!r} of this vocabulary of {len(classes)}: '
+                'its pixels would not be scored; use a larger one (65535) in the data '
+                'set and the metric'
+            )
+        if 'gt_sem_seg' not in sample:
+            raise ValueError(
+                f'{where} has no label to compare with: add LoadLabelMap (or '
+                'LoadAnnotations) to the pipeline and seg_map_path to data_prefix, or '
+                'set format_only=True'
+            )
+        label = sample['gt_sem_seg']['data']
+        outside = (label < 0) | ((label >= len(classes)) & (label != self.ignore_index))
+        if outside.any():
+            values = torch.unique(label[outside]).tolist()
+            raise ValueError(
+                f'{where}: label values {values[:5]} are neither one of the '
+                f'{len(classes)} classes nor ignore_index={self.ignore_index}'
+            )
+
+    def _parts(self) -> dict[str, np.ndarray]:
+        """Class indices of each part of the vocabulary that is reported."""
+        classes = list(self.dataset_meta['classes'])
+        groups = self.groups or self.dataset_meta.get('groups') or {}
+        seen_names = self.seen_classes or self.dataset_meta.get('seen_classes')
+        parts = {
+            name: _indices(names, classes, f'group {name!r}')
+            for name, names in groups.items()
+        }
+        if seen_names:
+            seen = _indices(seen_names, classes, 'seen_classes')
+            unseen = np.setdiff1d(np.arange(len(classes)), seen)
+            for name, index in list(parts.items()):
+                parts[f'{name}_seen'] = np.intersect1d(index, seen)
+                parts[f'{name}_unseen'] = np.intersect1d(index, unseen)
+            parts.update(seen=seen, unseen=unseen)
+        return parts
+
+    @staticmethod
+    def _log(split: dict, parts: dict[str, np.ndarray], iou: np.ndarray) -> None:
+        table = PrettyTable(['classes', 'number', 'in the mean', 'mIoU'])
+        for name, index in parts.items():
+            scored = int(np.isfinite(iou[index]).sum())
+            table.add_row([name, len(index), scored, split[f'mIoU_{name}']])
+        logger = MMLogger.get_current_instance()
+        print_log('parts of the vocabulary:\n' + table.get_string(), logger=logger)
+
+
+def _indices(names: Sequence[str], classes: list[str], what: str) -> np.ndarray:
+    """Sorted labels of the named classes."""
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise ValueError(f'{what} names classes that the data set lacks: {unknown[:5]}')
+    return np.array(sorted({classes.index(name) for name in names}), dtype=np.int64)
+
+
+def _percent_mean(values: np.ndarray) -> float:
+    """Mean of the values that are numbers, in percent."""
+    values = values[np.isfinite(values)]
+    return float(values.mean() * 100) if values.size else float('nan')
