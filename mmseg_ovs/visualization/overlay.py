@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image, ImageDraw
 from .fonts import fit_font
 
 LONGEST_NAME = 24
+# Share of a name's box which must lie on its own class.
+SHARE_INSIDE = 0.75
 
 
 def shorten(name: str, length: int) -> str:
@@ -60,25 +63,26 @@ def write_names(
     """
     draw = ImageDraw.Draw(picture)
     values, counts = np.unique(labels, return_counts=True)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[int, int, int, int]] = []
     for label in values[np.argsort(-counts)]:
         if not 0 <= label < len(classes):
             continue
         text, font = fit_font(shorten(classes[label], LONGEST_NAME), size)
         left, top, right, bottom = draw.textbbox((0, 0), text, font, stroke_width=2)
-        width, height = right - left, bottom - top
-        x, y, area, depth = _inner_point(labels == label)
-        if area < 1.5 * width * height or depth < 0.6 * height:
-            continue
+        width, height = ceil(right - left), ceil(bottom - top)
+        mask = labels == label
+        x, y = _inner_point(mask)
         # Keep the whole name on the picture.
-        x = min(max(x, width / 2), picture.width - width / 2)
-        y = min(max(y, height / 2), picture.height - height / 2)
-        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        if box[0] < 0 or box[1] < 0 or any(_overlap(box, other) for other in taken):
+        x0 = min(max(x - width // 2, 0), picture.width - width)
+        y0 = min(max(y - height // 2, 0), picture.height - height)
+        box = (x0, y0, x0 + width, y0 + height)
+        if x0 < 0 or y0 < 0 or any(_overlap(box, other) for other in taken):
+            continue
+        if mask[y0 : y0 + height, x0 : x0 + width].mean() < SHARE_INSIDE:
             continue
         taken.append(box)
         draw.text(
-            (box[0] - left, box[1] - top),
+            (x0 - left, y0 - top),
             text,
             font=font,
             fill='white',
@@ -87,16 +91,15 @@ def write_names(
         )
 
 
-def _inner_point(mask: np.ndarray) -> tuple[int, int, int, float]:
-    """Deepest point (x, y) of the largest region, its area and depth in pixels."""
+def _inner_point(mask: np.ndarray) -> tuple[int, int]:
+    """A point (x, y) deep inside the largest region, central among such points."""
     padded = np.pad(mask.astype(np.uint8), 1)
     _, regions, stats, _ = cv2.connectedComponentsWithStats(padded, connectivity=4)
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    inside = (regions == largest).astype(np.uint8)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    y, x = np.unravel_index(depth.argmax(), depth.shape)
-    area = int(stats[largest, cv2.CC_STAT_AREA])
-    return int(x) - 1, int(y) - 1, area, float(depth[y, x])
+    depth = cv2.distanceTransform((regions == largest).astype(np.uint8), cv2.DIST_L2, 3)
+    deep = np.argwhere(depth >= 0.9 * depth.max())
+    y, x = deep[((deep - deep.mean(0)) ** 2).sum(1).argmin()]
+    return int(x) - 1, int(y) - 1
 
 
 def _overlap(a: tuple, b: tuple) -> bool:

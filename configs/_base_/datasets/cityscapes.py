@@ -1,0 +1,27 @@
+"""Cityscapes val, 19 classes, at Talk2DINO's test size."""
+
+dataset_type = 'CityscapesDataset'
+data_root = 'data/cityscapes'
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
+    # After Resize: predictions are scored at the size of the original label.
+    dict(type='LoadLabelMap', num_classes=19),
+    dict(type='PackSegInputs'),
+]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+        pipeline=test_pipeline,
+    ),
+)
+val_dataloader = test_dataloader
+
+test_evaluator = dict(type='OpenVocabIoUMetric', iou_metrics=['mIoU'])
+val_evaluator = test_evaluator
