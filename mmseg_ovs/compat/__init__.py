@@ -1,7 +1,11 @@
 """Compatibility with the host libraries, installed when mmseg_ovs is imported."""
 
-from .mmcv_ext import install_mmcv_ext
-from .safe_checkpoint import allow_mmengine_checkpoints
+from .host import require_host
+
+require_host()  # before the imports below, which would fail without saying what to do
+
+from .mmcv_ext import install_mmcv_ext  # noqa: E402
+from .safe_checkpoint import allow_mmengine_checkpoints  # noqa: E402
 
 
 def install_compat() -> None:
@@ -10,4 +14,9 @@ def install_compat() -> None:
     allow_mmengine_checkpoints()
 
 
-__all__ = ['allow_mmengine_checkpoints', 'install_compat', 'install_mmcv_ext']
+__all__ = [
+    'allow_mmengine_checkpoints',
+    'install_compat',
+    'install_mmcv_ext',
+    'require_host',
+]

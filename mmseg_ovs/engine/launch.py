@@ -1,0 +1,150 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, config, processes."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.dist import broadcast
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmseg_ovs.models.utils.checkpoint import (
+    CheckpointError,
+    describe_mismatch,
+    read_state_dict,
+)
+
+# Devices that mmengine's AmpOptimWrapper accepts.
+_AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that mmseg's train and test scripts have in common."""
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that override the config, as key=value; lists as key="[a,b]" '
+        'or key=a,b, nested ones as key="[(a,b),(c,d)]" (quoted, without spaces)',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='who started the processes; without a GPU "pytorch" uses gloo',
+    )
+    # torch.distributed.launch passes --local-rank; older ones --local_rank.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config named by the arguments and apply the common ones.
+
+    The work folder is the one of the command line, else of the config, else
+    ``work_dirs/<config name>``.
+    """
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        _distribute_on_cpu(cfg)
+    return cfg
+
+
+def _distribute_on_cpu(cfg: Config) -> None:
+    """Join the process group with gloo and wrap the model without device ids.
+
+    mmengine's own initialisation calls ``torch.cuda.set_device``; it is skipped where
+    a process group exists already.
+    """
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    torch.distributed.init_process_group(
+        'gloo', timeout=timeout and datetime.timedelta(seconds=timeout)
+    )
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    cfg.model_wrapper_cfg.setdefault('device_ids', None)
+
+
+def enable_amp(cfg: Config) -> None:
+    """Switch the optimizer wrapper to mixed precision, as mmseg's ``--amp``.
+
+    Raises:
+        SystemExit: There is no device for it, or the config has another wrapper.
+    """
+    device = get_device()
+    if device not in _AMP_DEVICES:
+        raise SystemExit(
+            f'--amp needs a GPU, and this machine offers only {device!r} (is '
+            'CUDA_VISIBLE_DEVICES empty?). Run the same command without --amp.'
+        )
+    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if wrapper == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    elif wrapper != 'AmpOptimWrapper':
+        raise SystemExit(
+            '--amp replaces the optimizer wrapper OptimWrapper, but the config has '
+            f'{wrapper}. Set mixed precision in the config instead.'
+        )
+
+
+def init_own_weights(runner: Runner) -> None:
+    """Let every part of the model load the weights its ``init_cfg`` names.
+
+    A training run does this by itself, a test run does not. Rank 0's values go to all
+    ranks, since parts without published weights are initialised at random.
+    """
+    model = _unwrapped(runner)
+    model.init_weights()
+    for value in model.state_dict().values():
+        broadcast(value)
+
+
+def require_fit(runner: Runner, checkpoint: str) -> None:
+    """Check that a checkpoint of the whole model fits before mmengine loads it.
+
+    mmengine logs what does not fit and goes on with random weights. Keys the model
+    does not have are allowed: parts that only take part in training.
+
+    Raises:
+        SystemExit: The file is unreadable, or weights are missing or misshapen.
+    """
+    model = _unwrapped(runner)
+    own = model.state_dict()
+    try:
+        state = read_state_dict(checkpoint)
+    except CheckpointError as error:
+        raise SystemExit(str(error)) from error
+    mismatch = describe_mismatch(model, {k: v for k, v in state.items() if k in own})
+    if mismatch:
+        raise SystemExit(
+            f'{checkpoint} does not fit the model of the config. Was it trained with '
+            f'another config?\n{mismatch}'
+        )
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    """The model as it is saved: inside the distributed and the augmenting wrapper."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

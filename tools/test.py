@@ -1,0 +1,92 @@
+"""Test a model from a config, with the command line of mmseg's ``tools/test.py``.
+
+The checkpoint may be left out: every part then loads the weights its own ``init_cfg``
+names, which is how a model of published parts (a frozen backbone, a text tower and a
+projection file) is tested without a training run.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+
+from mmseg_ovs.engine.launch import (
+    add_common_arguments,
+    init_own_weights,
+    load_config,
+    require_fit,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a model from a config')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint of the whole model; when left out, each part loads the '
+        "weights its own init_cfg names, and then the config's load_from, if any",
+    )
+    parser.add_argument('--out', help='folder for the predicted label maps')
+    parser.add_argument('--show', action='store_true', help='show each prediction')
+    parser.add_argument(
+        '--show-dir',
+        help='folder for the painted images (in vis_data/vis_image); every image is '
+        'drawn unless the visualization hook of the config sets an interval',
+    )
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds that --show waits'
+    )
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch on the visualization hook for ``--show`` and ``--show-dir``."""
+    hooks = cfg.setdefault('default_hooks', {})
+    hook = hooks.setdefault('visualization', dict(type='SegVisualizationHook'))
+    hook.draw = True
+    hook.setdefault('interval', 1)  # the hook's own default is every 50th image
+    if args.show:
+        hook.show = True
+        hook.wait_time = args.wait_time
+    if args.show_dir:
+        cfg.visualizer.save_dir = args.show_dir
+
+
+def augment_at_test_time(cfg: Config) -> None:
+    """Wrap the model and change the pipeline for ``--tta``."""
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+    if missing:
+        raise SystemExit(f'--tta needs {" and ".join(missing)} in the config')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if args.checkpoint:
+        cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+    if args.tta:
+        augment_at_test_time(cfg)
+    if args.out:
+        evaluator = cfg.test_evaluator
+        first = evaluator[0] if isinstance(evaluator, list) else evaluator
+        first.output_dir = args.out
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if args.checkpoint:
+        require_fit(runner, args.checkpoint)
+    else:
+        init_own_weights(runner)
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,39 @@
+"""Train a model from a config, with the command line of mmseg's ``tools/train.py``."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+
+from mmseg_ovs.engine.launch import add_common_arguments, enable_amp, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a model from a config')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on from the latest checkpoint in the work folder',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision (needs a GPU)'
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.resume = args.resume
+    if args.amp:
+        enable_amp(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
