@@ -3,6 +3,7 @@
 from .base import OpenVocabSegDataset
 from .coco_captions import COCOCaptionsDataset
 from .coco_object import COCOObjectDataset
+from .shapes_dataset import ShapesDataset
 from .transforms import LoadLabelMap
 from .voc20 import PascalVOC20Dataset
 
@@ -12,4 +13,5 @@ __all__ = [
     'LoadLabelMap',
     'OpenVocabSegDataset',
     'PascalVOC20Dataset',
+    'ShapesDataset',
 ]

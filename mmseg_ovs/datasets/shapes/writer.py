@@ -1,0 +1,224 @@
+"""Writing the set to disk in mmseg's layout, once, and mending what got damaged.
+
+``OUT/images/SPLIT/00000.png``, ``OUT/annotations/SPLIT/00000.png``,
+``OUT/captions_SPLIT.json`` (COCO's caption format), ``OUT/classes.json`` and, written
+last, ``OUT/manifest.json`` with the settings and the SHA-256 of every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .captions import describe_scene
+from .names import (
+    CLASSES,
+    IGNORE_LABEL,
+    SEEN_CLASSES,
+    STUFF_CLASSES,
+    THING_CLASSES,
+    UNSEEN_CLASSES,
+)
+from .render import render_scene
+from .scene import SIZE, SPLITS, compose_scene
+
+#: Pictures in train, val and test.
+DEFAULT_SIZES = (2000, 200, 200)
+_FOLDERS = ('images', 'annotations')
+_MANIFEST = 'manifest.json'
+_POOL_FROM = 64  # pictures; fewer are drawn sooner than processes start
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _generator_version() -> str:
+    """Digest of this package's source: changed code means another set."""
+    sources = sorted(Path(__file__).parent.glob('*.py'))
+    return _sha256(b''.join(source.read_bytes() for source in sources))
+
+
+def _write(path: Path, data: bytes) -> str:
+    """Write a file whole or not at all; its SHA-256."""
+    temporary = path.with_name(f'{path.name}.tmp{os.getpid()}')
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+    return _sha256(data)
+
+
+def _png(array: np.ndarray) -> bytes:
+    return cv2.imencode('.png', array)[1].tobytes()
+
+
+def _json(content: dict) -> bytes:
+    return (json.dumps(content, indent=1) + '\n').encode()
+
+
+def _names(split: str, index: int) -> list[str]:
+    """Relative paths of a picture and its labels."""
+    return [f'{folder}/{split}/{index:05d}.png' for folder in _FOLDERS]
+
+
+def _write_picture(out: Path, seed: int, picture: tuple[str, int]) -> dict[str, str]:
+    """Draw and write one picture and its labels; SHA-256 by relative path."""
+    split, index = picture
+    image, labels = render_scene(compose_scene(seed, split, index))
+    arrays = (cv2.cvtColor(image, cv2.COLOR_RGB2BGR), labels)
+    names = _names(split, index)
+    return {
+        name: _write(out / name, _png(array))
+        for name, array in zip(names, arrays, strict=True)
+    }
+
+
+def _captions(seed: int, split: str, size: int) -> dict:
+    """COCO caption annotations of a split; file names are relative to its images."""
+    return dict(
+        images=[
+            dict(id=i, file_name=f'{i:05d}.png', height=SIZE, width=SIZE)
+            for i in range(size)
+        ],
+        annotations=[
+            dict(
+                id=i,
+                image_id=i,
+                caption=describe_scene(compose_scene(seed, split, i)),
+            )
+            for i in range(size)
+        ],
+    )
+
+
+def _class_list() -> dict:
+    return dict(
+        classes=CLASSES,
+        seen=SEEN_CLASSES,
+        unseen=UNSEEN_CLASSES,
+        things=THING_CLASSES,
+        stuff=STUFF_CLASSES,
+        ignore_label=IGNORE_LABEL,
+    )
+
+
+def _pictures(sizes: Sequence[int]) -> Iterator[tuple[str, int]]:
+    for split, size in zip(SPLITS, sizes, strict=True):
+        yield from ((split, index) for index in range(size))
+
+
+def _read_manifest(out: Path) -> dict:
+    """The manifest, or an empty one where it is missing or damaged."""
+    try:
+        manifest = json.loads((out / _MANIFEST).read_text())
+        return dict(settings=manifest['settings'], files=dict(manifest['files']))
+    except (OSError, ValueError, KeyError, TypeError):
+        return dict(settings=None, files={})
+
+
+def _is_intact(out: Path, name: str, known: dict[str, str]) -> bool:
+    path = out / name
+    # An unknown file is not read.
+    return (
+        name in known and path.is_file() and _sha256(path.read_bytes()) == known[name]
+    )
+
+
+def _remove_surplus(out: Path, sizes: Sequence[int]) -> None:
+    """Delete pictures of an earlier, larger set, which mmseg would load as well.
+
+    Raises:
+        FileExistsError: A file in the picture folders was not written by this tool.
+    """
+    for folder in _FOLDERS:
+        for split, size in zip(SPLITS, sizes, strict=True):
+            (out / folder / split).mkdir(parents=True, exist_ok=True)
+            for path in (out / folder / split).iterdir():
+                match = re.fullmatch(r'(\d{5,})\.png(\.tmp\d+)?', path.name)
+                if match is None:
+                    raise FileExistsError(
+                        f'{path} does not belong to the shapes set: move it away or '
+                        'choose another folder'
+                    )
+                if int(match[1]) >= size:
+                    path.unlink()
+
+
+def _draw_all(
+    draw: Callable[[tuple[str, int]], dict[str, str]],
+    pictures: list[tuple[str, int]],
+    workers: int,
+) -> Iterator[dict[str, str]]:
+    if workers == 1 or len(pictures) < _POOL_FROM:
+        yield from map(draw, pictures)
+        return
+    with multiprocessing.get_context().Pool(workers) as pool:
+        yield from pool.imap_unordered(draw, pictures, chunksize=16)
+
+
+def write_shapes(
+    out: str | Path,
+    seed: int = 0,
+    sizes: Sequence[int] = DEFAULT_SIZES,
+    workers: int = 1,
+) -> int:
+    """Make the set in a folder, or mend it; intact files stay untouched.
+
+    Args:
+        out: Folder of the set, made if missing.
+        seed: Seed of the set, not negative.
+        sizes: Pictures in train, val and test, each at least 1.
+        workers: Processes that draw.
+
+    Returns:
+        Number of pictures drawn: 0 if everything was there and intact.
+
+    Raises:
+        ValueError: Bad sizes, seed or workers.
+        FileExistsError: A foreign file lies in the picture folders.
+    """
+    sizes = [int(size) for size in sizes]
+    if len(sizes) != len(SPLITS) or min(sizes) < 1:
+        raise ValueError(
+            f'sizes must be {len(SPLITS)} positive numbers '
+            f'({", ".join(SPLITS)}), got {sizes}'
+        )
+    if seed < 0:
+        raise ValueError(f'seed must not be negative, got {seed}')
+    if workers < 1:
+        raise ValueError(f'workers must be at least 1, got {workers}')
+    out = Path(out)
+    settings = dict(seed=seed, sizes=sizes, generator=_generator_version())
+    _remove_surplus(out, sizes)
+    old = _read_manifest(out)
+    known = old['files'] if old['settings'] == settings else {}
+
+    texts = {'classes.json': _class_list}
+    for split, size in zip(SPLITS, sizes, strict=True):
+        texts[f'captions_{split}.json'] = partial(_captions, seed, split, size)
+    damaged_texts = [name for name in texts if not _is_intact(out, name, known)]
+    damaged = [
+        (split, index)
+        for split, index in _pictures(sizes)
+        if not all(_is_intact(out, name, known) for name in _names(split, index))
+    ]
+    if not damaged and not damaged_texts:
+        return 0
+
+    # Without its manifest an interrupted set is never taken for a whole one.
+    (out / _MANIFEST).unlink(missing_ok=True)
+    digests = dict(known)
+    for name in damaged_texts:
+        digests[name] = _write(out / name, _json(texts[name]()))
+    for written in _draw_all(partial(_write_picture, out, seed), damaged, workers):
+        digests.update(written)
+    _write(out / _MANIFEST, _json(dict(settings=settings, files=digests)))
+    return len(damaged)
