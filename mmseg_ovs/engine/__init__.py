@@ -1,1 +1,5 @@
-"""engine of mmseg_ovs."""
+"""Training and testing: hooks and launching."""
+
+from . import hooks
+
+__all__ = ['hooks']

@@ -2,6 +2,7 @@
 
 from . import (
     backbones,
+    data_preprocessors,
     decode_heads,
     losses,
     postprocessors,
@@ -11,6 +12,7 @@ from . import (
 
 __all__ = [
     'backbones',
+    'data_preprocessors',
     'decode_heads',
     'losses',
     'postprocessors',

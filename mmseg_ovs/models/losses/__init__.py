@@ -1,1 +1,5 @@
-"""losses of mmseg_ovs."""
+"""Losses that MMSegmentation does not have."""
+
+from .infonce import InfoNCELoss
+
+__all__ = ['InfoNCELoss']

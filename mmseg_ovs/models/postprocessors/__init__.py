@@ -1,1 +1,7 @@
-"""postprocessors of mmseg_ovs."""
+"""Post-processors of score maps, built from config and run by the segmentor."""
+
+from .background_cleaning import BackgroundCleaning
+from .base import GridPostProcessor, ImagePostProcessor
+from .pamr import PAMR
+
+__all__ = ['PAMR', 'BackgroundCleaning', 'GridPostProcessor', 'ImagePostProcessor']

@@ -1,1 +1,24 @@
-"""text encoders of mmseg_ovs."""
+"""Text encoders: class names (or free texts) in, embeddings out."""
+
+from .base import BaseTextEncoder
+from .embedding_file import EmbeddingFileError, load_embeddings, save_embeddings
+from .open_clip import OpenCLIPTextEncoder, OpenCLIPTextTower
+from .precomputed import PrecomputedTextEncoder
+from .san import SANTextEncoder
+from .templates import TEMPLATE_SETS, get_templates
+from .tower import TextTower, TowerTextEncoder
+
+__all__ = [
+    'TEMPLATE_SETS',
+    'BaseTextEncoder',
+    'EmbeddingFileError',
+    'OpenCLIPTextEncoder',
+    'OpenCLIPTextTower',
+    'PrecomputedTextEncoder',
+    'SANTextEncoder',
+    'TextTower',
+    'TowerTextEncoder',
+    'get_templates',
+    'load_embeddings',
+    'save_embeddings',
+]

@@ -1,0 +1,74 @@
+"""Gives the vocabulary of the running data set to the model."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_ovs.structures.vocabulary import Vocabulary
+
+
+@HOOKS.register_module()
+class VocabularyHook(Hook):
+    """Set the model's vocabulary before training, validation and testing.
+
+    The class names are those of the data set's ``metainfo``. The words put to the text
+    encoder may differ: give ``vocabulary`` (with as many classes).
+
+    Args:
+        vocabulary: Replaces the data set's names at validation and test time; anything
+            that :meth:`Vocabulary.build` takes.
+        background: Background rule at validation and test time, e.g.
+            ``dict(type='threshold', value=0.55)``.
+    """
+
+    def __init__(
+        self, vocabulary: object | None = None, background: dict | None = None
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.background = background
+
+    @staticmethod
+    def _model(runner: Runner):
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+    def _evaluated_vocabulary(self, metainfo: dict) -> Vocabulary:
+        own = Vocabulary.from_metainfo(metainfo)
+        source = own if self.vocabulary is None else self.vocabulary
+        if self.background is not None:
+            base = source if isinstance(source, dict) else dict(source=source)
+            source = dict(base, background=self.background)
+        vocabulary = Vocabulary.build(source)
+        if vocabulary.num_classes != own.num_classes:
+            raise ValueError(
+                f'VocabularyHook.vocabulary has {vocabulary.num_classes} classes, the '
+                f'data set {own.num_classes}: label i of the vocabulary has to mean '
+                'class i of the data set'
+            )
+        return vocabulary
+
+    def _set_training_vocabulary(self, runner: Runner) -> None:
+        metainfo = runner.train_dataloader.dataset.metainfo
+        if metainfo.get('classes'):  # caption data sets have none
+            self._model(runner).set_vocabulary(Vocabulary.from_metainfo(metainfo))
+
+    def before_train(self, runner: Runner) -> None:
+        """Training data: its classes, if it has any."""
+        self._set_training_vocabulary(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Validation data, with ``vocabulary`` and ``background``."""
+        metainfo = runner.val_dataloader.dataset.metainfo
+        self._model(runner).set_vocabulary(self._evaluated_vocabulary(metainfo))
+
+    def after_val(self, runner: Runner) -> None:
+        """Training goes on with its own classes."""
+        if runner.train_loop is not None and hasattr(runner, 'train_dataloader'):
+            self._set_training_vocabulary(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Test data, with ``vocabulary`` and ``background``."""
+        metainfo = runner.test_dataloader.dataset.metainfo
+        self._model(runner).set_vocabulary(self._evaluated_vocabulary(metainfo))

@@ -1,0 +1,173 @@
+"""Text-similarity head: the score of a class is the cosine of patch and text.
+
+The head of Talk2DINO (arXiv 2411.19331) and dino.txt (arXiv 2412.16334) at inference;
+trained from masks it is the plain open-vocabulary baseline.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.builder import build_loss
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+from ..utils import cosine_similarity_map
+from .base import OpenVocabHead
+
+ACTIVATIONS = {'none': nn.Identity, 'sigmoid': nn.Sigmoid}
+
+
+@MODELS.register_module()
+class TextSimilarityHead(OpenVocabHead):
+    """Cosine of projected features and projected text.
+
+    Args:
+        in_channels: Channels of the feature map.
+        text_channels: Width of the text encoder's vectors.
+        channels: Width in which they meet. None: the text meets the raw features.
+        project: Which sides get a linear projection to ``channels``: any of 'visual',
+            'text'.
+        text_projection: Module config that maps text vectors instead of the linear one.
+        in_index: Which feature map.
+        logit_scale: Initial factor of the cosine. None: no factor (and no parameter).
+        logit_bias: Initial learnable offset, for losses on a sigmoid. None: none.
+        activation: 'none' or 'sigmoid', applied before scores are resized.
+        num_points: Labelled pixels a picture on which the loss is taken, drawn at
+            random; None: all.
+        loss_decode: Loss(es) on class logits in MMSegmentation's form; by default
+            ``CrossEntropyLoss``.
+        ignore_index: Label that does not count.
+        align_corners: How score maps are resized.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        text_channels: int,
+        channels: int | None = None,
+        project: tuple[str, ...] = ('visual', 'text'),
+        text_projection: dict | None = None,
+        in_index: int = -1,
+        logit_scale: float | None = None,
+        logit_bias: float | None = None,
+        activation: str = 'none',
+        num_points: int | None = None,
+        loss_decode: dict | list[dict] | None = None,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(align_corners, init_cfg)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
+            )
+        self.in_index = in_index
+        self.num_points = num_points
+        self.ignore_index = ignore_index
+        self.activation = ACTIVATIONS[activation]()
+        self.visual_projection = self.text_projection = nn.Identity()
+        if channels is not None and 'visual' in project:
+            self.visual_projection = nn.Conv2d(in_channels, channels, 1)
+        if text_projection is not None:
+            self.text_projection = MODELS.build(text_projection)
+        elif channels is not None and 'text' in project:
+            self.text_projection = nn.Linear(text_channels, channels)
+        self.log_scale = self.logit_bias = None
+        if logit_scale is not None:
+            self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+        if logit_bias is not None:
+            self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
+        losses = loss_decode or dict(type='CrossEntropyLoss')
+        losses = [losses] if isinstance(losses, dict) else losses
+        self.loss_decode = nn.ModuleList(build_loss(cfg) for cfg in losses)
+
+    def project_text(self, text: Tensor) -> Tensor:
+        """(R, D) -> (R, C), normalised."""
+        return F.normalize(self.text_projection(text.float()), dim=-1, eps=1e-6)
+
+    def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:
+        """Logits (B, R, h, w) of projected text (R, C)."""
+        visual = self.visual_projection(features.maps[self.in_index])
+        logits = cosine_similarity_map(visual, text)
+        if self.log_scale is not None:
+            logits = logits * self.log_scale.exp()
+        if self.logit_bias is not None:
+            logits = logits + self.logit_bias
+        return logits
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Logits to scores, (B, R, h, w)."""
+        return self.activation(logits)
+
+    def loss(
+        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Losses against the label maps of the samples, over the whole vocabulary."""
+        text = self.project_text(text_encoder())
+        logits = self(features, text)
+        logits = text_encoder.vocabulary.reduce(logits)
+        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        return self.loss_by_logits(logits, labels.squeeze(1))
+
+    def loss_by_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses of class logits (B, N, h, w) against labels (B, H, W)."""
+        if self.num_points is None:
+            logits = resize(
+                logits,
+                labels.shape[-2:],
+                mode='bilinear',
+                align_corners=self.align_corners,
+                warning=False,
+            )
+        else:
+            logits, labels = sample_points(
+                logits, labels, self.num_points, self.ignore_index, self.align_corners
+            )
+        losses = {}
+        for module in self.loss_decode:
+            value = module(logits, labels, ignore_index=self.ignore_index)
+            losses[module.loss_name] = losses.get(module.loss_name, 0) + value
+        return losses
+
+
+def sample_points(
+    logits: Tensor, labels: Tensor, count: int, ignore_index: int, align_corners: bool
+) -> tuple[Tensor, Tensor]:
+    """Logits and labels at random labelled pixels, as a one-pixel-wide picture.
+
+    Args:
+        logits: (B, N, h, w).
+        labels: (B, H, W).
+        count: Pixels a picture, drawn with replacement among the labelled ones.
+        ignore_index: Label of unlabelled pixels; drawn only where nothing is labelled.
+        align_corners: As the logits would be resized to the labels.
+
+    Returns:
+        (B, N, count, 1) and (B, count, 1).
+    """
+    height, width = labels.shape[-2:]
+    valid = (labels.flatten(1) != ignore_index).float()
+    valid[valid.sum(1) == 0] = 1
+    index = torch.multinomial(valid, count, replacement=True)
+    x, y = index % width, index // width
+    if align_corners:
+        grid = torch.stack([2 * x / (width - 1), 2 * y / (height - 1)], dim=-1) - 1
+    else:
+        grid = torch.stack([(2 * x + 1) / width, (2 * y + 1) / height], dim=-1) - 1
+    sampled = F.grid_sample(
+        logits,
+        grid[:, :, None].to(logits),
+        mode='bilinear',
+        padding_mode='border',
+        align_corners=align_corners,
+    )
+    return sampled, labels.flatten(1).gather(1, index)[..., None]

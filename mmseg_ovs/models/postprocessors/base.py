@@ -1,0 +1,52 @@
+"""What every post-processor of score maps offers."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+
+class GridPostProcessor(BaseModule, metaclass=ABCMeta):
+    """Changes scores on the patch grid of a window; sees features and text."""
+
+    @abstractmethod
+    def forward(self, scores: Tensor, features: VisualFeatures, text: Tensor) -> Tensor:
+        """Refine scores.
+
+        Args:
+            scores: (B, R, h, w), one map for each text row.
+            features: Features of the B windows, as the head received them.
+            text: Text vectors (R, C) in the space of the features.
+
+        Returns:
+            (B, R, h, w).
+        """
+
+
+class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
+    """Refines every score map by itself with the help of the picture.
+
+    Maps are refined in chunks, so what depends on the picture alone is prepared once.
+
+    Args:
+        stage: 'window' refines each window at its size before windows are merged,
+            'image' refines the merged maps.
+    """
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        if stage not in ('window', 'image'):
+            raise ValueError(f"stage has to be 'window' or 'image', got {stage!r}")
+        self.stage = stage
+
+    @abstractmethod
+    def prepare(self, image: Tensor) -> object:
+        """Compute what depends on the RGB picture (3, H, W), 0..255, alone."""
+
+    @abstractmethod
+    def refine(self, scores: Tensor, prepared: object) -> Tensor:
+        """Refine maps (n, H, W) of the picture's size."""

@@ -1,0 +1,110 @@
+"""Pixel-adaptive mask refinement.
+
+Source: Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels" (CVPR
+2020), as Talk2DINO uses it (lorebianchi98/Talk2DINO, models/dinotext/pamr.py): scores
+flow to neighbours of similar colour for some iterations.
+
+The published form gathers a [classes, 48, H, W] tensor in every iteration. Here one
+iteration is a weighted sum of table rows, which ``embedding_bag`` computes without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from .base import ImagePostProcessor
+
+
+class Affinity(NamedTuple):
+    """Neighbours of every pixel and their weights, both (H * W, neighbours)."""
+
+    indices: Tensor
+    weights: Tensor
+
+
+@MODELS.register_module()
+class PAMR(ImagePostProcessor):
+    """Pixel-adaptive mask refinement.
+
+    Args:
+        num_iter: Iterations.
+        dilations: Distances of the 3 x 3 neighbourhoods.
+        stage: See :class:`ImagePostProcessor`. Talk2DINO refines each window.
+        class_chunk: Score maps refined together; bounds the memory, changes nothing.
+    """
+
+    def __init__(
+        self,
+        num_iter: int = 10,
+        dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+        stage: str = 'window',
+        class_chunk: int = 32,
+    ) -> None:
+        super().__init__(stage)
+        self.num_iter = num_iter
+        self.dilations = tuple(dilations)
+        self.class_chunk = class_chunk
+
+    def _neighbours(self, height: int, width: int, device: torch.device) -> Tensor:
+        """Flat indices (H * W, 8 * dilations); clamping replicates the border."""
+        rows = torch.arange(height, device=device)
+        columns = torch.arange(width, device=device)
+        tables = []
+        for distance in self.dilations:
+            for dy in (-distance, 0, distance):
+                for dx in (-distance, 0, distance):
+                    if dy == dx == 0:
+                        continue
+                    y = (rows + dy).clamp_(0, height - 1)
+                    x = (columns + dx).clamp_(0, width - 1)
+                    tables.append((y[:, None] * width + x).flatten().int())
+        return torch.stack(tables, dim=1)
+
+    @torch.no_grad()
+    def prepare(self, image: Tensor) -> Affinity:
+        """Affinity of every pixel to its neighbours.
+
+        Minus the colour difference over a tenth of the local standard deviation, mean
+        over the colours, softmax over the neighbours. The deviation is unbiased over
+        nine places of each dilation, so the centre counts once for each.
+
+        Args:
+            image: RGB picture (3, H, W), 0..255.
+        """
+        indices = self._neighbours(*image.shape[-2:], image.device)
+        centres = len(self.dilations)
+        count = indices.shape[1] + centres
+        logits = torch.zeros(indices.shape, device=image.device)
+        for colour in image.float().flatten(1):
+            centre = colour[:, None]
+            around = colour[indices]
+            mean = (around.sum(1, keepdim=True) + centres * centre) / count
+            squares = (around - mean).square_().sum(1, keepdim=True)
+            squares += centres * (centre - mean).square()
+            deviation = (squares / (count - 1)).sqrt_()
+            around.sub_(centre).abs_().div_(1e-8 + 0.1 * deviation)
+            logits -= around
+        return Affinity(indices, logits.div_(len(image)).softmax(dim=1))
+
+    @torch.no_grad()
+    def refine(self, scores: Tensor, prepared: Affinity) -> Tensor:
+        """Refine score maps (n, H, W) of the size of the prepared picture."""
+        refined = torch.empty_like(scores)
+        for start in range(0, len(scores), self.class_chunk):
+            chunk = scores[start : start + self.class_chunk]
+            table = chunk.flatten(1).t().contiguous().float()
+            for _ in range(self.num_iter):
+                table = F.embedding_bag(
+                    prepared.indices,
+                    table,
+                    mode='sum',
+                    per_sample_weights=prepared.weights,
+                )
+            refined[start : start + self.class_chunk] = table.t().view_as(chunk)
+        return refined

@@ -1,0 +1,196 @@
+"""The open-vocabulary segmentor: image and words in, labels out.
+
+A model is a config with five parts by name: ``backbone``, ``neck``, ``text_encoder``,
+``decode_head`` and ``test_cfg``; post-processors are a list beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from mmseg.utils import OptSampleList, SampleList, add_prefix
+from torch import Tensor, nn
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
+
+from ..postprocessors import GridPostProcessor, ImagePostProcessor
+from .inference import InferenceCfg, WindowedInference
+
+
+@MODELS.register_module()
+class OpenVocabSegmentor(EncoderDecoder):
+    """``EncoderDecoder`` with a text encoder and a vocabulary that may change.
+
+    Args:
+        backbone: Backbone config; any MMSegmentation backbone.
+        text_encoder: Text encoder config.
+        decode_head: Config of an :class:`OpenVocabHead`.
+        neck: Neck config, applied to the feature maps.
+        auxiliary_head: Stock head(s) on the feature maps, in training only.
+        vocabulary: Vocabulary to start with (see :meth:`Vocabulary.build`). A data
+            set's own comes through ``VocabularyHook``.
+        postprocessors: Configs of post-processors, run in the order given within their
+            stage (grid, window, image).
+        train_cfg: Unused by our heads.
+        test_cfg: See :class:`InferenceCfg`.
+        data_preprocessor: Config of the data preprocessor; its mean and standard
+            deviation also give post-processors the picture back.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        text_encoder: dict,
+        decode_head: dict,
+        neck: dict | None = None,
+        auxiliary_head: dict | list[dict] | None = None,
+        vocabulary: object | None = None,
+        postprocessors: Sequence[dict] = (),
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if isinstance(data_preprocessor, dict):
+            # mmengine would look in its own registry when no default scope is set
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(
+            backbone=backbone,
+            decode_head=decode_head,
+            neck=neck,
+            auxiliary_head=auxiliary_head,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.text_encoder = MODELS.build(text_encoder)
+        self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
+        self.vocabulary: Vocabulary | None = None
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    def set_vocabulary(self, vocabulary: object) -> Vocabulary:
+        """Change the classes; takes effect with the next call.
+
+        Args:
+            vocabulary: Anything that :meth:`Vocabulary.build` takes: a vocabulary, a
+                list of names, the name of a shipped vocabulary, a file, or a dict with
+                synonyms and background.
+
+        Returns:
+            The vocabulary now in use.
+        """
+        self.vocabulary = Vocabulary.build(vocabulary)
+        self.text_encoder.set_vocabulary(self.vocabulary)
+        count = self.vocabulary.num_classes
+        self.num_classes = self.out_channels = count
+        self.decode_head.num_classes = self.decode_head.out_channels = count
+        return self.vocabulary
+
+    def _require_vocabulary(self) -> Vocabulary:
+        if self.vocabulary is None:
+            raise RuntimeError(
+                'The model has no vocabulary yet: call model.set_vocabulary([...]), '
+                "add dict(type='VocabularyHook') to custom_hooks so that it comes from "
+                'the data set, or give model.vocabulary in the config'
+            )
+        return self.vocabulary
+
+    def extract_feat(self, inputs: Tensor) -> VisualFeatures:
+        """Features of images (B, 3, H, W); the neck sees and replaces the maps."""
+        features = self.backbone(inputs)
+        if not isinstance(features, VisualFeatures):
+            features = VisualFeatures(tuple(features))
+        if self.with_neck:
+            features = features._replace(maps=tuple(self.neck(features.maps)))
+        return features
+
+    def _decode_head_forward_train(
+        self, inputs: VisualFeatures, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        losses = self.decode_head.loss(inputs, self.text_encoder, data_samples)
+        return add_prefix(losses, 'decode')
+
+    def _auxiliary_head_forward_train(
+        self, inputs: VisualFeatures, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        return super()._auxiliary_head_forward_train(inputs.maps, data_samples)
+
+    def project_vocabulary(self) -> Tensor:
+        """Text rows (R, C) of the vocabulary in the space of the features."""
+        self._require_vocabulary()
+        return self.decode_head.project_text(self.text_encoder())
+
+    def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
+        """Logits (B, R, h, w) on the patch grid, without any post-process."""
+        return self.decode_head(self.extract_feat(inputs), self.project_vocabulary())
+
+    def encode_decode(self, inputs: Tensor, text: Tensor) -> Tensor:
+        """Scores (B, R, h, w) on the patch grid, after the grid post-processors.
+
+        Args:
+            inputs: Normalised pictures of one size (B, 3, H, W).
+            text: Projected text rows (R, C).
+        """
+        features = self.extract_feat(inputs)
+        scores = self.decode_head.activate(self.decode_head(features, text))
+        for processor in self.postprocessors:
+            if isinstance(processor, GridPostProcessor):
+                scores = processor(scores, features, text)
+        return scores
+
+    def image_postprocessors(self, stage: str) -> list[ImagePostProcessor]:
+        """Post-processors that refine maps with the picture at a stage."""
+        return [
+            p
+            for p in self.postprocessors
+            if isinstance(p, ImagePostProcessor) and p.stage == stage
+        ]
+
+    def denormalize(self, image: Tensor) -> Tensor:
+        """The RGB picture (3, H, W), 0..255, behind a normalised one."""
+        if not getattr(self.data_preprocessor, '_enable_normalize', False):
+            return image
+        return image * self.data_preprocessor.std + self.data_preprocessor.mean
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Segment a batch, whose pictures may differ in size.
+
+        Args:
+            inputs: Normalised pictures (B, 3, H, W), padded to one size.
+            data_samples: With ``img_padding_size`` where padded, ``ori_shape`` and
+                ``flip`` as MMSegmentation gives them. None: results at the input size.
+
+        Returns:
+            The samples with ``pred_sem_seg`` (1, H, W), int64, and with ``seg_logits``
+            (N, H, W) if ``test_cfg.keep_logits``.
+        """
+        vocabulary = self._require_vocabulary()
+        if data_samples is None:
+            data_samples = [SegDataSample() for _ in inputs]
+        metas = [sample.metainfo for sample in data_samples]
+        images = [_unpad(image, m) for image, m in zip(inputs, metas, strict=True)]
+        inference = WindowedInference(self, InferenceCfg(**(self.test_cfg or {})))
+        results = inference(images, metas, vocabulary)
+        for sample, (labels, scores) in zip(data_samples, results, strict=True):
+            sample.pred_sem_seg = PixelData(data=labels[None])
+            if scores is not None:
+                sample.seg_logits = PixelData(data=scores)
+        return data_samples
+
+
+def _unpad(image: Tensor, meta: Mapping) -> Tensor:
+    """Cut the padding that the preprocessor added off a picture (3, H, W)."""
+    padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+    left, right, top, bottom = padding
+    height, width = image.shape[-2:]
+    return image[:, top : height - bottom, left : width - right]

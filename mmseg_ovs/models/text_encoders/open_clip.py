@@ -1,0 +1,319 @@
+"""Text towers of open_clip: CLIP by OpenAI and the OpenCLIP family, or a small own one.
+
+Only open_clip's public functions, classes and attribute names are used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .tower import TextTower, TowerTextEncoder
+
+# Built in place of the vision tower and dropped at once.
+_NO_VISION = dict(image_size=1, patch_size=1, width=8, head_width=8, layers=1)
+_DROPPED = ('visual', 'text_decoder', 'logit_scale', 'logit_bias')
+_SCHEMES = ('hf-hub:', 'local-dir:')
+
+
+class OpenCLIPTextTower(TextTower):
+    """The text side of an open_clip model, which also runs on tokens cut short.
+
+    Args:
+        clip: An open_clip model; what its ``encode_text`` does not need is dropped.
+        description: See :class:`TextTower`.
+
+    Attributes:
+        trims: Whether cutting off the padding leaves embeddings as they are: attention
+            looks back only, and the embedding is taken at the end of the text.
+    """
+
+    def __init__(self, clip: nn.Module, description: Any = None) -> None:
+        super().__init__()
+        for name in _DROPPED:
+            if hasattr(clip, name):
+                delattr(clip, name)
+        self.clip = clip
+        self.description = description
+        # CLIP has the parts of the tower itself, CustomTextCLIP and CoCa in .text.
+        if hasattr(clip, 'text'):
+            text, self._prefix, names = clip.text, 'clip.text.', ('pool_type', 'eos_id')
+        else:
+            text, self._prefix = clip, 'clip.'
+            names = ('text_pool_type', 'text_eos_id')
+        self._pool, self._eos_id = (getattr(text, name, None) for name in names)
+        self.trims = (
+            self._pool in ('argmax', 'eos')
+            and _is_causal(getattr(text, 'attn_mask', None))
+            # CoCa's class token comes after the padding.
+            and getattr(text, 'cls_emb', None) is None
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """open_clip's own ``encode_text``, not normalised."""
+        return self.clip.encode_text(tokens, normalize=False)
+
+    def used_lengths(self, tokens: Tensor) -> Tensor:
+        """Number of tokens up to the end of each text, LongTensor (n,)."""
+        if not self.trims:
+            return super().used_lengths(tokens)
+        if self._pool == 'eos':
+            tokens = (tokens == self._eos_id).int()
+        return tokens.argmax(dim=-1) + 1
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embed tokens (n, length) with tables of that length: (n, D)."""
+        if not self.trims:
+            return self(tokens)
+        length = tokens.shape[1]
+        mask, positions = (
+            f'{self._prefix}attn_mask',
+            f'{self._prefix}positional_embedding',
+        )
+        tables = {
+            mask: self.get_buffer(mask)[:length, :length],
+            positions: self.get_parameter(positions)[:length],
+        }
+        return functional_call(self, tables, (tokens,))
+
+
+@MODELS.register_module()
+class OpenCLIPTextEncoder(TowerTextEncoder):
+    """Any text tower that open_clip can build.
+
+    Args:
+        model: Name of an open_clip model (``open_clip.list_models()``, or with
+            ``hf-hub:`` or ``local-dir:``), or a dict such as ``dict(embed_dim=128,
+            text_cfg=dict(width=128, heads=4, layers=4, context_length=32))`` for an own
+            tower with CLIP's tokenizer, which starts from random weights.
+        pretrained: Weights of a named model: a tag of open_clip, for instance
+            ``'openai'`` (``open_clip.list_pretrained()``), or a local file, also
+            OpenAI's original archive. They are loaded by :meth:`init_weights`.
+        templates, template_average, frozen, chunk_size, cache_dir, vocabulary: See
+            :class:`TowerTextEncoder`.
+        init_cfg: As in mmengine; the way to load weights of an own tower.
+
+    Raises:
+        ValueError: If the model is unknown or its description incomplete.
+    """
+
+    def __init__(
+        self,
+        model: str | Mapping[str, Any],
+        pretrained: str | os.PathLike | None = None,
+        templates: str | Sequence[str] = 'imagenet',
+        template_average: str = 'normalized',
+        frozen: bool = True,
+        chunk_size: int = 64,
+        cache_dir: str | os.PathLike | None = None,
+        vocabulary: Any = None,
+        init_cfg: Any = None,
+    ) -> None:
+        import open_clip  # takes seconds, and models without a tower do not need it
+
+        if isinstance(model, str):
+            config = _named_config(model, pretrained)
+            tokenizer = open_clip.get_tokenizer(model)
+        else:
+            config = _own_config(model, pretrained)
+            tokenizer = open_clip.SimpleTokenizer(
+                context_length=config['text_cfg'].get('context_length', 77)
+            )
+            _check_vocabulary_size(config['text_cfg'], tokenizer.vocab_size)
+        embed_dims = config['embed_dim']
+        if config['text_cfg'].get('proj_type') == 'none':
+            embed_dims = config['text_cfg']['width']
+        super().__init__(
+            OpenCLIPTextTower(_build_clip(config), description=config),
+            tokenizer,
+            embed_dims,
+            templates=templates,
+            template_average=template_average,
+            frozen=frozen,
+            chunk_size=chunk_size,
+            cache_dir=cache_dir,
+            vocabulary=vocabulary,
+            init_cfg=init_cfg,
+        )
+        self.model = model
+        self.pretrained = None if pretrained is None else os.fspath(pretrained)
+        by_scheme = isinstance(model, str) and model.startswith(_SCHEMES)
+        self._awaits_weights = self.pretrained is not None or by_scheme
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights, or what ``init_cfg`` says.
+
+        Raises:
+            RuntimeError: If the weights cannot be had or do not fit; the message names
+                them.
+        """
+        if self._awaits_weights:
+            self._load_pretrained()
+            self._is_init = True
+        else:
+            super().init_weights()
+        self.weights_changed()
+
+    def encode_names(self, names: Sequence[str]) -> Tensor:
+        """See :meth:`TowerTextEncoder.encode_names`."""
+        self._check_weights()
+        return super().encode_names(names)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """See :meth:`TowerTextEncoder.encode`."""
+        self._check_weights()
+        return super().encode(texts)
+
+    def _check_weights(self) -> None:
+        if self._awaits_weights:
+            raise RuntimeError(
+                f'The weights of the text tower {self.model!r} (pretrained='
+                f'{self.pretrained!r}) have not been loaded: call init_weights() or '
+                'load a checkpoint that holds them.'
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if any(key.startswith(f'{prefix}tower.') for key in state_dict):
+            self._awaits_weights = False
+
+    def _load_pretrained(self) -> None:
+        state = _pretrained_clip(self.model, self.pretrained).state_dict()
+        dropped = tuple(f'{name}.' for name in _DROPPED)
+        state = {
+            key: value
+            for key, value in state.items()
+            if key not in _DROPPED and not key.startswith(dropped)
+        }
+        try:
+            self.tower.clip.load_state_dict(state)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f'The text weights of {self.pretrained!r} do not fit the model '
+                f'{self.model!r}: {error}'
+            ) from error
+        self._awaits_weights = False
+
+
+def _named_config(name: str, pretrained: Any) -> dict[str, Any]:
+    """open_clip's description of a model, with the activation of its weights."""
+    import open_clip
+
+    scheme = name.startswith(_SCHEMES)
+    identifier = name if scheme else name.replace('/', '-')
+    config = open_clip.get_model_config(identifier)
+    if config is None:
+        known = open_clip.list_models()
+        close = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+        raise ValueError(
+            f'open_clip has no model {name!r}; close to it are {close}, and '
+            'open_clip.list_models() lists all.'
+        )
+    if scheme and pretrained is not None:
+        raise ValueError(
+            f'{name!r} brings its own weights: leave out pretrained={pretrained!r}.'
+        )
+    tag = open_clip.get_pretrained_cfg(identifier, str(pretrained)) or {}
+    if tag.get(
+        'quick_gelu'
+    ):  # trained with it, which the plain model name does not say
+        config['quick_gelu'] = True
+    return config
+
+
+def _own_config(model: Mapping[str, Any], pretrained: Any) -> dict[str, Any]:
+    missing = {'embed_dim', 'text_cfg'} - set(model)
+    unknown = set(model) - {'embed_dim', 'text_cfg', 'quick_gelu'}
+    if missing or unknown:
+        raise ValueError(
+            'The description of a text tower has the keys embed_dim, text_cfg and '
+            f'perhaps quick_gelu; missing: {sorted(missing)}, unknown: '
+            f'{sorted(unknown)}.'
+        )
+    if pretrained is not None:
+        raise ValueError(
+            f'pretrained={pretrained!r} is for models with a name; load the weights of '
+            "an own tower by init_cfg=dict(type='Pretrained', checkpoint=...)."
+        )
+    return {**model, 'text_cfg': dict(model['text_cfg'])}
+
+
+def _check_vocabulary_size(text_cfg: Mapping[str, Any], needed: int) -> None:
+    size = text_cfg.get('vocab_size', needed)
+    if size < needed:
+        raise ValueError(
+            f"text_cfg has vocab_size {size}, but CLIP's tokenizer gives ids up to "
+            f'{needed - 1}: leave vocab_size out or set it to {needed}.'
+        )
+
+
+def _build_clip(config: Mapping[str, Any]) -> nn.Module:
+    """The model with random text weights and no vision tower worth the name."""
+    import open_clip
+
+    config = dict(config)
+    text_cfg = dict(config.pop('text_cfg'))
+    from_hf = 'hf_model_name' in text_cfg
+    if from_hf:
+        text_cfg['hf_model_pretrained'] = False
+    if config.pop('custom_text', False) or from_hf:
+        kind = (
+            open_clip.CoCa if 'multimodal_cfg' in config else open_clip.CustomTextCLIP
+        )
+    else:
+        kind = open_clip.CLIP
+    return kind(**{**config, 'text_cfg': text_cfg, 'vision_cfg': dict(_NO_VISION)})
+
+
+def _pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
+    """The whole model with its weights, loaded by open_clip."""
+    import open_clip
+
+    if pretrained is not None:
+        tags = open_clip.list_pretrained_tags_by_model(model.replace('/', '-'))
+        if pretrained not in tags and not os.path.isfile(pretrained):
+            raise RuntimeError(
+                f'pretrained={pretrained!r} is neither a file nor one of the tags of '
+                f'{model!r}: {tags}.'
+            )
+    try:
+        if pretrained is not None and _is_torchscript(pretrained):
+            if not open_clip.get_model_config(model).get('quick_gelu'):
+                raise ValueError(
+                    "OpenAI's archives need the activation QuickGELU: use the model "
+                    f'{model}-quickgelu.'
+                )
+            return open_clip.load_openai_model(
+                pretrained, precision='fp32', device='cpu'
+            )
+        return open_clip.create_model(model, pretrained, require_pretrained=True)
+    except Exception as error:
+        raise RuntimeError(
+            f'The weights {pretrained or model!r} cannot be loaded into the open_clip '
+            f'model {model!r}: {error}'
+        ) from error
+
+
+def _is_torchscript(path: str) -> bool:
+    if not os.path.isfile(path) or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any('/code/' in name for name in archive.namelist())
+
+
+def _is_causal(mask: Tensor | None) -> bool:
+    """Whether an additive attention mask (L, L) lets each token see no later one."""
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        return False
+    later = torch.ones_like(mask, dtype=torch.bool).triu(1)
+    return bool(torch.isneginf(mask[later]).all() and (mask[~later] == 0).all())

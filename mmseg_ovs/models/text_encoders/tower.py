@@ -1,0 +1,222 @@
+"""Text encoders that own a tower: prompts, batches without padding, averages, cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import is_main_process
+from mmengine.utils import ProgressBar
+from torch import Tensor, nn
+
+from .base import BaseTextEncoder
+from .embedding_file import EmbeddingCache
+from .templates import fill_templates, get_templates
+
+# Prompts are encoded, averaged and cached in groups, so that neither memory nor what an
+# interruption costs grows with the vocabulary.
+_GROUP_PROMPTS = 8192
+_PROGRESS_PROMPTS = 1000  # below it, a progress bar is only noise
+# Texts whose tokens tell tokenizers apart: case, accents, digits, entities, length.
+_PROBES = ['', 'A photo', 'é &amp; ß_x 12 3rd', 'word ' * 200]
+
+
+class TextTower(nn.Module, metaclass=ABCMeta):
+    """From tokens to one vector a text.
+
+    Attributes:
+        description: JSON-like facts that weights alone do not show (activation, heads,
+            pooling); part of the key under which embeddings are cached.
+    """
+
+    description: Any = None
+
+    @abstractmethod
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed padded tokens (n, context length): (n, D)."""
+
+    def used_lengths(self, tokens: Tensor) -> Tensor:
+        """How many leading tokens of each text reach its embedding, LongTensor (n,).
+
+        All of them, unless a subclass knows that its tower is causal and pooled at the
+        end of the text: what follows (the padding) is then never read.
+        """
+        return torch.full((tokens.shape[0],), tokens.shape[1])
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """As :meth:`forward`, but for tokens cut at the longest used length: (n, D)."""
+        return self(tokens)
+
+
+class TowerTextEncoder(BaseTextEncoder):
+    """Encodes the prompts of class names with a text tower.
+
+    Prompts are sorted by length, so that each batch is only as long as its longest
+    prompt: for CLIP's tower that is exact and many times faster.
+
+    Args:
+        tower: The tower.
+        tokenizer: Maps a list of n strings to tokens (n, context length).
+        embed_dims: Width D of an embedding.
+        templates: A named set of prompts (see
+            :data:`~mmseg_ovs.models.text_encoders.templates.TEMPLATE_SETS`) or a list.
+        template_average: What becomes of the P embeddings of a name: ``'normalized'``
+            takes unit vectors, their mean, and the unit vector of that (CLIP's
+            zero-shot classifier); ``'raw'`` takes the mean of the vectors as they are
+            (Talk2DINO); ``'none'`` keeps them apart and as they are (CAT-Seg), so
+            that the encoder returns (R, P, D).
+        frozen: Whether the tower stays as it is: no gradient, always in eval mode.
+        chunk_size: Prompts that go through the tower at a time.
+        cache_dir: Folder where the embeddings of a frozen tower are kept between
+            runs; None (the default) switches that off. A file there is keyed by
+            weights, tokenizer, templates and average, and several processes may use it.
+        vocabulary, init_cfg: See :class:`BaseTextEncoder`.
+
+    Raises:
+        ValueError: If an argument is not one of its values.
+    """
+
+    AVERAGES = ('normalized', 'raw', 'none')
+
+    def __init__(
+        self,
+        tower: TextTower,
+        tokenizer: Callable[[list[str]], Tensor],
+        embed_dims: int,
+        templates: str | Sequence[str] = 'imagenet',
+        template_average: str = 'normalized',
+        frozen: bool = True,
+        chunk_size: int = 64,
+        cache_dir: str | os.PathLike | None = None,
+        vocabulary: Any = None,
+        init_cfg: Any = None,
+    ) -> None:
+        if template_average not in self.AVERAGES:
+            raise ValueError(
+                f'template_average must be one of {self.AVERAGES}, not '
+                f'{template_average!r}.'
+            )
+        if chunk_size < 1:
+            raise ValueError(f'chunk_size must be at least 1, not {chunk_size}.')
+        super().__init__(vocabulary, init_cfg)
+        self.tower = tower
+        self.tokenizer = tokenizer
+        self.embed_dims = embed_dims
+        self.templates = get_templates(templates)
+        self.template_average = template_average
+        self.frozen = frozen
+        self.chunk_size = chunk_size
+        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        self._cache: EmbeddingCache | None = None
+        if frozen:
+            self.tower.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> TowerTextEncoder:
+        """Switch the mode; a frozen tower stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.tower.eval()
+        return self
+
+    def weights_changed(self) -> None:
+        """Forget everything that was computed from the weights."""
+        super().weights_changed()
+        self._cache = None
+
+    def encode_names(self, names: Sequence[str]) -> Tensor:
+        """Embed class names through the templates.
+
+        Returns:
+            (N, D), or (N, P, D) with ``template_average='none'``. Names that the cache
+            holds are not computed; those that it lacks are added to it.
+        """
+        cache = self._open_cache()
+        known = {} if cache is None else cache.read()
+        todo = [name for name in dict.fromkeys(names) if name not in known]
+        group_size = max(1, _GROUP_PROMPTS // len(self.templates))
+        bar = _progress_bar(len(todo) * len(self.templates))
+        for start in range(0, len(todo), group_size):
+            group = todo[start : start + group_size]
+            vectors = self._encode_group(group, bar)
+            new = dict(zip(group, vectors, strict=True))
+            if cache is not None:
+                cache.add(new)
+            known.update(new)
+        return torch.stack([known[name].to(self.device) for name in names])
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts as they stand, neither averaged nor normalised: (N, D).
+
+        A frozen tower computes without a gradient.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable):
+            return self._encode_prompts(list(texts), None)
+
+    def _encode_group(self, names: Sequence[str], bar: ProgressBar | None) -> Tensor:
+        prompts = fill_templates(self.templates, names)
+        vectors = self._encode_prompts(prompts, bar)
+        vectors = vectors.unflatten(0, (len(names), len(self.templates)))
+        if self.template_average == 'none':
+            return vectors
+        if self.template_average == 'raw':
+            return vectors.mean(dim=1)
+        return F.normalize(F.normalize(vectors, dim=-1).mean(dim=1), dim=-1)
+
+    def _encode_prompts(self, prompts: list[str], bar: ProgressBar | None) -> Tensor:
+        """(n, D), in the order of the prompts."""
+        if not prompts:
+            raise ValueError('There is no text to encode.')
+        tokens = self.tokenizer(prompts)
+        lengths = self.tower.used_lengths(tokens)
+        order = lengths.argsort(stable=True)
+        parts = []
+        for chunk in order.split(self.chunk_size):
+            batch = tokens[chunk, : int(lengths[chunk].max())]
+            parts.append(self.tower.embed(batch.to(self.device)))
+            if bar is not None:
+                bar.update(len(chunk))
+        return torch.cat(parts)[order.argsort().to(self.device)]
+
+    def _open_cache(self) -> EmbeddingCache | None:
+        if self.cache_dir is None or self.trainable:
+            return None
+        if self._cache is None:
+            metadata = {
+                'tower': json.dumps(self.tower.description, sort_keys=True),
+                'weights': _fingerprint_weights(self.tower),
+                'tokenizer': _sha256(self.tokenizer(_PROBES).numpy().tobytes()),
+                'templates': json.dumps(self.templates),
+                'template_average': self.template_average,
+            }
+            key = _sha256(json.dumps(metadata, sort_keys=True).encode())[:32]
+            path = self.cache_dir / f'text-{key}.safetensors'
+            self._cache = EmbeddingCache(path, metadata)
+        return self._cache
+
+
+def _progress_bar(prompts: int) -> ProgressBar | None:
+    if prompts < _PROGRESS_PROMPTS or not is_main_process():
+        return None
+    return ProgressBar(prompts, file=sys.stderr)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _fingerprint_weights(tower: nn.Module) -> str:
+    """Digest of names, types and values of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tower.state_dict().items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(data.numpy())
+    return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""Resize score maps and take the best row, a few rows at a time."""
+
+from __future__ import annotations
+
+import torch
+from mmseg.models.utils import resize
+from torch import Tensor
+
+
+class RunningArgmax:
+    """Arg max over maps that arrive in chunks; ties go to the first, as in torch.
+
+    Args:
+        size: Height and width.
+        device: Where the maps live.
+        dtype: Data type of the maps.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.best = torch.full(size, -torch.inf, device=device, dtype=dtype)
+        self.index = torch.zeros(size, device=device, dtype=torch.int64)
+
+    def update(self, scores: Tensor, start: int) -> None:
+        """Take in maps (n, H, W) whose first has index ``start``."""
+        for offset, plane in enumerate(scores):
+            better = plane > self.best
+            self.index.masked_fill_(better, start + offset)
+            torch.maximum(self.best, plane, out=self.best)
+
+
+def rows_per_chunk(size: tuple[int, int], chunk_mb: float) -> int:
+    """How many float32 maps of a size fit into ``chunk_mb`` MiB, at least one."""
+    return max(1, int(chunk_mb * 2**20 / (4 * size[0] * size[1])))
+
+
+def resize_argmax(
+    scores: Tensor,
+    argmax: RunningArgmax,
+    start: int = 0,
+    align_corners: bool = False,
+    chunk_mb: float = 30,
+) -> None:
+    """Bilinear resize to the size of ``argmax`` and update it, in chunks.
+
+    The labels are bit-equal to ``resize(scores).argmax(0)``, but at most ``chunk_mb``
+    MiB of resized maps exist at a time. Chunks under 32 MiB are also several times
+    faster on CPU: larger blocks are handed back to the system and faulted in again.
+
+    Args:
+        scores: (n, h, w).
+        argmax: Receives the resized maps.
+        start: Index of the first map.
+        align_corners: As in ``torch.nn.functional.interpolate``.
+        chunk_mb: Size of a chunk of resized maps in MiB.
+    """
+    size = tuple(argmax.best.shape)
+    chunk = rows_per_chunk(size, chunk_mb)
+    for i in range(0, len(scores), chunk):
+        part = scores[i : i + chunk]
+        if tuple(part.shape[-2:]) != size:
+            part = resize(
+                part[None],
+                size,
+                mode='bilinear',
+                align_corners=align_corners,
+                warning=False,
+            )[0]
+        argmax.update(part, start + i)
