@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +12,7 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
+from ..utils.atomic_file import replacing
 from .overlay import draw_overlay, write_names
 from .palette import make_palette
 from .sheet import LegendEntry, compose_sheet
@@ -118,7 +117,8 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         if out_file is None:
             self.add_image(name, drawn, step)
         else:
-            _write_image(drawn, Path(out_file))
+            with replacing(out_file) as temporary:
+                Image.fromarray(drawn).save(temporary)
 
     def _draw_sheet(
         self, image: np.ndarray, maps: dict[str, np.ndarray], with_labels: bool
@@ -189,11 +189,3 @@ def _legend(
                 )
             )
     return entries
-
-
-def _write_image(drawn: np.ndarray, path: Path) -> None:
-    """Write through a temporary name, so that no half-written file is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    Image.fromarray(drawn).save(temporary)
-    os.replace(temporary, path)
