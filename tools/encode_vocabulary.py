@@ -1,0 +1,77 @@
+"""Encode a vocabulary with a config's text encoder into a file of names and vectors.
+
+The file stands in for the text encoder (``PrecomputedTextEncoder``), so that a model is
+tested, exported or shared without its text tower:
+
+    python tools/encode_vocabulary.py configs/.../model.py --vocabulary ade20k_150 \\
+        --out ade20k_150.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
+from mmseg.registry import MODELS
+
+from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
+from mmseg_ovs.structures import Vocabulary
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='config of a model that has a text_encoder')
+    parser.add_argument(
+        '--vocabulary',
+        nargs='+',
+        required=True,
+        help='named vocabularies or .json/.txt files; the names of all are encoded',
+    )
+    parser.add_argument('--out', required=True, help='the .safetensors file to write')
+    parser.add_argument(
+        '--checkpoint',
+        help="the model's checkpoint, if it holds the weights of the text encoder",
+    )
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Encode the names and write the file."""
+    args = parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if 'text_encoder' not in cfg.get('model', {}):
+        raise SystemExit(f'{args.config} has no model.text_encoder.')
+    encoder = MODELS.build(cfg.model.text_encoder)
+    if not isinstance(encoder, BaseTextEncoder):
+        raise SystemExit(
+            f'model.text_encoder is a {type(encoder).__name__}, not a text encoder of '
+            'mmseg_ovs.'
+        )
+    if args.checkpoint:
+        prefix = 'text_encoder'
+        encoder.load_state_dict(_load_checkpoint_with_prefix(prefix, args.checkpoint))
+    else:
+        encoder.init_weights()
+    encoder.to(args.device).eval()
+
+    vocabularies = [Vocabulary.build(source) for source in args.vocabulary]
+    names = list(dict.fromkeys(row for v in vocabularies for row in v.rows))
+    with torch.no_grad():
+        embeddings = encoder.encode_names(names)
+    text_encoder = json.dumps(cfg.model.text_encoder.to_dict(), default=str)
+    save_embeddings(args.out, names, embeddings, {'text_encoder': text_encoder})
+    shape = ' x '.join(map(str, embeddings.shape))
+    print(f'{args.out}: {len(names)} names, embeddings {shape}')
+
+
+if __name__ == '__main__':
+    main()
