@@ -1,0 +1,25 @@
+"""Talk2DINO on DINOv2 with registers ViT-L.
+
+The authors' projection ``vitl_mlp_infonce.pth`` is read from ``weights/``; it is in
+the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states no
+licence.
+"""
+
+_base_ = ['../_base_/models/talk2dino.py', '../_base_/default_runtime.py']
+
+model = dict(
+    backbone=dict(
+        arch='large',
+        num_registers=4,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/'
+            'dinov2_vitl14_reg4_pretrain.pth',
+        ),
+    ),
+    decode_head=dict(
+        in_channels=1024,
+        text_projection=dict(
+            init_cfg=dict(type='Pretrained', checkpoint='weights/vitl_mlp_infonce.pth')
+        ),
+    ),
+)

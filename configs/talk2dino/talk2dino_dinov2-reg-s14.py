@@ -1,0 +1,17 @@
+"""Talk2DINO on DINOv2 with registers ViT-S."""
+
+_base_ = ['../_base_/models/talk2dino.py', '../_base_/default_runtime.py']
+
+model = dict(
+    backbone=dict(
+        arch='small',
+        num_registers=4,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/'
+            'dinov2_vits14_reg4_pretrain.pth',
+        ),
+    ),
+    decode_head=dict(
+        in_channels=384,
+    ),
+)

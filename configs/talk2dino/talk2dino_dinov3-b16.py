@@ -1,0 +1,32 @@
+"""Talk2DINO on DINOv3 ViT-B.
+
+The authors' projection ``dinov3_vitb_mlp_infonce.pth`` is read from ``weights/``; it is in
+the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states no
+licence.
+
+DINOv3's weights are gated: ask for access (DINOv3 License) and put the file into
+``weights/``.
+"""
+
+_base_ = ['../_base_/models/talk2dino.py', '../_base_/default_runtime.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='DINOv3',
+        arch='base',
+        trainable_blocks=0,
+        extra_outputs=('cls_attention',),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='weights/dinov3_vitb16_pretrain_lvd1689m-73cec8be.pth',
+        ),
+    ),
+    decode_head=dict(
+        text_projection=dict(
+            init_cfg=dict(
+                type='Pretrained', checkpoint='weights/dinov3_vitb_mlp_infonce.pth'
+            )
+        ),
+    ),
+)

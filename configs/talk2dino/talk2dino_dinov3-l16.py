@@ -1,0 +1,33 @@
+"""Talk2DINO on DINOv3 ViT-L.
+
+The authors' projection ``dinov3_vitl_mlp_infonce.pth`` is read from ``weights/``; it is in
+the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states no
+licence.
+
+DINOv3's weights are gated: ask for access (DINOv3 License) and put the file into
+``weights/``.
+"""
+
+_base_ = ['../_base_/models/talk2dino.py', '../_base_/default_runtime.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='DINOv3',
+        arch='large',
+        trainable_blocks=0,
+        extra_outputs=('cls_attention',),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='weights/dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth',
+        ),
+    ),
+    decode_head=dict(
+        in_channels=1024,
+        text_projection=dict(
+            init_cfg=dict(
+                type='Pretrained', checkpoint='weights/dinov3_vitl_mlp_infonce.pth'
+            )
+        ),
+    ),
+)
