@@ -150,6 +150,8 @@ class TowerTextEncoder(BaseTextEncoder):
             if cache is not None:
                 cache.add(new)
             known.update(new)
+        if bar is not None:
+            bar.file.write('\n')
         return torch.stack([known[name].to(self.device) for name in names])
 
     def encode(self, texts: Sequence[str]) -> Tensor:

@@ -201,6 +201,15 @@ def test_groups_give_the_same(monkeypatch):
     torch.testing.assert_close(tiny(vocabulary=names)(), expected, rtol=0, atol=1e-5)
 
 
+def test_progress_bar_only_for_long_work(monkeypatch, capsys):
+    tiny(vocabulary=['a', 'b'])()
+    assert capsys.readouterr().err == ''
+    monkeypatch.setattr('mmseg_ovs.models.text_encoders.tower._PROGRESS_PROMPTS', 14)
+    tiny(vocabulary=['a', 'b'])()
+    output = capsys.readouterr()
+    assert '14/14' in output.err and output.err.endswith('\n') and output.out == ''
+
+
 # ------------------------------------------------------------ frozen, trainable
 def count_calls(encoder):
     calls = []
