@@ -34,7 +34,8 @@ class OpenVocabIoUMetric(IoUMetric):
 
     Raises:
         ValueError: a label is neither a class nor ``ignore_index``; ``ignore_index``
-            is a class; a name is not in the vocabulary; a sample has no label.
+            is a class; a name is not in the vocabulary; a sample has no label;
+            ``output_dir`` with more than 255 classes.
     """
 
     def __init__(
@@ -52,6 +53,11 @@ class OpenVocabIoUMetric(IoUMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Check the labels, then count as mmseg does."""
+        if self.output_dir is not None and len(self.dataset_meta['classes']) > 255:
+            raise ValueError(
+                f'output_dir: mmseg writes predictions as 8-bit png, too small for '
+                f'{len(self.dataset_meta["classes"])} classes; score without it'
+            )
         if not self.format_only:
             for sample in data_samples:
                 self._check_label(sample)

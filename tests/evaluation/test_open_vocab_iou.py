@@ -1,0 +1,162 @@
+"""mIoU: mmseg's figures, and the means over parts of the vocabulary."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmseg.evaluation import IoUMetric
+
+from mmseg_ovs.evaluation import OpenVocabIoUMetric
+
+
+def classes(number):
+    return tuple(f'class {i}' for i in range(number))
+
+
+def random_samples(number, ignore, absent=(), images=3, seed=0):
+    """Labels with ignored pixels, predictions right about half of the time."""
+    rng = np.random.default_rng(seed)
+    present = np.setdiff1d(np.arange(number), absent)
+    samples = []
+    for _ in range(images):
+        label = rng.choice(present, (40, 50))
+        pred = np.where(rng.random((40, 50)) < 0.5, label, rng.choice(present))
+        label[rng.random((40, 50)) < 0.1] = ignore
+        samples.append(sample(pred, label))
+    return samples
+
+
+def sample(pred, label, path='a.png'):
+    def data(x):
+        return dict(data=torch.as_tensor(np.asarray(x), dtype=torch.int64)[None])
+
+    return dict(pred_sem_seg=data(pred), gt_sem_seg=data(label), img_path=path)
+
+
+def score(metric, samples, meta):
+    metric.dataset_meta = meta
+    for item in samples:
+        metric.process({}, [item])
+    return metric.evaluate(len(samples))
+
+
+@pytest.mark.parametrize('number, ignore', [(7, 255), (150, 255), (847, 65535)])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(iou_metrics=['mIoU', 'mDice', 'mFscore']),
+        dict(nan_to_num=0),
+        dict(iou_metrics='mIoU', prefix='val'),
+    ],
+)
+def test_same_figures_as_mmseg(number, ignore, options):
+    samples = random_samples(number, ignore, absent=(0, 3))
+    meta = dict(classes=classes(number))
+    expected = score(IoUMetric(ignore_index=ignore, **options), samples, meta)
+    ours = score(OpenVocabIoUMetric(ignore_index=ignore, **options), samples, meta)
+    assert ours.keys() == expected.keys()
+    for key, value in expected.items():
+        assert ours[key] == pytest.approx(value, abs=1e-6), key
+
+
+# Two pictures of one row; IoU by hand: a 2/4, b 1/4, c 1/1, d 0/1, e absent.
+HAND = [
+    sample([[0, 0, 1, 0]], [[0, 0, 0, 255]]),
+    sample([[1, 0, 2, 3, 3]], [[1, 1, 2, 255, 1]]),
+]
+HAND_META = dict(classes=tuple('abcde'))
+
+
+def test_seen_and_unseen_by_hand():
+    # a: 2 hits, union 3 + 1; b: 1 hit, union 3 + 1; c: 1 / 1; d: predicted once.
+    iou = dict(a=2 / 4, b=1 / 4, c=1.0, d=0.0)
+    result = score(
+        OpenVocabIoUMetric(), HAND, dict(HAND_META, seen_classes=['a', 'c', 'e'])
+    )
+    seen = 100 * (iou['a'] + iou['c']) / 2
+    unseen = 100 * (iou['b'] + iou['d']) / 2
+    assert result['mIoU'] == pytest.approx(100 * sum(iou.values()) / 4, abs=0.005)
+    assert result['mIoU_seen'] == pytest.approx(seen, abs=0.005)
+    assert result['mIoU_unseen'] == pytest.approx(unseen, abs=0.005)
+    harmonic = 2 * seen * unseen / (seen + unseen)
+    assert result['hIoU'] == pytest.approx(harmonic, abs=0.005)
+
+
+def test_argument_overrides_the_data_set():
+    meta = dict(HAND_META, seen_classes=['b'], groups=dict(x=['b']))
+    result = score(
+        OpenVocabIoUMetric(seen_classes=['c'], groups=dict(y=['c'])), HAND, meta
+    )
+    assert result['mIoU_seen'] == 100.0
+    assert result['mIoU_y'] == 100.0
+    assert 'mIoU_x' not in result
+
+
+def test_groups_crossed_with_seen():
+    groups = dict(things=['a', 'b'], stuff=['c', 'd', 'e'])
+    meta = dict(HAND_META, seen_classes=['a', 'c'], groups=groups)
+    result = score(OpenVocabIoUMetric(), HAND, meta)
+    assert result['mIoU_things'] == 37.5
+    assert result['mIoU_things_seen'] == 50.0
+    assert result['mIoU_things_unseen'] == 25.0
+    assert result['mIoU_stuff_seen'] == 100.0
+    assert result['mIoU_stuff_unseen'] == 0.0  # e is in neither map: left out
+
+
+def test_zero_and_empty_parts():
+    zero = score(OpenVocabIoUMetric(seen_classes=['a', 'b', 'c']), HAND, HAND_META)
+    assert zero['mIoU_unseen'] == 0.0 and zero['hIoU'] == 0.0
+    absent = score(OpenVocabIoUMetric(seen_classes=list('abcd')), HAND, HAND_META)
+    assert np.isnan(absent['mIoU_unseen']) and np.isnan(absent['hIoU'])
+    filled = score(
+        OpenVocabIoUMetric(seen_classes=list('abcd'), nan_to_num=0), HAND, HAND_META
+    )
+    assert filled['mIoU_unseen'] == 0.0
+
+
+def test_split_is_logged(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO):
+            score(OpenVocabIoUMetric(seen_classes=['a', 'c', 'e']), HAND, HAND_META)
+    finally:
+        logger.removeHandler(caplog.handler)
+    row = next(line for line in caplog.text.splitlines() if ' seen ' in line)
+    assert [cell.strip() for cell in row.split('|')[1:5]] == ['seen', '3', '2', '75.0']
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match=r"seen_classes names .*\['zebra'\]"):
+        score(OpenVocabIoUMetric(seen_classes=['a', 'zebra']), HAND, HAND_META)
+    with pytest.raises(ValueError, match=r"group 'g' names .*\['zebra'\]"):
+        score(OpenVocabIoUMetric(groups=dict(g=['zebra'])), HAND, HAND_META)
+
+
+def test_label_outside_the_vocabulary():
+    bad = sample([[0, 1]], [[0, 7]], path='photos/bad.png')
+    with pytest.raises(ValueError, match=r'photos/bad\.png.*\[7\].*5 classes'):
+        score(OpenVocabIoUMetric(), [bad], HAND_META)
+
+
+def test_ignore_index_which_is_a_class():
+    meta = dict(classes=classes(847))
+    with pytest.raises(ValueError, match="255 is class 'class 255'"):
+        score(OpenVocabIoUMetric(), [sample([[0]], [[0]])], meta)
+    with pytest.raises(ValueError, match='0..65535'):
+        OpenVocabIoUMetric(ignore_index=65536)
+
+
+def test_sample_without_label(tmp_path):
+    bare = sample([[0, 3], [1, 1]], [[0, 0], [0, 0]], path='x.png')
+    del bare['gt_sem_seg']
+    with pytest.raises(ValueError, match=r'x\.png has no label'):
+        score(OpenVocabIoUMetric(), [bare], HAND_META)
+    metric = OpenVocabIoUMetric(format_only=True, output_dir=str(tmp_path))
+    assert score(metric, [bare], HAND_META) == {}
+    assert (tmp_path / 'x.png').exists()
+    with pytest.raises(ValueError, match='8-bit png'):
+        score(metric, [bare], dict(classes=classes(300)))
