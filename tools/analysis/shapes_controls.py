@@ -15,9 +15,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,7 +58,7 @@ def load_split(data_root: str, split: str) -> list[Sample]:
     )
     return [
         (item['inputs'], item['data_samples'].gt_sem_seg.data[0].long())
-        for item in dataset
+        for item in map(dataset.__getitem__, range(len(dataset)))
     ]
 
 
@@ -81,7 +81,7 @@ def score(samples: list[Sample], predict: Predictor) -> dict[str, float]:
 
 
 def mean_colours(samples: list[Sample]) -> Tensor:
-    """(N, 3) mean colour of every class; infinite where a class does not occur."""
+    """(N, 3) mean colour of every class; nan where a class does not occur."""
     total = torch.zeros(NUM_CLASSES, 3, dtype=torch.float64)
     count = torch.zeros(NUM_CLASSES, 1, dtype=torch.float64)
     for image, label in samples:
@@ -89,13 +89,14 @@ def mean_colours(samples: list[Sample]) -> Tensor:
         pixels = image[:, known].T.double()
         total.index_add_(0, label[known], pixels)
         count.index_add_(0, label[known], torch.ones_like(pixels[:, :1]))
-    return torch.where(count > 0, total / count, torch.inf)
+    return total / count
 
 
 def nearest_colour(image: Tensor, colours: Tensor) -> Tensor:
     """(H, W) index of the row of ``colours`` (N, 3) nearest to each pixel."""
     pixels = image.flatten(1).T.double()
-    return torch.cdist(pixels, colours).argmin(1).view(image.shape[1:])
+    distance = torch.cdist(pixels, colours).nan_to_num(nan=torch.inf)
+    return distance.argmin(1).view(image.shape[1:])
 
 
 def colour_only(colours: Tensor) -> Predictor:
@@ -146,6 +147,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    init_default_scope('mmseg')
     # The metric logs a table of 104 classes for every row.
     MMLogger.get_instance('shapes_controls', log_level='ERROR')
     samples = load_split(args.data_root, args.split)
@@ -160,8 +162,7 @@ def main() -> None:
     for name, predict in rows.items():
         metrics = score(samples, predict)
         table.add_row([name, *(f'{float(metrics[key]):.1f}' for key in COLUMNS)])
-    counts = np.unique(torch.cat([label.unique() for _, label in samples]).numpy())
-    present = int((counts != IGNORE_LABEL).sum())
+    present = int((~colours.isnan()).all(1).sum())
     print(f'{args.split}: {len(samples)} pictures, {present} of {NUM_CLASSES} classes')
     print(table)
 

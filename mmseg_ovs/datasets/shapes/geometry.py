@@ -98,7 +98,7 @@ def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _crescent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.maximum(_circle(x + 0.1, y, 0.95), -_circle(x - 0.38, y, 0.72))
+    return np.maximum(_circle(x - 0.15, y, 0.95), -_circle(x - 0.63, y, 0.72))
 
 
 def _arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
