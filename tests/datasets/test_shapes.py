@@ -414,7 +414,7 @@ def controls():
 @pytest.fixture(scope='module')
 def samples():
     """Pictures and labels as the controls tool loads them, without files."""
-    pairs = [render_scene(scene) for scene in scenes('val', 12)]
+    pairs = [render_scene(scene) for scene in scenes('val', 80)]
     return [
         (torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels).long())
         for image, labels in pairs
@@ -436,7 +436,7 @@ def test_colour_alone_does_not_solve_the_set(controls, samples):
     anywhere = controls.score(samples, controls.colour_only(colours))
     given = controls.score(samples, controls.colour_only_given_classes(colours))
     assert float(anywhere['mIoU']) < 25
-    assert float(anywhere['mIoU']) < float(given['mIoU']) < 90
+    assert float(anywhere['mIoU']) < float(given['mIoU']) - 20
 
 
 def test_mean_and_nearest_colours(controls):
