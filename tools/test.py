@@ -47,13 +47,13 @@ def parse_args() -> argparse.Namespace:
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     """Switch on the visualization hook for ``--show`` and ``--show-dir``."""
-    hooks = cfg.setdefault('default_hooks', {})
-    hook = hooks.setdefault('visualization', dict(type='SegVisualizationHook'))
-    hook.draw = True
-    hook.setdefault('interval', 1)  # the hook's own default is every 50th image
+    # The hook's own interval is 50; what the config says comes last and wins.
+    default = dict(type='SegVisualizationHook', interval=1)
+    hooks = cfg.get('default_hooks', {})
+    hook = {**default, **hooks.get('visualization', {}), 'draw': True}
     if args.show:
-        hook.show = True
-        hook.wait_time = args.wait_time
+        hook.update(show=True, wait_time=args.wait_time)
+    cfg.default_hooks = {**hooks, 'visualization': hook}
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
 

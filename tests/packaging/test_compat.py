@@ -1,0 +1,150 @@
+"""The stand-in for mmcv's operators, safe checkpoints, and the missing-host error."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner.checkpoint import CheckpointLoader
+
+import mmseg_ovs
+from mmseg_ovs.compat import install_compat
+
+COMPAT = Path(mmseg_ovs.__file__).parent / 'compat'
+
+
+def run_python(code: str, path: Path) -> str:
+    """Run code in a fresh interpreter that finds packages in ``path`` first."""
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def load_alone(file: str) -> str:
+    """Code that loads one compat module without importing the package."""
+    return (
+        'import importlib.util\n'
+        f'path = {str(COMPAT / file)!r}\n'
+        'spec = importlib.util.spec_from_file_location("alone", path)\n'
+        'alone = importlib.util.module_from_spec(spec)\n'
+        'spec.loader.exec_module(alone)\n'
+    )
+
+
+def fake_mmcv(folder: Path, compiled: bool) -> Path:
+    (folder / 'mmcv').mkdir()
+    (folder / 'mmcv' / '__init__.py').write_text('')
+    if compiled:
+        (folder / 'mmcv' / '_ext.py').write_text('WHO = "real"\n')
+    return folder
+
+
+def test_missing_operator_raises_when_called_and_names_itself():
+    ext = pytest.importorskip('mmcv._ext')
+    if not hasattr(ext, 'IS_STAND_IN'):
+        pytest.skip('a full mmcv is installed')
+    from mmcv.ops import nms
+
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    with pytest.raises(NotImplementedError, match="'nms'.*compiled mmcv"):
+        nms(boxes, torch.ones(1), 0.5)
+
+
+def test_the_stand_in_does_not_pretend_to_have_dunder_attributes():
+    ext = pytest.importorskip('mmcv._ext')
+    if not hasattr(ext, 'IS_STAND_IN'):
+        pytest.skip('a full mmcv is installed')
+    assert ext.__spec__.name == 'mmcv._ext'
+    with pytest.raises(AttributeError):
+        _ = ext.__wrapped__
+
+
+def test_stand_in_is_used_without_a_compiled_module(tmp_path):
+    code = load_alone('mmcv_ext.py') + (
+        'alone.install_mmcv_ext()\nimport mmcv._ext as e\nprint(e.IS_STAND_IN)'
+    )
+    assert run_python(code, fake_mmcv(tmp_path, compiled=False)) == 'True'
+
+
+def test_stand_in_steps_aside_for_a_compiled_module(tmp_path):
+    code = load_alone('mmcv_ext.py') + (
+        'alone.install_mmcv_ext()\nimport mmcv._ext as e\n'
+        'print(e.WHO, hasattr(e, "IS_STAND_IN"))'
+    )
+    assert run_python(code, fake_mmcv(tmp_path, compiled=True)) == 'real False'
+
+
+def test_installing_twice_adds_one_finder():
+    before = list(sys.meta_path)
+    install_compat()
+    assert sys.meta_path == before
+
+
+def test_missing_host_is_named_with_the_remedy():
+    code = load_alone('host.py') + (
+        'alone._HOST = ("mmengine", "no_such_host")\n'
+        'try:\n    alone.require_host()\nexcept ImportError as error:\n    print(error)'
+    )
+    message = run_python(code, COMPAT)
+    assert 'no_such_host is not installed' in message
+    assert "pip install 'mmseg_ovs[openmmlab]'" in message
+    assert 'mmengine,' not in message
+
+
+def test_mmengine_checkpoint_with_message_hub_loads(tmp_path):
+    hub = MessageHub('packaging-test')
+    hub.update_scalar('train/loss', 1.5)
+    hub.update_scalar('train/loss', torch.tensor(0.5))
+    hub.update_info('iter', 7)
+    path = tmp_path / 'iter_1.pth'
+    torch.save(
+        {'state_dict': {'w': torch.ones(2)}, 'message_hub': hub.state_dict()}, path
+    )
+    content = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    buffer = content['message_hub']['log_scalars']['train/loss']
+    assert isinstance(buffer, HistoryBuffer)
+    assert buffer.mean() == pytest.approx(1.0)
+    assert buffer.min() == pytest.approx(0.5)
+    assert content['message_hub']['runtime_info']['iter'] == 7
+
+
+class _Call:
+    """Pickles to a call of ``function(*args)``."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda marker: _Call(os.system, f'touch {marker}'),
+        lambda marker: _Call(eval, f'open({str(marker)!r}, "w")'),
+        # The getattr allowed for HistoryBuffer must not open the way to others.
+        lambda marker: _Call(getattr, HistoryBuffer, '__init__'),
+        lambda marker: _Call(getattr, torch.Tensor, 'numpy'),
+    ],
+    ids=['os.system', 'eval', 'getattr-dunder', 'getattr-other'],
+)
+def test_checkpoint_that_runs_code_is_refused(tmp_path, make):
+    marker = tmp_path / 'was_run'
+    path = tmp_path / 'evil.pth'
+    torch.save({'state_dict': {'w': torch.ones(2)}, 'x': make(marker)}, path)
+    with pytest.raises((pickle.UnpicklingError, TypeError)):
+        CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    assert not marker.exists()

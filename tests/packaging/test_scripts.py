@@ -1,0 +1,220 @@
+"""``tools/train.py`` and ``tools/test.py``: mmseg's command line, and what we added."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
+from mmseg.visualization import SegLocalVisualizer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _restore_process_state(monkeypatch, tmp_path):
+    """A run sets LOCAL_RANK and may write to the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+
+def run_tool(monkeypatch, script: str, *args) -> None:
+    """Run a script in this process, as a process of its own would find it."""
+    monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
+    try:
+        runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
+    finally:  # mmengine keeps these by name, with the folders of this run
+        for manager in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer):
+            manager._instance_dict.clear()
+
+
+def train(monkeypatch, config: Path, *args) -> Path:
+    """Train two iterations; returns the checkpoint."""
+    work_dir = config.parent / 'work'
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir, *args)
+    return work_dir / 'iter_2.pth'
+
+
+def scores(work_dir: Path) -> dict:
+    (path,) = work_dir.glob('*/*.json')
+    return json.loads(path.read_text())
+
+
+def test_train_then_resume_goes_on_from_the_checkpoint(monkeypatch, stock_config):
+    first = torch.load(train(monkeypatch, stock_config), weights_only=True)
+    assert first['meta']['iter'] == 2
+    work_dir = stock_config.parent / 'work'
+    train(
+        monkeypatch, stock_config, '--resume', '--cfg-options', 'train_cfg.max_iters=4'
+    )
+    later = torch.load(work_dir / 'iter_4.pth', weights_only=True)
+    assert later['meta']['iter'] == 4
+    assert any(
+        'resumed epoch: 0, iter: 2' in p.read_text() for p in work_dir.glob('*/*.log')
+    )
+
+
+def test_show_dir_paints_every_image_and_out_writes_label_maps(
+    monkeypatch, stock_config
+):
+    checkpoint = train(monkeypatch, stock_config)
+    folder = stock_config.parent
+    run_tool(
+        monkeypatch,
+        'test.py',
+        stock_config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        '--show-dir',
+        folder / 'shown',
+        '--out',
+        folder / 'out',
+    )
+    assert len(list((folder / 'shown' / 'vis_data' / 'vis_image').glob('*.png'))) == 4
+    labels = [
+        cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) for p in folder.glob('out/*.png')
+    ]
+    assert len(labels) == 4
+    assert all(label.shape == (32, 32) for label in labels)
+    assert set(np.unique(labels)) <= {0, 1}
+    assert 0 <= scores(folder / 'test')['mIoU'] <= 100
+
+
+def test_show_dir_keeps_the_interval_of_the_config(monkeypatch, stock_config):
+    checkpoint = train(monkeypatch, stock_config)
+    folder = stock_config.parent
+    run_tool(
+        monkeypatch,
+        'test.py',
+        stock_config,
+        checkpoint,
+        '--show-dir',
+        folder / 'shown',
+        '--cfg-options',
+        'default_hooks.visualization.type=SegVisualizationHook',
+        'default_hooks.visualization.interval=2',
+    )
+    assert len(list((folder / 'shown' / 'vis_data' / 'vis_image').glob('*.png'))) == 2
+
+
+# The data set has two classes. With 200 in the head, random weights practically never
+# answer 137 everywhere, so that answer shows which weights were used.
+MANY = ('--cfg-options', 'model.decode_head.num_classes=200', 'randomness.seed=0')
+RARE = 137
+
+
+def answer_always_rare(checkpoint: Path) -> None:
+    """Change the weights so that the model predicts one class everywhere."""
+    content = torch.load(checkpoint, weights_only=True)
+    content['state_dict']['decode_head.conv_seg.weight'].zero_()
+    bias = content['state_dict']['decode_head.conv_seg.bias']
+    bias.zero_()[RARE] = 9.0
+    torch.save(content, checkpoint)
+
+
+def predicted_labels(folder: Path) -> set[int]:
+    paths = list(folder.glob('*.png'))
+    assert len(paths) == 4
+    return {int(v) for p in paths for v in np.unique(cv2.imread(str(p), 0))}
+
+
+def test_tta_tests_the_weights_of_the_checkpoint(monkeypatch, stock_config):
+    checkpoint = train(monkeypatch, stock_config, *MANY)
+    answer_always_rare(checkpoint)
+    out = stock_config.parent / 'out'
+    run_tool(
+        monkeypatch, 'test.py', stock_config, checkpoint, '--tta', '--out', out, *MANY
+    )
+    assert predicted_labels(out) == {RARE}
+
+
+def test_without_checkpoint_parts_load_their_own_weights(monkeypatch, stock_config):
+    checkpoint = train(monkeypatch, stock_config, *MANY)
+    answer_always_rare(checkpoint)
+    config = Config.fromfile(stock_config)
+    config.model.decode_head.init_cfg = dict(
+        type='Pretrained', checkpoint=str(checkpoint), prefix='decode_head.'
+    )
+    own = stock_config.parent / 'own_weights.py'
+    config.dump(own)
+    out = stock_config.parent / 'out'
+    run_tool(monkeypatch, 'test.py', own, '--out', out, *MANY)
+    assert predicted_labels(out) == {RARE}
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda path: path.unlink(), 'No checkpoint at'),
+        (lambda path: os.truncate(path, 2000), 'truncated'),
+        (
+            lambda path: torch.save({'state_dict': {'other': torch.ones(1)}}, path),
+            'does not fit the model(.|\n)*missing: backbone',
+        ),
+    ],
+    ids=['missing', 'truncated', 'other architecture'],
+)
+def test_checkpoint_that_does_not_fit_is_refused(
+    monkeypatch, stock_config, spoil, message
+):
+    checkpoint = train(monkeypatch, stock_config)
+    spoil(checkpoint)
+    with pytest.raises(SystemExit, match=message):
+        run_tool(monkeypatch, 'test.py', stock_config, checkpoint)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='is about machines without GPU')
+def test_amp_without_gpu_says_what_to_do(monkeypatch, stock_config):
+    with pytest.raises(SystemExit, match='needs a GPU.*without --amp'):
+        run_tool(monkeypatch, 'train.py', stock_config, '--amp')
+
+
+def test_tta_without_its_config_names_what_is_missing(monkeypatch, stock_config):
+    text = stock_config.read_text().replace('tta_pipeline', 'unused_pipeline')
+    stock_config.write_text(text)
+    with pytest.raises(SystemExit, match='needs tta_pipeline in the config'):
+        run_tool(monkeypatch, 'test.py', stock_config, '--tta')
+
+
+@pytest.mark.slow
+def test_two_cpu_processes_train_and_test(stock_config):
+    env = {
+        **os.environ,
+        'CUDA_VISIBLE_DEVICES': '',
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': str(ROOT),
+    }
+    env.pop('LOCAL_RANK', None)
+    work_dir = stock_config.parent / 'ddp'
+
+    def launch(script: str, *args) -> str:
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        command += ['--nproc-per-node=2', str(ROOT / 'tools' / script), *map(str, args)]
+        done = subprocess.run(
+            [*command, '--launcher', 'pytorch', '--work-dir', str(work_dir)],
+            env=env,
+            cwd=stock_config.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    launch('train.py', stock_config)
+    checkpoint = torch.load(work_dir / 'iter_2.pth', weights_only=True)
+    assert not any(key.startswith('module.') for key in checkpoint['state_dict'])
+    output = launch('test.py', stock_config, work_dir / 'iter_2.pth')
+    # Four images over two processes: two steps each.
+    assert 'Iter(test) [2/2]' in output
