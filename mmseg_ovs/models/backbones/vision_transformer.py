@@ -169,7 +169,7 @@ class VisionTransformer(PretrainedModule):
             registers = nn.Parameter(torch.zeros(1, num_registers, embed_dims))
             nn.init.normal_(registers, std=0.02)
             self.register_parameter(self.register_name, registers)
-        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
             ViTBlock(
                 embed_dims,

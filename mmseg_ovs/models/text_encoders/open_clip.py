@@ -146,7 +146,8 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         self.model = model
         self.pretrained = None if pretrained is None else os.fspath(pretrained)
         by_scheme = isinstance(model, str) and model.startswith(_SCHEMES)
-        self._awaits_weights = self.pretrained is not None or by_scheme
+        self.brings_weights = self.pretrained is not None or by_scheme
+        self._awaits_weights = self.brings_weights
 
     def init_weights(self) -> None:
         """Load the pretrained weights, or what ``init_cfg`` says.

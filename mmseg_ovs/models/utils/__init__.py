@@ -7,6 +7,13 @@ from .checkpoint import (
     load_pretrained,
     read_state_dict,
 )
+from .model_checkpoint import (
+    complete_state,
+    init_own_weights,
+    load_model_checkpoint,
+    parts_at_random,
+    unwrap_model,
+)
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
 from .windows import Window, merge_windows, split_windows, window_grid
@@ -16,13 +23,18 @@ __all__ = [
     'PretrainedModule',
     'RunningArgmax',
     'Window',
+    'complete_state',
     'cosine_similarity_map',
     'describe_mismatch',
+    'init_own_weights',
+    'load_model_checkpoint',
     'load_pretrained',
     'merge_windows',
+    'parts_at_random',
     'read_state_dict',
     'resize_argmax',
     'rows_per_chunk',
     'split_windows',
+    'unwrap_model',
     'window_grid',
 ]

@@ -37,6 +37,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: The file is missing, truncated, holds objects that
             ``weights_only`` refuses, or holds no tensors.
     """
+    return find_state_dict(read_checkpoint(path), str(path))
+
+
+def read_checkpoint(path: str | Path) -> Mapping:
+    """Read all that a checkpoint holds; arguments as :func:`read_state_dict`.
+
+    Raises:
+        CheckpointError: As :func:`read_state_dict`, but it may hold no tensors.
+    """
     name = str(path)
     is_local = '://' not in name
     if is_local and not Path(name).is_file():
@@ -68,18 +77,27 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f'{name} cannot be read ({error}). The file is truncated or no checkpoint; '
             'download it again and compare its size or checksum.'
         ) from error
-    return _unwrap(content, name)
-
-
-def _unwrap(content: object, name: str) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f'{name} holds a {type(content).__name__}, not a state dict'
         )
+    return content
+
+
+def find_state_dict(content: Mapping, name: str) -> dict[str, Tensor]:
+    """The state dict inside what training scripts wrap around it.
+
+    Args:
+        content: A checkpoint or the state dict itself.
+        name: What the checkpoint is called in messages.
+
+    Raises:
+        CheckpointError: It holds no tensors.
+    """
     for key in _WRAPPERS:
         inner = content.get(key)
         if isinstance(inner, Mapping) and inner:
-            return _unwrap(inner, name)
+            return find_state_dict(inner, name)
     state = {k: v for k, v in content.items() if isinstance(v, Tensor)}
     if not state:
         raise CheckpointError(f'{name} holds no tensors; keys: {sorted(content)[:10]}')

@@ -48,7 +48,8 @@ def resize_argmax(
     """Bilinear resize to the size of ``argmax`` and update it, in chunks.
 
     The labels are bit-equal to ``resize(scores).argmax(0)``, but at most ``chunk_mb``
-    MiB of resized maps exist at a time. Chunks under 32 MiB are also several times
+    MiB of resized maps exist at a time. (Up to 64 x 64 pixels, PyTorch resizes few and
+    many channels by kernels that differ in the last bit.) Chunks under 32 MiB are also several times
     faster on CPU: larger blocks are handed back to the system and faulted in again.
 
     Args:
@@ -64,10 +65,10 @@ def resize_argmax(
         part = scores[i : i + chunk]
         if tuple(part.shape[-2:]) != size:
             part = resize(
-                part[None],
+                part[:, None],  # one channel each: PyTorch rounds 3 channels otherwise
                 size,
                 mode='bilinear',
                 align_corners=align_corners,
                 warning=False,
-            )[0]
+            )[:, 0]
         argmax.update(part, start + i)

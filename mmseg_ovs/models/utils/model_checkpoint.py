@@ -1,0 +1,147 @@
+"""The one way in which a checkpoint of a whole model is loaded: never half of it.
+
+mmengine logs what does not fit and goes on with random weights. Here it is an error,
+except for parts that bring published weights of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import Tensor, nn
+
+from .checkpoint import (
+    CheckpointError,
+    describe_mismatch,
+    find_state_dict,
+    read_checkpoint,
+)
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model as it is saved: inside the distributed and the augmenting wrapper."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def load_model_checkpoint(model: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint of the whole model strictly (see :func:`complete_state`).
+
+    Args:
+        model: The model; a wrapper around it is looked through.
+        path: File or URL.
+
+    Returns:
+        The checkpoint's ``meta``, empty if it has none.
+
+    Raises:
+        CheckpointError: The file is unreadable or does not fit.
+    """
+    model = unwrap_model(model)
+    content = read_checkpoint(path)
+    state = find_state_dict(content, str(path))
+    model.load_state_dict(complete_state(model, state, str(path)))
+    return content.get('meta') or {}
+
+
+def complete_state(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    name: str,
+    allow: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Check a state dict against a model and add the parts that it may lack.
+
+    A *whole* part (a direct child such as ``backbone``) without any weight in the
+    state dict keeps its values if it has been initialised already (at the start of a
+    training run), and is initialised now if it brings weights of its own: checkpoints
+    of a head alone work with published towers.
+
+    Args:
+        model: The model, without wrapper.
+        state: Weights by name.
+        name: What the checkpoint is called in messages.
+        allow: Regular expressions of keys that may be missing or unexpected.
+
+    Returns:
+        Weights for every key of the model, and no others.
+
+    Raises:
+        CheckpointError: Anything else is missing, unexpected or of another shape; or
+            the state dict has nothing of the model.
+    """
+    own = model.state_dict()
+    state = {
+        k: v
+        for k, v in state.items()
+        if k in own or not any(re.search(pattern, k) for pattern in allow)
+    }
+    kept = {k for k in own if any(re.search(pattern, k) for pattern in allow)}
+    lacking = {}
+    if any(k in own for k in state):
+        for part, module in model.named_children():
+            keys = [k for k in own if k.startswith(f'{part}.')]
+            ready = getattr(module, 'is_init', False) or brings_weights(module)
+            if ready and keys and not any(k in state for k in keys):
+                lacking[part] = module
+                kept.update(keys)
+    filled = {**{k: own[k] for k in kept}, **state}
+    mismatch = describe_mismatch(model, filled)
+    if mismatch:
+        raise CheckpointError(
+            f'{name} does not fit the model of the config. Was it trained with another '
+            f'config?\n{mismatch}'
+        )
+    for part, module in lacking.items():
+        if not getattr(module, 'is_init', False):
+            init_own_weights(module)
+        print_log(f'{name} has no weights for {part!r}: it keeps its own', 'current')
+    # The values of parts initialised above were copied into the same tensors.
+    return filled
+
+
+def init_own_weights(module: nn.Module) -> None:
+    """Let a model or a part load the weights that its config names.
+
+    Rank 0's values go to all ranks, since what has no published weights is initialised
+    at random.
+    """
+    module.init_weights()
+    for value in module.state_dict().values():
+        broadcast(value)
+
+
+def brings_weights(part: nn.Module) -> bool:
+    """Whether initialising a part loads published weights into it.
+
+    Text towers say so themselves (``brings_weights``), other parts by an ``init_cfg``
+    of type ``Pretrained``.
+    """
+    return any(
+        getattr(module, 'brings_weights', False) or _is_pretrained(module)
+        for module in part.modules()
+    )
+
+
+def _is_pretrained(module: nn.Module) -> bool:
+    cfgs = getattr(module, 'init_cfg', None) or []
+    cfgs = [cfgs] if isinstance(cfgs, Mapping) else cfgs
+    return any(cfg.get('type') == 'Pretrained' for cfg in cfgs)
+
+
+def parts_at_random(model: nn.Module) -> list[str]:
+    """Names of the parts with weights that ``init_weights`` leaves at random values."""
+    if _is_pretrained(model):
+        return []
+    return [
+        name
+        for name, part in model.named_children()
+        if any(True for _ in part.parameters()) and not brings_weights(part)
+    ]

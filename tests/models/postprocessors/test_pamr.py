@@ -1,0 +1,53 @@
+"""PAMR against a literal form of its definition."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmseg_ovs.models.postprocessors import PAMR
+
+
+def literal_pamr(image, scores, num_iter, dilations):
+    """Neighbours as shifted copies of a replicated border, one tensor for all."""
+
+    def neighbours(x, centre):
+        stack = []
+        height, width = x.shape[-2:]
+        for d in dilations:
+            padded = F.pad(x[None], [d] * 4, mode='replicate')[0]
+            for dy in (0, d, 2 * d):
+                for dx in (0, d, 2 * d):
+                    if centre or (dy, dx) != (d, d):
+                        stack.append(padded[:, dy : dy + height, dx : dx + width])
+        return torch.stack(stack, dim=1)
+
+    deviation = neighbours(image, True).std(dim=1, keepdim=True)
+    difference = (image[:, None] - neighbours(image, False)).abs()
+    weight = (-difference / (1e-8 + 0.1 * deviation)).mean(0).softmax(0)
+    for _ in range(num_iter):
+        scores = (neighbours(scores, False) * weight).sum(1)
+    return scores
+
+
+@pytest.mark.parametrize('dilations', [(1,), (1, 2, 4, 8, 12, 24)])
+def test_literal_definition(dilations):
+    image = 255 * torch.rand(3, 33, 20)
+    scores = torch.rand(5, 33, 20)
+    pamr = PAMR(num_iter=4, dilations=dilations, class_chunk=2)
+    refined = pamr.refine(scores, pamr.prepare(image))
+    expected = literal_pamr(image, scores, 4, dilations)
+    torch.testing.assert_close(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_chunks_change_nothing():
+    image, scores = 255 * torch.rand(3, 16, 16), torch.rand(7, 16, 16)
+    prepared = PAMR().prepare(image)
+    whole = PAMR(class_chunk=7).refine(scores, prepared)
+    for chunk in (1, 3):
+        refined = PAMR(class_chunk=chunk).refine(scores, prepared)
+        torch.testing.assert_close(refined, whole, rtol=1e-6, atol=1e-7)
+
+
+def test_unknown_stage():
+    with pytest.raises(ValueError, match="'window' or 'image'"):
+        PAMR(stage='grid')
