@@ -69,6 +69,8 @@ setup(
         'ftfy>=6.1,<7',
         'regex>=2023.10.3',
         'numpy>=1.26,<3',
+        'prettytable>=3,<4',
+        'filelock>=3.12,<4',
     ],
     extras_require={
         # Not in install_requires: a full mmcv instead of mmcv-lite, or the onedl-*

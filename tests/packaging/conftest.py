@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -69,7 +70,7 @@ model = dict(
 """
 
 
-def write_config(folder: Path, name: str = 'stock_fcn.py') -> Path:
+def write_config(folder: Path) -> Path:
     """Write four pictures (half red, half blue), their labels and the config."""
     label = np.zeros((32, 32), np.uint8)
     label[:, 16:] = 1
@@ -81,9 +82,14 @@ def write_config(folder: Path, name: str = 'stock_fcn.py') -> Path:
     for i in range(4):
         cv2.imwrite(str(folder / 'data' / 'img' / f'{i}.jpg'), picture)
         cv2.imwrite(str(folder / 'data' / 'ann' / f'{i}.png'), label)
-    path = folder / name
+    path = folder / 'stock_fcn.py'
     path.write_text(CONFIG.replace('{root!r}', repr(str(folder / 'data'))))
     return path
+
+
+@pytest.fixture(scope='session')
+def write_stock_config() -> Callable[[Path], Path]:
+    return write_config
 
 
 @pytest.fixture

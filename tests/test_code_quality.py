@@ -1,0 +1,155 @@
+"""Rules that hold for the whole repository: lint, configs, metafiles, documents."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
+METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
+DOCUMENTS = sorted([*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')])
+DOCUMENTS += sorted((ROOT / 'configs').rglob('*.md'))
+
+# Folders of one machine; documents and configs speak of data/ or PATH.
+MACHINE_PATH = re.compile(
+    r'(?<![\w.:/}])/(?:home|root|work|tmp|mnt|media|Users|scratch|opt)/|\.\./shared'
+)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize('command', [['check'], ['format', '--check']], ids=' '.join)
+def test_ruff(command):
+    done = subprocess.run(
+        [sys.executable, '-m', 'ruff', *command, '--no-cache', '.'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=relative)
+def test_config_parses(path):
+    config = Config.fromfile(path)
+    assert len(config) > 0
+    if '_base_' not in relative(path):
+        assert config.get('custom_imports', {}).get('imports') == ['mmseg_ovs'], (
+            "inherit _base_/default_runtime.py, or give custom_imports=['mmseg_ovs']"
+        )
+
+
+def test_config_names_are_unique():
+    """openmim finds a config by its bare name, anywhere in the package."""
+    places = defaultdict(list)
+    for path in [*CONFIGS, *(ROOT / 'mmseg_ovs').rglob('*.py')]:
+        places[path.name].append(relative(path))
+    runnable = [path.name for path in CONFIGS if '_base_' not in relative(path)]
+    clashes = {name: places[name] for name in runnable if len(places[name]) > 1}
+    assert not clashes
+
+
+def test_model_index_names_every_metafile():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert sorted(index['Import']) == [relative(path) for path in METAFILES]
+
+
+def check_metafile(path: Path) -> None:
+    """Check the fields that model-index reads; raises AssertionError."""
+    content = yaml.safe_load(path.read_text())
+    assert set(content) <= {'Collections', 'Models'}, f'unknown keys in {path.name}'
+    collections = {item['Name']: item for item in content.get('Collections', [])}
+    for item in collections.values():
+        assert (ROOT / item['README']).is_file(), item['README']
+        assert {'Title', 'URL'} <= item['Paper'].keys(), item['Name']
+    names = [model['Name'] for model in content['Models']]
+    assert len(names) == len(set(names)), 'model names are not unique'
+    for model in content['Models']:
+        assert model['In Collection'] in collections, model['Name']
+        assert (ROOT / model['Config']).is_file(), model['Config']
+        results = model.get('Results', [])
+        for result in results if isinstance(results, list) else [results]:
+            assert {'Task', 'Dataset', 'Metrics'} <= result.keys(), model['Name']
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=relative)
+def test_metafile(path):
+    check_metafile(path)
+
+
+GOOD_METAFILE = """
+Collections:
+- Name: A
+  README: README.md
+  Paper: {Title: T, URL: U}
+Models:
+- Name: a_one
+  In Collection: A
+  Config: configs/_base_/default_runtime.py
+  Results:
+  - {Task: Semantic Segmentation, Dataset: D, Metrics: {mIoU: 1.0}}
+"""
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('', ''),
+        ('In Collection: A', 'In Collection: B'),
+        ('default_runtime.py', 'no_such.py'),
+        ('README.md', 'NO_SUCH.md'),
+        ('Dataset: D, ', ''),
+        ('Models:', 'Modles:'),
+    ],
+    ids=['good', 'collection', 'config', 'readme', 'dataset', 'typo'],
+)
+def test_the_metafile_check_itself(tmp_path, old, new):
+    path = tmp_path / 'metafile.yml'
+    path.write_text(GOOD_METAFILE.replace(old, new) if old else GOOD_METAFILE)
+    if not old:
+        check_metafile(path)
+    else:
+        with pytest.raises(AssertionError):
+            check_metafile(path)
+
+
+@pytest.mark.parametrize('path', [*CONFIGS, *METAFILES, *DOCUMENTS], ids=relative)
+def test_no_paths_of_one_machine(path):
+    found = [
+        line for line in path.read_text().splitlines() if MACHINE_PATH.search(line)
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ('text', 'is_one'),
+    [
+        ('data_root = "/home/me/coco"', True),
+        ('see /tmp/x', True),
+        ('../shared/weights', True),
+        ('https://host/home/x', False),
+        ('data/opt/x', False),
+        ('configs/_base_/work/x', False),
+    ],
+)
+def test_the_path_check_itself(text, is_one):
+    assert bool(MACHINE_PATH.search(text)) is is_one
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=relative)
+def test_links_between_documents_lead_somewhere(path):
+    targets = re.findall(r'\]\(([^)#\s]+)', path.read_text())
+    local = [target for target in targets if '://' not in target]
+    missing = [target for target in local if not (path.parent / target).exists()]
+    assert not missing
