@@ -15,9 +15,14 @@ from mmseg.registry import RUNNERS
 
 from mmseg_ovs.engine.launch import (
     add_common_arguments,
-    init_own_weights,
+    guard_checkpoints,
     load_config,
-    require_fit,
+)
+from mmseg_ovs.models.utils import (
+    CheckpointError,
+    init_own_weights,
+    read_checkpoint,
+    unwrap_model,
 )
 
 
@@ -70,6 +75,7 @@ def augment_at_test_time(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    guard_checkpoints(cfg)
     if args.checkpoint:
         cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
@@ -81,11 +87,14 @@ def main() -> None:
         first = evaluator[0] if isinstance(evaluator, list) else evaluator
         first.output_dir = args.out
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    if args.checkpoint:
-        require_fit(runner, args.checkpoint)
-    else:
-        init_own_weights(runner)
-    runner.test()
+    try:
+        if args.checkpoint:
+            read_checkpoint(args.checkpoint)  # mmengine's own message is obscure
+        else:
+            init_own_weights(unwrap_model(runner.model))
+        runner.test()
+    except CheckpointError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == '__main__':

@@ -10,16 +10,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.dist import broadcast
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import Runner
-from torch import nn
-
-from mmseg_ovs.models.utils.checkpoint import (
-    CheckpointError,
-    describe_mismatch,
-    read_state_dict,
-)
 
 # Devices that mmengine's AmpOptimWrapper accepts.
 _AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
@@ -107,44 +97,9 @@ def enable_amp(cfg: Config) -> None:
         )
 
 
-def init_own_weights(runner: Runner) -> None:
-    """Let every part of the model load the weights its ``init_cfg`` names.
-
-    A training run does this by itself, a test run does not. Rank 0's values go to all
-    ranks, since parts without published weights are initialised at random.
-    """
-    model = _unwrapped(runner)
-    model.init_weights()
-    for value in model.state_dict().values():
-        broadcast(value)
-
-
-def require_fit(runner: Runner, checkpoint: str) -> None:
-    """Check that a checkpoint of the whole model fits before mmengine loads it.
-
-    mmengine logs what does not fit and goes on with random weights. Keys the model
-    does not have are allowed: parts that only take part in training.
-
-    Raises:
-        SystemExit: The file is unreadable, or weights are missing or misshapen.
-    """
-    model = _unwrapped(runner)
-    own = model.state_dict()
-    try:
-        state = read_state_dict(checkpoint)
-    except CheckpointError as error:
-        raise SystemExit(str(error)) from error
-    mismatch = describe_mismatch(model, {k: v for k, v in state.items() if k in own})
-    if mismatch:
-        raise SystemExit(
-            f'{checkpoint} does not fit the model of the config. Was it trained with '
-            f'another config?\n{mismatch}'
-        )
-
-
-def _unwrapped(runner: Runner) -> nn.Module:
-    """The model as it is saved: inside the distributed and the augmenting wrapper."""
-    model = runner.model
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
+def guard_checkpoints(cfg: Config) -> None:
+    """Add ``CheckpointGuardHook`` to the hooks of a config that lacks it."""
+    hooks = [*cfg.get('default_hooks', {}).values(), *cfg.get('custom_hooks', [])]
+    if not any(hook and hook['type'] == 'CheckpointGuardHook' for hook in hooks):
+        guard = dict(type='CheckpointGuardHook')
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), guard]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import nn
 
-from mmseg_ovs.models.utils import CheckpointError, describe_mismatch
+from mmseg_ovs.models.utils import complete_state, unwrap_model
 
 
 @HOOKS.register_module()
@@ -19,9 +16,9 @@ class CheckpointGuardHook(Hook):
     """Check a checkpoint against the model before mmengine loads it leniently.
 
     A *whole* part (a direct child of the model such as ``backbone``) that the
-    checkpoint lacks is initialised from its own ``init_cfg``, so that checkpoints of a
+    checkpoint lacks keeps the weights of its own ``init_cfg``, so that checkpoints of a
     head alone work with published towers. Anything else that is missing, unexpected or
-    of another shape raises.
+    of another shape raises ``CheckpointError``.
 
     Args:
         allow: Regular expressions of keys that may be missing or unexpected.
@@ -29,44 +26,14 @@ class CheckpointGuardHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, allow: tuple[str, ...] = ()) -> None:
-        self.allow = [re.compile(pattern) for pattern in allow]
-
-    def _allowed(self, key: str) -> bool:
-        return any(pattern.search(key) for pattern in self.allow)
+    def __init__(self, allow: Sequence[str] = ()) -> None:
+        self.allow = tuple(allow)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the checkpoint's state dict with the model's."""
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        """Add to the checkpoint what it may lack, or refuse it."""
         state = checkpoint.get('state_dict', checkpoint)
-        state = {k.removeprefix('module.'): v for k, v in state.items()}
-        own = model.state_dict()
-        for name, part in model.named_children():
-            keys = [k for k in own if k.startswith(f'{name}.')]
-            if keys and not any(k in state for k in keys):
-                self._initialise(name, part)
-                state.update({k: own[k] for k in keys})
-        state = {k: v for k, v in state.items() if k in own or not self._allowed(k)}
-        allowed = [k for k in own if k not in state and self._allowed(k)]
-        state.update({k: own[k] for k in allowed})
-        mismatch = describe_mismatch(model, state)
-        if mismatch:
-            raise CheckpointError(
-                'The checkpoint does not fit the model of this config. Are they of the '
-                f'same architecture?\n{mismatch}'
-            )
-
-    @staticmethod
-    def _initialise(name: str, part: nn.Module) -> None:
-        if not hasattr(part, 'init_weights'):
-            raise CheckpointError(
-                f'The checkpoint has no weights for {name!r}, which has no init_cfg '
-                'that could bring them'
-            )
-        print_log(
-            f'The checkpoint has no weights for {name!r}: loading them as its own '
-            'config says',
-            logger='current',
+        plain = {k.removeprefix('module.'): v for k, v in state.items()}
+        filled = complete_state(
+            unwrap_model(runner.model), plain, 'The checkpoint', self.allow
         )
-        part.init_weights()
+        state.update({k: v for k, v in filled.items() if k not in plain})

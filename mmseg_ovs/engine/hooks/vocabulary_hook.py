@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmseg_ovs.models.utils import unwrap_model
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
 
@@ -32,7 +32,7 @@ class VocabularyHook(Hook):
 
     @staticmethod
     def _model(runner: Runner):
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+        return unwrap_model(runner.model)
 
     def _evaluated_vocabulary(self, metainfo: dict) -> Vocabulary:
         own = Vocabulary.from_metainfo(metainfo)

@@ -5,6 +5,7 @@ from .checkpoint import (
     PretrainedModule,
     describe_mismatch,
     load_pretrained,
+    read_checkpoint,
     read_state_dict,
 )
 from .model_checkpoint import (
@@ -31,6 +32,7 @@ __all__ = [
     'load_pretrained',
     'merge_windows',
     'parts_at_random',
+    'read_checkpoint',
     'read_state_dict',
     'resize_argmax',
     'rows_per_chunk',
