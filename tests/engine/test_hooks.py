@@ -1,0 +1,130 @@
+"""The running data set's vocabulary, and checkpoints that fit."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from mmseg_ovs.engine.hooks import CheckpointGuardHook, VocabularyHook
+from mmseg_ovs.models.backbones import DINOv3
+from mmseg_ovs.models.utils import CheckpointError
+
+
+class Model(nn.Module):
+    vocabulary = None
+
+    def set_vocabulary(self, vocabulary):
+        self.vocabulary = vocabulary
+
+
+def runner_with(train=None, test=None):
+    """A runner with data sets of the given metainfo."""
+
+    def loader(metainfo):
+        return SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo))
+
+    return SimpleNamespace(
+        model=Model(),
+        train_loop=object(),
+        train_dataloader=loader(train or {}),
+        val_dataloader=loader(test or {}),
+        test_dataloader=loader(test or {}),
+    )
+
+
+def test_each_loop_gets_its_own_classes():
+    runner = runner_with(train=dict(classes=('a', 'b')), test=dict(classes=('b', 'c')))
+    hook = VocabularyHook()
+    hook.before_train(runner)
+    assert runner.model.vocabulary.classes == ('a', 'b')
+    hook.before_val(runner)
+    assert runner.model.vocabulary.classes == ('b', 'c')
+    hook.after_val(runner)
+    assert runner.model.vocabulary.classes == ('a', 'b')
+    hook.before_test(runner)
+    assert runner.model.vocabulary.classes == ('b', 'c')
+
+
+def test_caption_data_without_classes_leave_the_vocabulary():
+    runner = runner_with(test=dict(classes=('b',)))
+    hook = VocabularyHook()
+    hook.before_train(runner)
+    assert runner.model.vocabulary is None
+
+
+def test_prompts_may_differ_from_the_class_names():
+    runner = runner_with(test=dict(classes=('background', 'tvmonitor')))
+    hook = VocabularyHook(
+        vocabulary=['background', ['television', 'screen']],
+        background=dict(type='threshold', value=0.55),
+    )
+    hook.before_test(runner)
+    vocabulary = runner.model.vocabulary
+    assert vocabulary.rows == ('television', 'screen')
+    assert (vocabulary.background, vocabulary.threshold) == (0, 0.55)
+
+
+def test_vocabulary_of_another_length():
+    runner = runner_with(test=dict(classes=('a', 'b', 'c')))
+    with pytest.raises(ValueError, match='has 2 classes, the data set 3'):
+        VocabularyHook(vocabulary=['a', 'b']).before_test(runner)
+
+
+ARCH = dict(embed_dims=16, depth=1, num_heads=2, feed_forward='mlp')
+
+
+def model_with(tmp_path=None):
+    """A part with published weights and a head."""
+    model = nn.Module()
+    init_cfg = None
+    if tmp_path is not None:
+        torch.manual_seed(5)
+        path = tmp_path / 'published.pth'
+        torch.save(DINOv3(ARCH).state_dict(), path)
+        init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    model.backbone = DINOv3(ARCH, init_cfg=init_cfg)
+    model.head = nn.Linear(16, 4)
+    return model
+
+
+def load(model, state, **kwargs):
+    runner = SimpleNamespace(model=model)
+    hook = CheckpointGuardHook(**kwargs)
+    hook.after_load_checkpoint(runner, dict(state_dict=state))
+
+
+def test_a_checkpoint_that_fits_passes():
+    model = model_with()
+    load(model, {f'module.{k}': v for k, v in model.state_dict().items()})
+
+
+def test_a_missing_part_brings_its_own_weights(tmp_path):
+    model = model_with(tmp_path)
+    state = {k: v for k, v in model.state_dict().items() if k.startswith('head.')}
+    load(model, state)
+    published = torch.load(tmp_path / 'published.pth', weights_only=True)
+    for key, value in model.backbone.state_dict().items():
+        assert torch.equal(value, published[key])
+
+
+def test_a_missing_part_without_weights_of_its_own():
+    model = model_with()
+    state = {k: v for k, v in model.state_dict().items() if k.startswith('backbone.')}
+    with pytest.raises(CheckpointError, match='2 missing: head.weight; head.bias'):
+        load(model, state)
+
+
+@pytest.mark.parametrize('change', ['missing', 'unexpected', 'another shape'])
+def test_half_a_checkpoint_is_an_error(change):
+    model = model_with()
+    state = model.state_dict()
+    if change == 'missing':
+        del state['head.bias']
+    elif change == 'unexpected':
+        state['head.scale'] = torch.ones(1)
+    else:
+        state['head.bias'] = torch.zeros(5)
+    with pytest.raises(CheckpointError, match=f'{change}: head'):
+        load(model, state)
+    load(model, model.state_dict() | {'extra': torch.zeros(1)}, allow=('^extra$',))

@@ -1,0 +1,169 @@
+"""Text-similarity and Talk2DINO heads: scores, losses, learning."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_ovs.models.decode_heads import TextSimilarityHead
+from mmseg_ovs.models.decode_heads.talk2dino_head import align_heads
+from mmseg_ovs.models.decode_heads.text_similarity_head import sample_points
+from mmseg_ovs.models.losses import InfoNCELoss
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+
+def test_scores_are_cosines():
+    head = TextSimilarityHead(in_channels=8, text_channels=8)
+    maps, text = torch.randn(2, 8, 3, 4), torch.randn(5, 8)
+    logits = head(VisualFeatures((maps,)), head.project_text(text))
+    expected = F.cosine_similarity(maps[1, :, 2, 3], text[4], dim=0)
+    torch.testing.assert_close(logits[1, 4, 2, 3], expected)
+    assert not list(head.parameters())
+
+
+def test_text_of_another_width():
+    head = TextSimilarityHead(in_channels=8, text_channels=6)
+    features = VisualFeatures((torch.randn(1, 8, 2, 2),))
+    with pytest.raises(ValueError, match='8 channels, text vectors 6: add or correct'):
+        head(features, head.project_text(torch.randn(3, 6)))
+
+
+def test_unknown_activation():
+    with pytest.raises(ValueError, match="activation has to be one of .*'relu'"):
+        TextSimilarityHead(8, 8, activation='relu')
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_points_are_sampled_where_pixels_are(align_corners):
+    """A sampled logit is the resized map's value at a pixel with that label."""
+    labels = torch.arange(35).view(1, 5, 7)
+    labels[labels % 3 == 0] = 255
+    logits = torch.randn(1, 2, 4, 3)
+    resized = F.interpolate(
+        logits, (5, 7), mode='bilinear', align_corners=align_corners
+    )
+    sampled, targets = sample_points(logits, labels, 200, 255, align_corners)
+    assert targets.shape == (1, 200, 1) and 255 not in targets
+    for point, label in enumerate(targets.flatten().tolist()):
+        expected = resized[0, :, label // 7, label % 7]
+        torch.testing.assert_close(
+            sampled[0, :, point, 0], expected, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_point_loss_is_an_estimate_of_the_full_loss():
+    labels = torch.randint(0, 4, (2, 24, 24))
+    labels[:, :4] = 255
+    logits = torch.randn(2, 4, 6, 6)
+    losses = {}
+    for points in (None, 20_000):
+        head = TextSimilarityHead(
+            8,
+            8,
+            num_points=points,
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        )
+        losses[points] = head.loss_by_logits(logits, labels)['loss_ce'].item()
+    assert losses[20_000] == pytest.approx(losses[None], rel=0.02)
+
+
+def samples_with(**fields):
+    return [SegDataSample(metainfo=dict(fields)) for _ in range(2)]
+
+
+def test_mask_training_lowers_the_loss(build_segmentor):
+    model = build_segmentor(
+        decode_head=dict(
+            type='TextSimilarityHead',
+            in_channels=16,
+            text_channels=20,
+            channels=16,
+            logit_scale=10.0,
+        )
+    ).train()
+    label = torch.zeros(1, 56, 56, dtype=torch.long)
+    label[:, :, 28:] = 5
+    image = torch.where(label == 5, 250, 5).expand(3, -1, -1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    history = []
+    for _ in range(15):
+        sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+        data = model.data_preprocessor(
+            dict(inputs=[image], data_samples=[sample]), training=True
+        )
+        loss = model(**data, mode='loss')['decode.loss_ce']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.5 * history[0], history
+
+
+def test_caption_training_aligns_pairs(build_segmentor):
+    """Only the projection learns; images find their own captions."""
+    model = build_segmentor()
+    model.backbone.requires_grad_(False)
+    images = torch.randn(6, 3, 56, 56) + 3 * torch.randn(6, 3, 1, 1)
+    samples = [SegDataSample(metainfo=dict(caption=f'thing {i}')) for i in range(6)]
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trainable, lr=1e-2)
+    for _ in range(60):
+        losses = model(images, samples, mode='loss')
+        optimizer.zero_grad()
+        losses['decode.loss_align'].backward()
+        optimizer.step()
+    assert losses['decode.acc_align'] == 100
+
+
+def test_caption_training_needs_the_attention(build_segmentor):
+    model = build_segmentor(
+        backbone=dict(
+            type='DINOv3',
+            arch=dict(embed_dims=16, depth=1, num_heads=2, feed_forward='mlp'),
+        )
+    )
+    samples = samples_with(caption='thing 1')
+    with pytest.raises(ValueError, match="extra_outputs=\\('cls_attention',\\)"):
+        model(torch.randn(2, 3, 32, 32), samples, mode='loss')
+
+
+def test_alignment_keeps_the_head_of_the_own_text():
+    visual = F.normalize(torch.randn(4, 3, 8), dim=-1)
+    text = F.normalize(torch.randn(4, 8), dim=-1)
+    similarity, index = align_heads(visual, text)
+    for image in range(4):
+        own = visual[image] @ text[image]
+        assert index[image] == own.argmax()
+        torch.testing.assert_close(similarity[image, image], own.max())
+
+
+def test_infonce_of_perfect_pairs_is_near_zero():
+    loss = InfoNCELoss(temperature=0.01, divide_by_squared_batch=False)
+    assert loss(torch.eye(4)) < 1e-6
+    assert loss(1 - torch.eye(4)) > 10
+
+
+def test_projection_takes_the_old_name_of_its_second_layer(tmp_path):
+    source = MODELS.build(
+        dict(type='Talk2DINOProjection', in_channels=4, out_channels=6)
+    )
+    names = {'hidden_layers.0.': 'linear_layer2.'}
+    state = {}
+    for key, value in source.state_dict().items():
+        for new, old in names.items():
+            key = key.replace(new, old)
+        state[key] = value
+    torch.save(state, tmp_path / 'old.pth')
+    target = MODELS.build(
+        dict(
+            type='Talk2DINOProjection',
+            in_channels=4,
+            out_channels=6,
+            init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'old.pth')),
+        )
+    )
+    target.init_weights()
+    text = torch.randn(3, 4)
+    assert torch.equal(target(text), source(text))

@@ -1,0 +1,230 @@
+"""The same answer any way: batched, chunked, padded, with or without kept logits."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
+
+SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
+PROCESSORS = [
+    dict(type='BackgroundCleaning'),
+    dict(type='PAMR', num_iter=2, dilations=(1, 2)),
+    dict(type='PAMR', num_iter=1, dilations=(1,), stage='image'),
+]
+
+
+def picture(height, width, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, height, width), generator=generator)
+
+
+def run(model, images, **metas):
+    samples = [SegDataSample(metainfo=dict(metas)) for _ in images]
+    return model.test_step(dict(inputs=images, data_samples=samples))
+
+
+def scores(model, image, **test_cfg):
+    model.test_cfg = dict(model.test_cfg, keep_logits=True, **test_cfg)
+    return run(model, [image])[0].seg_logits.data
+
+
+def assert_same_labels(first, second, tolerance=0.002):
+    """Equal labels but for pixels that a rounding error decides."""
+    assert first.shape == second.shape
+    assert (first != second).float().mean() <= tolerance
+
+
+@pytest.mark.parametrize(
+    'test_cfg', [dict(mode='whole'), SLIDE], ids=['whole', 'slide']
+)
+@pytest.mark.parametrize('processors', [[], PROCESSORS], ids=['plain', 'processed'])
+def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors):
+    model = build_segmentor(test_cfg=test_cfg, postprocessors=processors)
+    image = picture(70, 98)
+    reference = scores(model, image, window_batch_size=16, chunk_mb=100)
+    labels = reference.argmax(0)
+    assert len(labels.unique()) > 1
+    for batch, chunk_mb in ((1, 100), (3, 100), (16, 0.03), (2, 1e-6)):
+        args = dict(window_batch_size=batch, chunk_mb=chunk_mb)
+        torch.testing.assert_close(
+            scores(model, image, **args), reference, rtol=1e-4, atol=1e-5
+        )
+        model.test_cfg['keep_logits'] = False
+        (sample,) = run(model, [image])
+        assert 'seg_logits' not in sample
+        assert_same_labels(sample.pred_sem_seg.data[0], labels)
+
+
+def test_batches_of_mixed_sizes(build_segmentor):
+    model = build_segmentor(postprocessors=PROCESSORS)
+    images = [picture(h, w, seed) for seed, (h, w) in enumerate([(70, 98), (42, 90)])]
+    images += [picture(30, 20, 5), picture(70, 98, 6)]
+    together = run(model, images)
+    for image, sample in zip(images, together, strict=True):
+        labels = sample.pred_sem_seg.data
+        assert labels.shape == (1, *image.shape[-2:]) and labels.dtype == torch.int64
+        assert_same_labels(labels, run(model, [image])[0].pred_sem_seg.data)
+
+
+def test_slide_is_mmsegs_slide_inference(build_segmentor):
+    """Our windows against EncoderDecoder.slide_inference on the same network."""
+    model = build_segmentor()
+    image = picture(70, 98)
+    ours = scores(model, image)
+    text = model.project_vocabulary()
+
+    class Stock(EncoderDecoder):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            self.test_cfg = type('Cfg', (), SLIDE)
+            self.out_channels = model.num_classes
+
+        def encode_decode(self, inputs, batch_img_metas):
+            grid = model.encode_decode(inputs, text)
+            return torch.nn.functional.interpolate(
+                grid, inputs.shape[-2:], mode='bilinear', align_corners=True
+            )
+
+    with torch.no_grad():
+        inputs = model.data_preprocessor(dict(inputs=[image]))['inputs']
+        stock = Stock().slide_inference(inputs, [dict()])
+    torch.testing.assert_close(ours, stock[0], rtol=1e-5, atol=1e-6)
+
+
+def test_result_has_the_original_size(build_segmentor):
+    model = build_segmentor()
+    image = picture(50, 60)
+    (sample,) = run(model, [image], ori_shape=(101, 123))
+    kept = scores(model, image)
+    assert sample.pred_sem_seg.shape == (101, 123)
+    (kept,) = run(model, [image], ori_shape=(101, 123))
+    assert kept.seg_logits.data.shape == (12, 101, 123)
+    assert_same_labels(kept.seg_logits.data.argmax(0), sample.pred_sem_seg.data[0])
+
+
+def test_flipped_input_is_flipped_back(build_segmentor):
+    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    image = picture(56, 56)
+    plain = run(model, [image])[0].seg_logits.data
+    for direction, axis in (('horizontal', -1), ('vertical', -2)):
+        (sample,) = run(
+            model, [image], flip=True, flip_direction=direction, ori_shape=(56, 56)
+        )
+        torch.testing.assert_close(sample.seg_logits.data, plain.flip(axis))
+
+
+def test_windows_are_resized_to_the_input_size(build_segmentor):
+    """Talk2DINO squares every window, whatever its aspect."""
+    model = build_segmentor(test_cfg=dict(SLIDE, input_size=(56, 56)))
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda m, args: seen.append(args[0].shape))
+    labels = run(model, [picture(20, 98)])[0].pred_sem_seg.data
+    assert labels.shape == (1, 20, 98)
+    assert {tuple(shape[-2:]) for shape in seen} == {(56, 56)}
+
+
+@pytest.mark.parametrize('size', [(9, 30), (1, 1), (41, 200)])
+def test_windows_larger_than_the_image_and_tiny_images(build_segmentor, size):
+    model = build_segmentor(postprocessors=PROCESSORS)
+    assert run(model, [picture(*size)])[0].pred_sem_seg.shape == size
+
+
+def test_vocabulary_changes_between_calls(build_segmentor):
+    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    image = picture(56, 56)
+    everything = run(model, [image])[0].seg_logits.data
+    model.set_vocabulary(['thing 3', 'thing 8'])
+    few = run(model, [image])[0].seg_logits.data
+    torch.testing.assert_close(few, everything[[3, 8]])
+    assert model.num_classes == model.out_channels == model.decode_head.num_classes == 2
+
+
+def test_synonyms_take_the_maximum(build_segmentor):
+    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    image = picture(56, 56)
+    rows = run(model, [image])[0].seg_logits.data
+    model.set_vocabulary([['thing 0', 'thing 5', 'thing 7'], 'thing 2'])
+    (sample,) = run(model, [image])
+    best = rows[[0, 5, 7]].amax(0)
+    torch.testing.assert_close(sample.seg_logits.data, torch.stack([best, rows[2]]))
+    assert torch.equal(sample.pred_sem_seg.data[0], (rows[2] > best).long())
+
+
+@pytest.mark.parametrize('label', [0, 2])
+def test_background_by_threshold(build_segmentor, label):
+    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    image = picture(56, 56)
+    rows = run(model, [image])[0].seg_logits.data
+    threshold = rows[[4, 5]].amax(0).median().item() + 1e-6  # not a tie
+    background = dict(type='threshold', value=threshold, label=label)
+    model.set_vocabulary(dict(source=['thing 4', 'thing 5'], background=background))
+    (sample,) = run(model, [image])
+    planes = list(rows[[4, 5]])
+    planes.insert(label, torch.full_like(rows[0], threshold))
+    expected = torch.stack(planes)
+    torch.testing.assert_close(sample.seg_logits.data, expected)
+    assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
+    assert set(sample.pred_sem_seg.data.unique().tolist()) > {label}
+
+
+def test_without_a_vocabulary(build_segmentor):
+    model = build_segmentor(vocabulary=None)
+    with pytest.raises(RuntimeError, match='no vocabulary yet.*VocabularyHook'):
+        run(model, [picture(56, 56)])
+
+
+@pytest.mark.parametrize(
+    'test_cfg, message',
+    [
+        (dict(mode='tiles'), "mode has to be one of .*'tiles'"),
+        (dict(mode='slide'), "'slide' needs crop_size and stride"),
+        (dict(SLIDE, stride=(50, 28)), 'stride'),
+    ],
+)
+def test_wrong_test_cfg(build_segmentor, test_cfg, message):
+    model = build_segmentor(test_cfg=test_cfg)
+    with pytest.raises(ValueError, match=message):
+        run(model, [picture(70, 98)])
+
+
+def test_tensor_mode_gives_grid_logits(build_segmentor):
+    model = build_segmentor()
+    assert model(torch.randn(2, 3, 56, 42)).shape == (2, 12, 4, 3)
+
+
+def test_any_mixture_builds_and_runs(build_segmentor):
+    """A stock backbone, neck and auxiliary head around our text side."""
+    model = build_segmentor(
+        backbone=dict(
+            type='ResNetV1c',
+            depth=18,
+            out_indices=(0, 1, 2, 3),
+            norm_cfg=dict(type='BN'),
+        ),
+        neck=dict(
+            type='FPN', in_channels=[64, 128, 256, 512], out_channels=16, num_outs=4
+        ),
+        decode_head=dict(
+            type='TextSimilarityHead',
+            in_channels=16,
+            text_channels=20,
+            channels=8,
+            in_index=0,
+            logit_scale=10.0,
+        ),
+        auxiliary_head=dict(
+            type='FCNHead', in_channels=16, channels=8, in_index=1, num_classes=12
+        ),
+    )
+    assert run(model, [picture(64, 64)])[0].pred_sem_seg.shape == (64, 64)
+    label = PixelData(data=torch.randint(0, 12, (1, 56, 56)))
+    data = model.data_preprocessor(
+        dict(
+            inputs=[picture(56, 56)] * 2,
+            data_samples=[SegDataSample(gt_sem_seg=label) for _ in range(2)],
+        ),
+        training=True,
+    )
+    losses = model.train()(**data, mode='loss')
+    assert {'decode.loss_ce', 'aux.loss_ce'} <= set(losses)
