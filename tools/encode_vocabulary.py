@@ -15,10 +15,10 @@ import json
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 from mmseg.registry import MODELS
 
 from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
+from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from mmseg_ovs.structures import Vocabulary
 
 
@@ -57,8 +57,10 @@ def main(argv: list[str] | None = None) -> None:
             'mmseg_ovs.'
         )
     if args.checkpoint:
-        prefix = 'text_encoder'
-        encoder.load_state_dict(_load_checkpoint_with_prefix(prefix, args.checkpoint))
+        try:
+            load_pretrained(encoder, args.checkpoint, prefix='text_encoder')
+        except CheckpointError as error:
+            raise SystemExit(str(error)) from error
     else:
         encoder.init_weights()
     encoder.to(args.device).eval()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.visualization.palette import make_palette
 
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
 from .inference import InferenceCfg, WindowedInference
@@ -41,6 +42,7 @@ class OpenVocabSegmentor(EncoderDecoder):
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
             deviation also give post-processors the picture back.
+        pretrained: As in ``EncoderDecoder``; ``mmseg.apis.init_model`` sets it to None.
         init_cfg: Initialisation.
     """
 
@@ -56,6 +58,7 @@ class OpenVocabSegmentor(EncoderDecoder):
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
+        pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if isinstance(data_preprocessor, dict):
@@ -69,6 +72,7 @@ class OpenVocabSegmentor(EncoderDecoder):
             train_cfg=train_cfg,
             test_cfg=test_cfg,
             data_preprocessor=data_preprocessor,
+            pretrained=pretrained,
             init_cfg=init_cfg,
         )
         self.text_encoder = MODELS.build(text_encoder)
@@ -94,6 +98,23 @@ class OpenVocabSegmentor(EncoderDecoder):
         self.num_classes = self.out_channels = count
         self.decode_head.num_classes = self.decode_head.out_channels = count
         return self.vocabulary
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Class names and colours, where mmseg's own inference API looks for them.
+
+        That API assigns the classes a checkpoint was trained on: a model which has no
+        vocabulary yet takes them as its first.
+        """
+        if self.vocabulary is None:
+            return None
+        classes = self.vocabulary.classes
+        return dict(classes=classes, palette=make_palette(len(classes)))
+
+    @dataset_meta.setter
+    def dataset_meta(self, metainfo: Mapping | None) -> None:
+        if self.vocabulary is None and metainfo and metainfo.get('classes'):
+            self.set_vocabulary(Vocabulary.from_metainfo(metainfo))
 
     def _require_vocabulary(self) -> Vocabulary:
         if self.vocabulary is None:

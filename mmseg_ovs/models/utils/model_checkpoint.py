@@ -6,13 +6,14 @@ except for parts that bring published weights of their own.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
@@ -113,7 +114,14 @@ def init_own_weights(module: nn.Module) -> None:
     Rank 0's values go to all ranks, since what has no published weights is initialised
     at random.
     """
-    module.init_weights()
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    # Without a log file, mmengine would print three lines for each parameter.
+    logger.setLevel(logging.WARNING)
+    try:
+        module.init_weights()
+    finally:
+        logger.setLevel(level)
     for value in module.state_dict().values():
         broadcast(value)
 
