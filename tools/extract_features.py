@@ -1,0 +1,282 @@
+"""Compute what Talk2DINO's training reads from its frozen towers, once for all epochs.
+
+Every picture goes through the backbone once, however many captions it has. An
+interrupted run goes on where it stopped; damaged shards are made again:
+
+    python tools/extract_features.py configs/talk2dino/..._coco-captions.py \\
+        --out data/features/dinov2-reg-b14_coco-captions
+
+The config's training pipeline should be free of chance: a random crop would be drawn
+once, not every epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from filelock import FileLock, Timeout
+from mmengine.config import Config, DictAction
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.utils import ProgressBar
+from mmseg.registry import DATASETS, MODELS
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mmseg_ovs.datasets.feature_shards import (
+    FeatureFileError,
+    differing_keys,
+    shard_name,
+    verify_shard,
+    write_manifest,
+    write_shard,
+)
+
+# Arguments that change how features are computed or where weights come from, but not
+# the features of given weights.
+_NEUTRAL = {
+    *('init_cfg', 'pretrained', 'cache_dir', 'chunk_size', 'with_cp'),
+    *('vocabulary', 'templates', 'template_average'),
+    *('frozen', 'frozen_stages', 'trainable_blocks'),
+}
+
+
+@dataclass
+class Picture:
+    """A picture's place in the data set, and all its captions."""
+
+    index: int
+    name: str
+    captions: list[str] = field(default_factory=list)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='Talk2DINO config with a data set of captions')
+    parser.add_argument('--out', required=True, type=Path, help='folder of the shards')
+    parser.add_argument(
+        '--shard-size', type=int, default=1024, help='pictures in a shard'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, default=32, help='pictures in the backbone at a time'
+    )
+    parser.add_argument(
+        '--num-workers', type=int, help="loading processes (the config's by default)"
+    )
+    parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args = parser.parse_args(argv)
+    if args.shard_size < 1 or args.batch_size < 1:
+        parser.error('--shard-size and --batch-size have to be at least 1')
+    return args
+
+
+def build_model(cfg: Config, device: str) -> nn.Module:
+    """The segmentor with the published weights of its frozen parts.
+
+    Raises:
+        SystemExit: The model has no alignment with captions, or a part that features
+            come from is trained, so that they would change.
+    """
+    model = MODELS.build(cfg.model)
+    if not hasattr(getattr(model, 'decode_head', None), 'visual_embeddings'):
+        raise SystemExit('The config needs an OpenVocabSegmentor with a Talk2DINOHead')
+    parts = [getattr(model, n, None) for n in ('backbone', 'neck', 'text_encoder')]
+    for part in filter(None, parts):
+        part.init_weights()
+        if any(p.requires_grad for p in part.parameters()):
+            raise SystemExit(
+                f'{type(part).__name__} is trained, so its features change: freeze it '
+                '(backbone.trainable_blocks=0, text_encoder.frozen=True)'
+            )
+    return model.to(device).eval()
+
+
+def list_pictures(dataset: Dataset) -> list[Picture]:
+    """Pictures of a caption data set in order, each with all its captions."""
+    pictures: dict[str, Picture] = {}
+    for i in range(len(dataset)):
+        info = dataset.get_data_info(i)
+        captions = info.get('captions') or [info.get('caption')]
+        if None in captions:
+            raise SystemExit(
+                f'The training data set is a {type(dataset).__name__}, whose samples '
+                "have no caption: use a '*_coco-captions.py' config"
+            )
+        path = info['img_path']
+        picture = pictures.setdefault(path, Picture(i, Path(path).name))
+        picture.captions += captions
+    return list(pictures.values())
+
+
+def describe(
+    cfg: Config, model: nn.Module, pictures: Sequence[Picture], shard_size: int
+) -> dict:
+    """Everything that the features depend on, as JSON."""
+
+    def relevant(part: str) -> dict:
+        config = cfg.model.get(part) or {}
+        return {k: v for k, v in config.items() if k not in _NEUTRAL}
+
+    head, data = model.decode_head, [(p.name, p.captions) for p in pictures]
+    visual = [model.backbone, *([model.neck] if model.with_neck else [])]
+    setting = dict(
+        backbone_weights=weights_digest(*visual),
+        text_weights=weights_digest(model.text_encoder),
+        backbone=relevant('backbone'),
+        neck=relevant('neck'),
+        text_encoder=relevant('text_encoder'),
+        data_preprocessor=relevant('data_preprocessor'),
+        attention=dict(scale=head.attention_scale, in_index=head.in_index),
+        pipeline=cfg.train_dataloader.dataset.pipeline,
+        pictures_and_captions=hashlib.sha256(json.dumps(data).encode()).hexdigest(),
+        shard_size=shard_size,
+    )
+    return json.loads(json.dumps(setting, default=str))
+
+
+def weights_digest(*modules: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, those that are not saved included."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in [*module.named_parameters(), *module.named_buffers()]:
+            digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+            data = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(data.numpy())
+    return digest.hexdigest()
+
+
+def find_done(out: Path, count: int, setting: dict) -> dict[int, dict]:
+    """Records of the intact shards by number.
+
+    Raises:
+        SystemExit: A shard was made in another setting.
+    """
+    done = {}
+    for number in range(count):
+        path = out / shard_name(number)
+        if not path.exists():
+            continue
+        try:
+            found, record = verify_shard(path)
+        except FeatureFileError as error:
+            print(f'{error}; it is made again', file=sys.stderr)
+            continue
+        differing = differing_keys(found, setting)
+        if differing:
+            raise SystemExit(
+                f'{out} holds features of another setting, which differ in: '
+                f'{differing}. Give another --out, or delete that folder.'
+            )
+        done[number] = record
+    return done
+
+
+def batches(shard: Sequence[Picture], size: int) -> list[list[int]]:
+    """Places of a shard's pictures in the data set, at most ``size`` together."""
+    places = [picture.index for picture in shard]
+    return [places[i : i + size] for i in range(0, len(places), size)]
+
+
+def visual_features(
+    model: nn.Module, loaded: Iterator, count: int, bar: ProgressBar
+) -> Tensor:
+    """Unit head embeddings (n, heads, C) of the next ``count`` batches."""
+    parts = []
+    for _ in range(count):
+        # Preprocessed as in training, for features equal to those on the fly.
+        inputs = model.data_preprocessor(next(loaded), True)['inputs']
+        visual = model.decode_head.visual_embeddings(model.extract_feat(inputs))
+        # The loss is blind to their length, which half precision is not.
+        parts.append(F.normalize(visual.float(), dim=-1).half().cpu())
+        bar.update(len(visual))
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def extract(
+    model: nn.Module,
+    dataset: Dataset,
+    shards: dict[int, Sequence[Picture]],
+    setting: dict,
+    args: argparse.Namespace,
+    bar: ProgressBar,
+) -> None:
+    """Write the shards that are not there yet."""
+    plan = {n: batches(shard, args.batch_size) for n, shard in shards.items()}
+    loader = DataLoader(
+        dataset,
+        batch_sampler=[batch for group in plan.values() for batch in group],
+        num_workers=args.num_workers,
+        collate_fn=pseudo_collate,
+    )
+    loaded = iter(loader)
+    for number, shard in shards.items():
+        visual = visual_features(model, loaded, len(plan[number]), bar)
+        text = model.text_encoder.encode([c for p in shard for c in p.captions])
+        counts = torch.tensor([len(p.captions) for p in shard])
+        picture = torch.arange(len(shard)).repeat_interleave(counts)
+        write_shard(args.out / shard_name(number), visual, text, picture, setting)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Extract what is missing, then write the manifest."""
+    args = parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if args.num_workers is None:
+        args.num_workers = cfg.train_dataloader.num_workers
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    pictures = list_pictures(dataset)
+    model = build_model(cfg, args.device)
+    setting = describe(cfg, model, pictures, args.shard_size)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(args.out / '.lock', timeout=0):
+            run(model, dataset, pictures, setting, args)
+    except Timeout as error:
+        raise SystemExit(f'Another process is writing to {args.out}.') from error
+
+
+def run(
+    model: nn.Module,
+    dataset: Dataset,
+    pictures: list[Picture],
+    setting: dict,
+    args: argparse.Namespace,
+) -> None:
+    """With the folder to oneself: see what is there, make the rest."""
+    for leftover in args.out.glob('.shard-*.tmp.safetensors'):  # of a killed run
+        leftover.unlink()
+    size = args.shard_size
+    count = -(-len(pictures) // size)
+    shards = {n: pictures[n * size : (n + 1) * size] for n in range(count)}
+    done = find_done(args.out, count, setting)
+    todo = {n: shard for n, shard in shards.items() if n not in done}
+    if todo:
+        missing = sum(map(len, todo.values()))
+        print(f'{args.out}: {len(pictures) - missing} of {len(pictures)} pictures done')
+        bar = ProgressBar(missing, file=sys.stderr)
+        extract(model, dataset, todo, setting, args, bar)
+        bar.file.write('\n')
+        for number in todo:
+            done[number] = verify_shard(args.out / shard_name(number))[1]
+    records = [done[number] for number in sorted(done)]
+    write_manifest(args.out, setting, records)
+    captions = sum(record['text'][0] for record in records)
+    print(f'{args.out}: {len(pictures)} pictures, {captions} captions, {count} shards')
+
+
+if __name__ == '__main__':
+    main()
