@@ -70,7 +70,8 @@ setup(
         'regex>=2023.10.3',
         'numpy>=1.26,<3',
         'prettytable>=3,<4',
-        'filelock>=3.12,<4',
+        'matplotlib>=3.5,<4',
+        'filelock>=3.12,<5',
     ],
     extras_require={
         # Not in install_requires: a full mmcv instead of mmcv-lite, or the onedl-*
