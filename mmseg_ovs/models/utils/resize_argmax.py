@@ -49,8 +49,9 @@ def resize_argmax(
 
     The labels are bit-equal to ``resize(scores).argmax(0)``, but at most ``chunk_mb``
     MiB of resized maps exist at a time. (Up to 64 x 64 pixels, PyTorch resizes few and
-    many channels by kernels that differ in the last bit.) Chunks under 32 MiB are also several times
-    faster on CPU: larger blocks are handed back to the system and faulted in again.
+    many channels by kernels that differ in the last bit.) Chunks under 32 MiB are also
+    several times faster on CPU: larger blocks are handed back to the system and faulted
+    in again.
 
     Args:
         scores: (n, h, w).
