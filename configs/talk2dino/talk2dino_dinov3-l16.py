@@ -1,8 +1,8 @@
 """Talk2DINO on DINOv3 ViT-L.
 
-The authors' projection ``dinov3_vitl_mlp_infonce.pth`` is read from ``weights/``; it is in
-the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states no
-licence.
+The authors' projection ``dinov3_vitl_mlp_infonce.pth`` is read from ``weights/``; it
+is in the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states
+no licence.
 
 DINOv3's weights are gated: ask for access (DINOv3 License) and put the file into
 ``weights/``.

@@ -20,16 +20,20 @@ from mmseg_ovs.models.utils import cosine_similarity_map, load_pretrained
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from .dino import build_dinov2
-from .golden import Golden
+from .golden import Golden, GoldenFileError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# What the official constructors take when an argument is not named.
+_PAMR_DEFAULTS = dict(num_iter=1, dilations=[1])
+_PROJECTION_DEFAULTS = dict(act=None, hidden_layer=False, dino_embed_dim=1024)
 
 
 @torch.no_grad()
 def run_pamr(golden: Golden) -> dict[str, Tensor]:
     """Mask refinement; the masks are first resized to the image."""
-    pamr = PAMR(**golden.config['constructor']['kwargs'])
+    pamr = PAMR(**{**_PAMR_DEFAULTS, **golden.config['constructor']['kwargs']})
     image = golden.inputs['image']
     masks = F.interpolate(
         golden.inputs['mask'], image.shape[-2:], mode='bilinear', align_corners=True
@@ -42,6 +46,9 @@ def run_pamr(golden: Golden) -> dict[str, Tensor]:
 
 
 def _projection(kwargs: dict, text_width: int) -> Talk2DINOProjection:
+    kwargs = {**_PROJECTION_DEFAULTS, **kwargs}
+    if kwargs['hidden_layer'] and kwargs['act'] != 'tanh':
+        raise GoldenFileError(f'no counterpart for the activation {kwargs["act"]!r}')
     return Talk2DINOProjection(
         in_channels=text_width,
         out_channels=kwargs['dino_embed_dim'],
@@ -97,7 +104,7 @@ def run_published_projection(golden: Golden, weights_dir: Path) -> dict[str, Ten
 
 def _build_segmentor(golden: Golden, embeddings: Path):
     constructor = golden.config['constructor']
-    projection = constructor['proj']['kwargs']
+    projection = {**_PROJECTION_DEFAULTS, **constructor['proj']['kwargs']}
     side = constructor['resize_dim']
     model = MODELS.build(
         dict(
@@ -113,7 +120,7 @@ def _build_segmentor(golden: Golden, embeddings: Path):
             decode_head=dict(
                 type='Talk2DINOHead',
                 in_channels=projection['dino_embed_dim'],
-                text_channels=projection['clip_embed_dim'],
+                text_channels=golden.inputs['clip_text'].shape[-1],
                 text_projection=dict(num_hidden=int(projection['hidden_layer'])),
                 attention_scale=constructor['scale'],
             ),
@@ -145,8 +152,9 @@ def run_segmentation(golden: Golden) -> dict[str, Tensor]:
     ours.update(_attention_outputs(model, golden, constructor['scale']))
 
     features = model.extract_feat(golden.inputs['normalized_image'])
-    first = VisualFeatures(features.maps, cls_attention=features.cls_attention)
-    first = VisualFeatures((first.maps[-1][:1],), cls_attention=first.cls_attention[:1])
+    first = VisualFeatures(
+        (features.maps[-1][:1],), cls_attention=features.cls_attention[:1]
+    )
     similarity = cosine_similarity_map(first.maps[-1], text)
     ours['image_features'] = first.maps[-1]
     ours['masker_simmap'] = similarity
