@@ -3,7 +3,7 @@
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingFileError, load_embeddings, save_embeddings
 from .open_clip import OpenCLIPTextEncoder, OpenCLIPTextTower
-from .precomputed import PrecomputedTextEncoder
+from .precomputed import PrecomputedTextEncoder, UnknownNameError
 from .san import SANTextEncoder
 from .templates import TEMPLATE_SETS, get_templates
 from .tower import TextTower, TowerTextEncoder
@@ -18,6 +18,7 @@ __all__ = [
     'SANTextEncoder',
     'TextTower',
     'TowerTextEncoder',
+    'UnknownNameError',
     'get_templates',
     'load_embeddings',
     'save_embeddings',

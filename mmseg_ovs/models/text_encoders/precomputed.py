@@ -14,6 +14,10 @@ from .base import BaseTextEncoder
 from .embedding_file import load_embeddings
 
 
+class UnknownNameError(LookupError):
+    """Names for which there is no text embedding."""
+
+
 @MODELS.register_module()
 class PrecomputedTextEncoder(BaseTextEncoder):
     """Reads the embeddings of class names from a safetensors file.
@@ -50,14 +54,14 @@ class PrecomputedTextEncoder(BaseTextEncoder):
             (N, D), or (N, P, D) if the file holds one vector a template.
 
         Raises:
-            LookupError: If the file lacks some of the names; all of them are listed.
+            UnknownNameError: If the file lacks some of the names, which are listed.
         """
         found = [self._find(name) for name in names]
         missing = [
             name for name, index in zip(names, found, strict=True) if index is None
         ]
         if missing:
-            raise LookupError(
+            raise UnknownNameError(
                 f'{self.path} has no text embeddings for {len(missing)} of '
                 f'{len(names)} names: {missing}. Encode them with '
                 'tools/encode_vocabulary.py, or use a text encoder with a tower.'

@@ -145,11 +145,14 @@ def _is_pretrained(module: nn.Module) -> bool:
 
 
 def parts_at_random(model: nn.Module) -> list[str]:
-    """Names of the parts with weights that ``init_weights`` leaves at random values."""
+    """Names of the parts with weights that ``init_weights`` leaves at random values.
+
+    A part of scales and biases only starts from set values.
+    """
     if _is_pretrained(model):
         return []
     return [
         name
         for name, part in model.named_children()
-        if any(True for _ in part.parameters()) and not brings_weights(part)
+        if any(p.ndim > 1 for p in part.parameters()) and not brings_weights(part)
     ]

@@ -1,0 +1,313 @@
+"""Segment pictures of one's own with words of one's own."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose, LoadAnnotations
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.datasets.transforms.loading import InferencerLoader
+from mmseg.registry import MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_random
+from ..structures.vocabulary import Vocabulary, VocabularyError
+from ..visualization import OpenVocabVisualizer
+from .image_sources import ImageError, ImageSource, list_images
+from .result_folder import ResultFolder
+from .shipped_configs import find_config
+
+_DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+
+
+@dataclass
+class Prediction:
+    """The result for one picture.
+
+    Attributes:
+        source: The picture that was asked for.
+        vocabulary: The classes that were looked for.
+        image: Its pixels, uint8 RGB (H, W, 3).
+        sample: With ``pred_sem_seg`` (1, H, W). None if the picture failed.
+        error: Why it failed.
+    """
+
+    source: ImageSource
+    vocabulary: Vocabulary
+    image: np.ndarray | None = None
+    sample: SegDataSample | None = None
+    error: Exception | None = None
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Label map, int64 (H, W); None if the picture failed."""
+        if self.sample is None:
+            return None
+        return self.sample.pred_sem_seg.data[0].cpu().numpy()
+
+    @property
+    def reason(self) -> str:
+        """The error in one line."""
+        return ' '.join(f'{type(self.error).__name__}: {self.error}'.split())
+
+
+class OpenVocabInferencer:
+    """Runs an open-vocabulary model on pictures, with any classes at each call.
+
+    Used and answered like mmseg's ``MMSegInferencer``, but the classes are an argument
+    of the call, one picture that fails does not lose the others, weights that do not
+    fit are refused, and results are always lists in the order of the pictures::
+
+        inferencer = OpenVocabInferencer(config, checkpoint)
+        inferencer('photos/', classes=['a pikachu', 'tree', 'road'], out_dir='out')
+
+    Args:
+        model: Path of a config, name of a shipped one, or the config itself.
+        weights: Checkpoint of the whole model. None: every part loads the weights that
+            its own ``init_cfg`` names.
+        device: By default the GPU if there is one.
+
+    Raises:
+        UnknownConfigError: There is no such config.
+        CheckpointError: The checkpoint is unreadable or does not fit.
+        TypeError: The config is not of an open-vocabulary model.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Config | dict,
+        weights: str | os.PathLike | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if isinstance(model, Config):
+            self.cfg = copy.deepcopy(model)
+        elif isinstance(model, dict):
+            self.cfg = Config(copy.deepcopy(model))
+        else:
+            self.cfg = Config.fromfile(find_config(model))
+        init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        self.model = self._build_model(weights).to(device or get_device()).eval()
+        self.pipeline = _inference_pipeline(self.cfg)
+        self.visualizer = OpenVocabVisualizer()
+
+    def _build_model(self, weights: str | os.PathLike | None) -> nn.Module:
+        model = revert_sync_batchnorm(MODELS.build(self.cfg.model))
+        if not hasattr(model, 'set_vocabulary'):
+            raise TypeError(
+                f'{type(model).__name__} has a fixed set of classes, which words '
+                'cannot change: use mmseg.apis.MMSegInferencer for it'
+            )
+        if weights is not None:
+            model.dataset_meta = load_model_checkpoint(model, weights).get(
+                'dataset_meta'
+            )
+            return model
+        init_own_weights(model)
+        random = parts_at_random(model)
+        if random:
+            print_log(
+                f'No checkpoint was given and the config names no weights for '
+                f'{", ".join(random)}: they are random, and so are the results',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return model
+
+    def __call__(
+        self,
+        images: object,
+        classes: object | None = None,
+        background: float | Mapping[str, Any] | None = None,
+        batch_size: int = 1,
+        out_dir: str | os.PathLike | None = None,
+        return_datasamples: bool = False,
+        return_vis: bool = False,
+    ) -> dict[str, list]:
+        """Segment pictures.
+
+        Args:
+            images: Path of a file or folder, array uint8 BGR (H, W, 3), or a list of
+                those (see :func:`list_images`).
+            classes: List of words, name of a shipped vocabulary, ``.json`` or ``.txt``
+                file (see :meth:`Vocabulary.build`). None: those of the last call, at
+                first those of the config or of the checkpoint's training data.
+            background: A score, at or below which a pixel is background, or one of
+                the dicts of :meth:`Vocabulary.build`.
+            batch_size: Pictures segmented together; they may differ in size.
+            out_dir: Folder for overlays and label maps (see :class:`ResultFolder`).
+            return_datasamples: Give ``SegDataSample`` instead of label maps.
+            return_vis: Also give the overlays.
+
+        Returns:
+            Lists in the order of the pictures: ``predictions`` (label maps int64
+            (H, W), or ``SegDataSample``), ``visualization`` (uint8 RGB, with
+            ``return_vis``), both None for a picture that failed; and ``failures``, a
+            ``dict(index=, image=, reason=)`` for each of those.
+
+        Raises:
+            ImageError: There are no such pictures.
+            VocabularyError: The classes cannot be used.
+            RuntimeError: No picture could be segmented.
+        """
+        sources = list_images(images)
+        predictions = self.predict(sources, classes, background, batch_size)
+        folder = out_dir and ResultFolder(out_dir, sources, self.model.vocabulary)
+        results = dict(predictions=[], visualization=[], failures=[])
+        for index, prediction in enumerate(predictions):
+            labels = prediction.labels
+            sheet = self.draw(prediction) if out_dir or return_vis else None
+            if folder:
+                folder.write(labels, sheet)
+            results['predictions'].append(
+                prediction.sample if return_datasamples else labels
+            )
+            if return_vis:
+                results['visualization'].append(sheet)
+            if prediction.error is not None:
+                failure = dict(
+                    index=index, image=prediction.source.name, reason=prediction.reason
+                )
+                results['failures'].append(failure)
+                print_log(
+                    f'{prediction.source.name} could not be segmented: '
+                    f'{prediction.reason}',
+                    logger='current',
+                    level=logging.ERROR,
+                )
+                if len(results['failures']) == len(sources):
+                    raise RuntimeError(
+                        f'None of the {len(sources)} images could be segmented. '
+                        f'{prediction.source.name}: {prediction.reason}'
+                    ) from prediction.error
+        return results
+
+    def predict(
+        self,
+        images: object,
+        classes: object | None = None,
+        background: float | Mapping[str, Any] | None = None,
+        batch_size: int = 1,
+    ) -> Iterator[Prediction]:
+        """Segment pictures one after the other, for more than memory would hold.
+
+        Arguments and errors are those of the call, before the first picture; what goes
+        wrong with a picture is in its :class:`Prediction`.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size has to be at least 1, not {batch_size}')
+        sources = list_images(images)
+        vocabulary = self._set_vocabulary(classes, background)
+        return self._predict(sources, vocabulary, batch_size)
+
+    def draw(self, prediction: Prediction) -> np.ndarray | None:
+        """Picture and overlay side by side over a legend, uint8 RGB (h, w, 3)."""
+        if prediction.sample is None:
+            return None
+        self.visualizer.set_dataset_meta(prediction.vocabulary.classes)
+        self.visualizer.add_datasample(
+            prediction.source.name, prediction.image, prediction.sample, draw_gt=False
+        )
+        return self.visualizer.get_image()
+
+    def _set_vocabulary(
+        self, classes: object | None, background: float | Mapping[str, Any] | None
+    ) -> Vocabulary:
+        if classes is None:
+            classes = self.model.vocabulary
+        if classes is None:
+            raise VocabularyError(
+                'Say what to look for: classes=[...], the name of a vocabulary or a '
+                'file. Neither config nor checkpoint names classes.'
+            )
+        if isinstance(background, int | float):
+            background = dict(type='threshold', value=background)
+        vocabulary = Vocabulary.build(dict(source=classes, background=background))
+        self.model.set_vocabulary(vocabulary)
+        with torch.no_grad():
+            self.model.project_vocabulary()  # trouble with the words comes up here
+        return vocabulary
+
+    def _predict(
+        self, sources: Sequence[ImageSource], vocabulary: Vocabulary, batch_size: int
+    ) -> Iterator[Prediction]:
+        for start in range(0, len(sources), batch_size):
+            members = sources[start : start + batch_size]
+            predictions = [Prediction(source, vocabulary) for source in members]
+            batch = [(p, self._load(p)) for p in predictions]
+            good = [(p, inputs) for p, inputs in batch if p.error is None]
+            if good:
+                # The caller may have gone to other words since the last batch.
+                self.model.set_vocabulary(vocabulary)
+                self._segment(good)
+            yield from predictions
+
+    def _load(self, prediction: Prediction) -> dict | None:
+        """Run the pipeline on a picture; note the pixels, or what went wrong."""
+        results = prediction.source.content
+        try:
+            for transform in self.pipeline.transforms:
+                results = transform(results)
+                if isinstance(transform, InferencerLoader):
+                    pixels = results['img'].astype(np.uint8)
+                    prediction.image = np.ascontiguousarray(pixels[..., ::-1])
+        except Exception as error:  # of any file format or transform
+            prediction.error = error
+            if prediction.image is None:
+                prediction.error = ImageError(f'not readable as an image ({error})')
+        return results
+
+    def _segment(self, batch: list[tuple[Prediction, dict]]) -> None:
+        """Segment a batch; if that fails, one by one, to find who is to blame."""
+        error = None
+        try:
+            with torch.no_grad():
+                # Clones: a failed attempt leaves its notes (padding) in the samples.
+                data = [
+                    dict(inputs, data_samples=inputs['data_samples'].clone())
+                    for _, inputs in batch
+                ]
+                samples = self.model.test_step(pseudo_collate(data))
+        except Exception as caught:
+            error = caught
+        if error is None:
+            for (prediction, _), sample in zip(batch, samples, strict=True):
+                prediction.sample = sample
+        elif len(batch) == 1:
+            batch[0][0].error = error
+        else:
+            for single in batch:
+                self._segment([single])
+
+
+def _inference_pipeline(cfg: Config) -> Compose:
+    """The config's test pipeline without labels, for files and arrays."""
+    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    pipeline = dataset.get('pipeline') or cfg.get('test_pipeline', _DEFAULT_PIPELINE)
+    transforms = [dict(copy.deepcopy(t)) for t in pipeline]
+    loaders = [t for t in transforms if t['type'] == 'LoadImageFromFile']
+    if len(loaders) != 1:
+        raise ValueError(
+            'The test pipeline of the config needs exactly one LoadImageFromFile, but '
+            f'has {[t["type"] for t in transforms]}'
+        )
+    loaders[0]['type'] = 'InferencerLoader'
+    return Compose([t for t in transforms if not _loads_labels(t)])
+
+
+def _loads_labels(transform: dict) -> bool:
+    kind = transform['type']
+    kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, LoadAnnotations)

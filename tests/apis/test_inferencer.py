@@ -1,0 +1,309 @@
+"""The inferencer: words at each call, any pictures, failures on their own."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from mmseg.structures import SegDataSample
+from PIL import Image
+from tiny_model import WORDS, picture, tiny_config
+
+from mmseg_ovs.apis import ImageError, OpenVocabInferencer, UnknownConfigError
+from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.structures import Vocabulary, VocabularyError
+
+
+@pytest.fixture(scope='module')
+def inferencer(checkpoint):
+    return OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+
+
+def logits(inferencer, image, classes):
+    """Class scores (N, H, W) of a picture."""
+    inferencer.model.test_cfg['keep_logits'] = True
+    try:
+        result = inferencer(image, classes, return_datasamples=True)
+    finally:
+        inferencer.model.test_cfg['keep_logits'] = False
+    return result['predictions'][0].seg_logits.data
+
+
+# ------------------------------------------------------------------------- words
+def test_words_change_between_calls_on_one_model(inferencer):
+    image, model = picture(), inferencer.model
+    two = logits(inferencer, image, ['tree', 'road'])
+    one = logits(inferencer, image, ['a pikachu'])
+    turned = logits(inferencer, image, ['road', 'tree', 'a pikachu'])
+    assert inferencer.model is model
+    assert (len(two), len(one), len(turned)) == (2, 1, 3)
+    # The score of a word does not depend on the others, nor on their order.
+    torch.testing.assert_close(turned, torch.cat([two.flip(0), one]))
+    assert not torch.allclose(two[0], two[1])
+
+
+def test_without_words_those_of_the_training_data_then_of_the_last_call(checkpoint):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    inferencer(picture())
+    assert inferencer.model.vocabulary.classes == WORDS
+    inferencer(picture(), classes=['tree'])
+    inferencer(picture())
+    assert inferencer.model.vocabulary.classes == ('tree',)
+
+
+def test_without_any_words_says_what_to_do():
+    with pytest.raises(VocabularyError, match='Say what to look for'):
+        OpenVocabInferencer(tiny_config(), device='cpu')(picture())
+
+
+def test_named_vocabularies_files_and_background(inferencer, tmp_path):
+    name = Vocabulary.named()[0]
+    inferencer(picture(), classes=name)
+    assert inferencer.model.vocabulary == Vocabulary.build(name)
+    path = tmp_path / 'words.txt'
+    path.write_text('tree, bush\nroad\n')
+    labels = inferencer(picture(), classes=str(path), background=1e6)['predictions'][0]
+    assert inferencer.model.vocabulary.classes == ('background', 'tree, bush', 'road')
+    assert (labels == 0).all()
+    labels = inferencer(picture(), classes=str(path), background=-1e6)['predictions'][0]
+    assert (labels > 0).all()
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ([], 'empty'),
+        (['tree', 'tree'], 'twice'),
+        (['tree', 3], 'must be a string'),
+        (['tree', ' '], 'blank'),
+        ('tree', 'single class is given as a list'),
+    ],
+)
+def test_unusable_words(inferencer, classes, message):
+    with pytest.raises(VocabularyError, match=message):
+        inferencer(picture(), classes=classes)
+
+
+def test_two_predictions_in_turn_keep_their_own_words(inferencer):
+    images = [picture(seed=s) for s in range(3)]
+    alone = [
+        [p.labels for p in inferencer.predict(images, words)]
+        for words in (['tree', 'road'], ['sand', 'disc', 'sky'])
+    ]
+    first = inferencer.predict(images, ['tree', 'road'])
+    second = inferencer.predict(images, ['sand', 'disc', 'sky'])
+    for i, (a, b) in enumerate(zip(first, second, strict=True)):
+        assert np.array_equal(a.labels, alone[0][i])
+        assert np.array_equal(b.labels, alone[1][i])
+        assert a.vocabulary.classes == ('tree', 'road')
+
+
+# ---------------------------------------------------------------------- pictures
+def test_a_batch_of_mixed_sizes_equals_single_pictures_in_order(inferencer, tmp_path):
+    sizes = [(40, 56), (24, 33), (40, 56), (64, 17), (9, 9)]
+    images = [picture(*size, seed=i) for i, size in enumerate(sizes)]
+    path = tmp_path / 'second.png'
+    cv2.imwrite(str(path), images[1])
+    mixed = [images[0], path, *images[2:]]
+    single = inferencer(mixed, WORDS)['predictions']
+    batched = inferencer(mixed, WORDS, batch_size=3)['predictions']
+    assert [labels.shape for labels in single] == sizes
+    for a, b in zip(single, batched, strict=True):
+        assert (a == b).mean() > 0.99  # sums in another order may tip a tie
+    assert len(np.unique(np.concatenate([s.ravel() for s in single]))) > 1
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 5])
+def test_an_unreadable_file_costs_only_itself(inferencer, folder, batch_size):
+    results = inferencer(folder, WORDS, batch_size=batch_size, return_vis=True)
+    first, second, third = results['predictions']
+    assert second is None and results['visualization'][1] is None
+    assert (first.shape, third.shape) == ((40, 56), (24, 33))
+    (failure,) = results['failures']
+    assert failure['index'] == 1
+    assert failure['image'] == str(folder / 'b.png')
+    assert 'not readable as an image' in failure['reason']
+    alone = inferencer(folder / 'c.jpg', WORDS)['predictions'][0]
+    assert (alone == third).mean() > 0.99
+
+
+def test_a_picture_the_model_cannot_take_costs_only_itself(checkpoint):
+    cfg = tiny_config()
+    cfg.model.backbone.fit = 'error'  # sides have to be multiples of the patch
+    inferencer = OpenVocabInferencer(cfg, checkpoint, 'cpu')
+    images = [picture(40, 56), picture(40, 55), picture(16, 16)]
+    results = inferencer(images, WORDS, batch_size=3)
+    assert [p is None for p in results['predictions']] == [False, True, False]
+    assert results['failures'][0]['image'] == 'array 1'
+    with pytest.raises(RuntimeError, match=r'None of the 1 images.*array 0: '):
+        inferencer(images[1], WORDS)
+
+
+@pytest.mark.parametrize('content', [b'', b'hello'])
+def test_if_all_fail_it_raises(inferencer, tmp_path, content):
+    path = tmp_path / 'x.png'
+    path.write_bytes(content)
+    with pytest.raises(RuntimeError, match='None of the 1 images.*x.png.*not readable'):
+        inferencer(path, WORDS)
+
+
+@pytest.mark.parametrize('mode', ['whole', 'slide'])
+@pytest.mark.parametrize('size', [(1, 1), (3, 50), (100, 40)])
+def test_pictures_smaller_than_a_patch_or_larger_than_a_window(checkpoint, mode, size):
+    windows = dict(crop_size=(32, 32), stride=(16, 16)) if mode == 'slide' else {}
+    cfg = tiny_config(mode=mode, **windows)
+    inferencer = OpenVocabInferencer(cfg, checkpoint, 'cpu')
+    results = inferencer(picture(*size), WORDS, return_vis=True)
+    assert results['predictions'][0].shape == size
+    assert results['visualization'][0].ndim == 3
+
+
+def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
+    rgb = picture()[..., ::-1].copy()
+    grey = rgb[..., 0].copy()
+    same = {
+        'palette.png': (Image.fromarray(rgb).quantize(64), rgb),
+        'alpha.png': (Image.fromarray(np.dstack([rgb, grey])), rgb),
+        'grey.png': (Image.fromarray(grey), np.dstack([grey] * 3)),
+        'deep.png': (Image.fromarray(grey.astype(np.uint16) * 257), None),
+    }
+    same['deep.png'] = (same['deep.png'][0], same['grey.png'][1])
+    for name, (image, expected) in same.items():
+        image.save(tmp_path / name)
+        (prediction,) = inferencer.predict(tmp_path / name, WORDS)
+        assert np.abs(prediction.image.astype(int) - expected).max() <= 2, name
+        assert prediction.labels.shape == grey.shape
+
+
+@pytest.mark.parametrize(
+    ('images', 'message'),
+    [
+        ([], 'No images'),
+        ('nowhere.png', 'No such file or folder: nowhere.png'),
+        (['x.png', 'y.png'], 'x.png, y.png'),
+        (np.zeros((4, 4), np.uint8), 'uint8 BGR'),
+        (np.zeros((4, 4, 3)), 'float64'),
+        (np.zeros((0, 4, 3), np.uint8), 'no pixels'),
+        ([picture(), 3], 'Image 1 has to be a path or an array'),
+    ],
+)
+def test_no_such_pictures(inferencer, images, message):
+    with pytest.raises(ImageError, match=message):
+        inferencer(images, WORDS)
+
+
+def test_a_folder_without_pictures(inferencer, tmp_path):
+    (tmp_path / 'sub').mkdir()
+    with pytest.raises(ImageError, match='has no images.*subfolders'):
+        inferencer(tmp_path, WORDS)
+
+
+# ----------------------------------------------------------------------- results
+def test_what_is_written(inferencer, folder, tmp_path):
+    out = tmp_path / 'out'
+    other = folder / 'other'
+    other.mkdir()
+    cv2.imwrite(str(other / 'A.png'), picture(16, 16))
+    results = inferencer([folder, other], WORDS, out_dir=out, return_datasamples=True)
+    assert isinstance(results['predictions'][0], SegDataSample)
+    legend = json.loads((out / 'legend.json').read_text())
+    assert [entry['name'] for entry in legend['classes']] == list(WORDS)
+    assert legend['images']['A_2'] == str(other / 'A.png')
+    for part in ('vis', 'pred'):
+        names = sorted(path.name for path in (out / part).iterdir())
+        assert names == ['A_2.png', 'a.png', 'c.png']
+    written = np.array(Image.open(out / 'pred' / 'c.png'))
+    labels = results['predictions'][2].pred_sem_seg.data[0].numpy()
+    assert written.dtype == np.uint8 and np.array_equal(written, labels)
+    drawn = np.array(Image.open(out / 'vis' / 'a.png'))
+    colours = {tuple(c['colour']) for c in legend['classes']}
+    assert colours & set(map(tuple, drawn.reshape(-1, 3)))  # patches of the legend
+
+
+@pytest.mark.parametrize('count', [255, 256, 300])
+def test_label_maps_hold_any_number_of_classes(inferencer, tmp_path, count):
+    words = [f'thing {i}' for i in range(count)]
+    labels = inferencer(picture(), words, out_dir=tmp_path)['predictions'][0]
+    with Image.open(tmp_path / 'pred' / 'array_0.png') as image:
+        assert (image.mode == 'L') == (count <= 255)
+        assert np.array_equal(np.array(image), labels)
+
+
+# ----------------------------------------------------------------------- weights
+def test_config_by_name():
+    with pytest.raises(UnknownConfigError, match='Did you mean text-similarity_dino'):
+        OpenVocabInferencer('text-similarity_dinov3-tiny_shapes')
+
+
+def test_a_checkpoint_that_does_not_fit(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    del content['state_dict']['backbone.norm.bias']
+    torch.save(content, tmp_path / 'half.pth')
+    with pytest.raises(CheckpointError, match='half.pth does not fit'):
+        OpenVocabInferencer(tiny_config(), tmp_path / 'half.pth', 'cpu')
+    with pytest.raises(CheckpointError, match='No checkpoint at'):
+        OpenVocabInferencer(tiny_config(), tmp_path / 'nowhere.pth', 'cpu')
+
+
+def test_parts_load_their_own_weights_without_a_checkpoint(checkpoint):
+    cfg = tiny_config()
+    for part in ('backbone', 'text_encoder'):
+        cfg.model[part].init_cfg = dict(
+            type='Pretrained', checkpoint=str(checkpoint), prefix=f'{part}.'
+        )
+    own = OpenVocabInferencer(cfg, device='cpu')
+    whole = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    assert own.model.state_dict().keys() == whole.model.state_dict().keys()
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(own.model.state_dict()[key], value), key
+
+
+def test_a_model_with_fixed_classes_is_refused():
+    cfg = tiny_config()
+    cfg.model = dict(
+        type='EncoderDecoder',
+        backbone=cfg.model.backbone,
+        decode_head=dict(
+            type='FCNHead', in_channels=24, channels=8, num_classes=2, num_convs=1
+        ),
+    )
+    with pytest.raises(TypeError, match='fixed set of classes'):
+        OpenVocabInferencer(cfg, device='cpu')
+
+
+# ------------------------------------------------------------- mmseg's own interface
+def stock_config():
+    """What mmseg's own functions ask of a config besides ours."""
+    cfg = tiny_config()
+    cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.visualizer = dict(type='OpenVocabVisualizer', name='visualizer')
+    return cfg
+
+
+def test_mmseg_init_model_takes_the_words_of_the_training_data(checkpoint, inferencer):
+    init_default_scope('mmseg')
+    model = init_model(stock_config(), str(checkpoint), 'cpu')
+    labels = inference_model(model, picture()).pred_sem_seg.data[0].numpy()
+    assert np.array_equal(labels, inferencer(picture(), WORDS)['predictions'][0])
+    model.set_vocabulary(['tree'])
+    assert not inference_model(model, picture()).pred_sem_seg.data.any()
+    assert model.dataset_meta['classes'] == ('tree',)
+
+
+def test_mmseg_init_model_without_words_says_what_to_do():
+    model = init_model(stock_config(), device='cpu')
+    with pytest.raises(RuntimeError, match='call model.set_vocabulary'):
+        inference_model(model, picture())
+
+
+def test_mmseg_inferencer_works(checkpoint, inferencer, folder):
+    stock = MMSegInferencer(stock_config(), str(checkpoint), device='cpu')
+    stock.show_progress = False
+    paths = [str(folder / 'a.png'), str(folder / 'c.jpg')]
+    predictions = stock(paths, batch_size=2, return_vis=True)['predictions']
+    expected = inferencer(paths, WORDS)['predictions']
+    for a, b in zip(predictions, expected, strict=True):
+        assert (a == b).mean() > 0.99
