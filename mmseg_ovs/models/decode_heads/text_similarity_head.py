@@ -22,6 +22,7 @@ from ..utils import cosine_similarity_map
 from .base import OpenVocabHead
 
 ACTIVATIONS = {'none': nn.Identity, 'sigmoid': nn.Sigmoid}
+LOSS_CLASSES = ('all', 'labelled')
 
 
 @MODELS.register_module()
@@ -41,6 +42,11 @@ class TextSimilarityHead(OpenVocabHead):
         activation: 'none' or 'sigmoid', applied before scores are resized.
         num_points: Labelled pixels a picture on which the loss is taken, drawn at
             random; None: all.
+        balanced_points: Draw as many pixels of every class of a picture, however small
+            it is, instead of pixels alike. Needs ``num_points``.
+        loss_classes: Classes the loss compares: 'all' of the vocabulary, or those
+            'labelled' somewhere in the batch. Training with 'all' teaches the model
+            that names which are never labelled are wrong everywhere.
         loss_decode: Loss(es) on class logits in MMSegmentation's form; by default
             ``CrossEntropyLoss``.
         ignore_index: Label that does not count.
@@ -60,6 +66,8 @@ class TextSimilarityHead(OpenVocabHead):
         logit_bias: float | None = None,
         activation: str = 'none',
         num_points: int | None = None,
+        balanced_points: bool = False,
+        loss_classes: str = 'all',
         loss_decode: dict | list[dict] | None = None,
         ignore_index: int = 255,
         align_corners: bool = False,
@@ -70,8 +78,18 @@ class TextSimilarityHead(OpenVocabHead):
             raise ValueError(
                 f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
             )
+        if loss_classes not in LOSS_CLASSES:
+            raise ValueError(
+                f'loss_classes has to be one of {LOSS_CLASSES}, got {loss_classes!r}'
+            )
+        if balanced_points and num_points is None:
+            raise ValueError(
+                'balanced_points says how num_points pixels are drawn: give num_points'
+            )
         self.in_index = in_index
         self.num_points = num_points
+        self.balanced_points = balanced_points
+        self.loss_classes = loss_classes
         self.ignore_index = ignore_index
         self.activation = ACTIVATIONS[activation]()
         self.visual_projection = self.text_projection = nn.Identity()
@@ -111,7 +129,7 @@ class TextSimilarityHead(OpenVocabHead):
     def loss(
         self, features: VisualFeatures, text_encoder, data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """Losses against the label maps of the samples, over the whole vocabulary."""
+        """Losses against the label maps of the samples."""
         text = self.project_text(text_encoder())
         logits = self(features, text)
         logits = text_encoder.vocabulary.reduce(logits)
@@ -120,6 +138,8 @@ class TextSimilarityHead(OpenVocabHead):
 
     def loss_by_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses of class logits (B, N, h, w) against labels (B, H, W)."""
+        if self.loss_classes == 'labelled':
+            logits, labels = keep_labelled(logits, labels, self.ignore_index)
         if self.num_points is None:
             logits = resize(
                 logits,
@@ -130,7 +150,12 @@ class TextSimilarityHead(OpenVocabHead):
             )
         else:
             logits, labels = sample_points(
-                logits, labels, self.num_points, self.ignore_index, self.align_corners
+                logits,
+                labels,
+                self.num_points,
+                self.ignore_index,
+                self.align_corners,
+                self.balanced_points,
             )
         losses = {}
         for module in self.loss_decode:
@@ -139,8 +164,35 @@ class TextSimilarityHead(OpenVocabHead):
         return losses
 
 
+def keep_labelled(
+    logits: Tensor, labels: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """Leave out the classes that no label of the batch names.
+
+    Args:
+        logits: (B, N, h, w).
+        labels: (B, H, W).
+        ignore_index: Label of unlabelled pixels.
+
+    Returns:
+        (B, n, h, w) and the labels renumbered to 0..n-1; as they are if nothing is
+        labelled.
+    """
+    present = labels[labels != ignore_index].unique()
+    if not len(present):
+        return logits, labels
+    renumbered = torch.searchsorted(present, labels)
+    renumbered[labels == ignore_index] = ignore_index
+    return logits[:, present], renumbered
+
+
 def sample_points(
-    logits: Tensor, labels: Tensor, count: int, ignore_index: int, align_corners: bool
+    logits: Tensor,
+    labels: Tensor,
+    count: int,
+    ignore_index: int,
+    align_corners: bool,
+    balanced: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Logits and labels at random labelled pixels, as a one-pixel-wide picture.
 
@@ -150,14 +202,20 @@ def sample_points(
         count: Pixels a picture, drawn with replacement among the labelled ones.
         ignore_index: Label of unlabelled pixels; drawn only where nothing is labelled.
         align_corners: As the logits would be resized to the labels.
+        balanced: Draw the classes of a picture equally often, not its pixels.
 
     Returns:
         (B, N, count, 1) and (B, count, 1).
     """
     height, width = labels.shape[-2:]
-    valid = (labels.flatten(1) != ignore_index).float()
-    valid[valid.sum(1) == 0] = 1
-    index = torch.multinomial(valid, count, replacement=True)
+    flat = labels.flatten(1)
+    weight = torch.ones_like(flat, dtype=torch.float32)
+    if balanced:
+        weight = torch.stack([picture.bincount()[picture] for picture in flat])
+        weight = weight.float().reciprocal()
+    weight[flat == ignore_index] = 0
+    weight[weight.sum(1) == 0] = 1
+    index = torch.multinomial(weight, count, replacement=True)
     x, y = index % width, index // width
     if align_corners:
         grid = torch.stack([2 * x / (width - 1), 2 * y / (height - 1)], dim=-1) - 1

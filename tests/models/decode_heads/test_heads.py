@@ -9,7 +9,10 @@ from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.decode_heads import TextSimilarityHead
 from mmseg_ovs.models.decode_heads.talk2dino_head import align_heads
-from mmseg_ovs.models.decode_heads.text_similarity_head import sample_points
+from mmseg_ovs.models.decode_heads.text_similarity_head import (
+    keep_labelled,
+    sample_points,
+)
 from mmseg_ovs.models.losses import InfoNCELoss
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
@@ -35,6 +38,13 @@ def test_unknown_activation():
         TextSimilarityHead(8, 8, activation='relu')
 
 
+def test_settings_of_the_loss_that_make_no_sense():
+    with pytest.raises(ValueError, match="loss_classes has to be one of .*'some'"):
+        TextSimilarityHead(8, 8, loss_classes='some')
+    with pytest.raises(ValueError, match='give num_points'):
+        TextSimilarityHead(8, 8, balanced_points=True)
+
+
 @pytest.mark.parametrize('align_corners', [False, True])
 def test_points_are_sampled_where_pixels_are(align_corners):
     """A sampled logit is the resized map's value at a pixel with that label."""
@@ -51,6 +61,42 @@ def test_points_are_sampled_where_pixels_are(align_corners):
         torch.testing.assert_close(
             sampled[0, :, point, 0], expected, rtol=1e-4, atol=1e-5
         )
+
+
+def test_balanced_points_draw_small_classes_as_often_as_large_ones():
+    labels = torch.full((2, 20, 20), 3)
+    labels[0, 0, :4] = 1
+    labels[0, 1] = 255
+    labels[1] = 255  # nothing labelled: any pixel
+    logits = torch.randn(2, 4, 5, 5)
+    _, drawn = sample_points(logits, labels, 4000, 255, False, balanced=True)
+    share = (drawn[0] == 1).float().mean().item()
+    assert share == pytest.approx(0.5, abs=0.05)
+    assert 255 not in drawn[0] and (drawn[1] == 255).all()
+    _, drawn = sample_points(logits, labels, 4000, 255, False)
+    assert (drawn[0] == 1).float().mean() < 0.05
+
+
+def test_only_labelled_classes_are_compared():
+    labels = torch.tensor([[[2, 7], [255, 2]], [[4, 4], [7, 255]]])
+    logits = torch.randn(2, 9, 1, 1)
+    kept, renumbered = keep_labelled(logits, labels, 255)
+    assert torch.equal(kept, logits[:, [2, 4, 7]])
+    assert renumbered.tolist() == [[[0, 2], [255, 0]], [[1, 1], [2, 255]]]
+    blank = torch.full_like(labels, 255)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(keep_labelled(logits, blank, 255), (logits, blank), strict=True)
+    )
+
+
+def test_a_name_that_is_never_labelled_is_not_pushed_away():
+    labels = torch.randint(0, 3, (2, 8, 8))
+    for loss_classes, touched in (('all', True), ('labelled', False)):
+        logits = torch.randn(2, 5, 4, 4, requires_grad=True)
+        head = TextSimilarityHead(8, 8, loss_classes=loss_classes)
+        head.loss_by_logits(logits, labels)['loss_ce'].backward()
+        assert bool(logits.grad[:, 3:].any()) is touched
 
 
 def test_point_loss_is_an_estimate_of_the_full_loss():
