@@ -11,7 +11,6 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from .golden import Golden
 
-
 # What the official constructors take when an argument is not named.
 _DINOV2_DEFAULTS = dict(
     embed_dim=768,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,24 +126,21 @@ class Vocabulary:
         counts = torch.tensor([len(names) for names in self.prompts])
         return torch.arange(self.num_classes).repeat_interleave(counts)
 
-    def reduce(self, row_scores: Tensor, classes: slice | None = None) -> Tensor:
+    def reduce(self, row_scores: Tensor) -> Tensor:
         """Turn scores of rows into scores of classes.
 
         Args:
-            row_scores: (B, R, h, w) scores of all rows, or of the rows of ``classes``.
-            classes: The classes meant, as :meth:`row_chunks` gives them; all by
-                default.
+            row_scores: (B, R, h, w) scores of all rows.
 
         Returns:
             (B, N, h, w): the maximum over the synonyms of each class, and the
             constant plane of a thresholded background at its label. With one row a
             class this is ``row_scores`` itself, not a copy.
         """
-        labels = range(self.num_classes)[classes or slice(None)]
-        sizes = [len(self.prompts[label]) for label in labels]
+        sizes = [len(names) for names in self.prompts]
         if row_scores.shape[1] != sum(sizes):
             raise ValueError(
-                f'Scores of {row_scores.shape[1]} rows were given, but these '
+                f'Scores of {row_scores.shape[1]} rows were given, but the '
                 f'{len(sizes)} classes have {sum(sizes)} rows.'
             )
         if all(size == 1 for size in sizes):
@@ -162,30 +159,6 @@ class Vocabulary:
             row += size
         pieces.append(row_scores[:, start:row])
         return torch.cat([piece for piece in pieces if piece.shape[1]], dim=1)
-
-    def row_chunks(self, max_rows: int) -> Iterator[tuple[slice, slice]]:
-        """Cut the vocabulary into runs of whole classes.
-
-        Args:
-            max_rows: Most rows a chunk may have. A class with more synonyms than
-                that makes a chunk of its own; a thresholded background, which has no
-                row, joins its neighbour.
-
-        Yields:
-            (rows, classes): slices of the rows and of the classes of a chunk. Every
-            chunk has a row, and the chunks cover all rows and classes in order, so
-            that ``reduce(scores[:, rows], classes)`` concatenated over the chunks is
-            ``reduce(scores)``.
-        """
-        if max_rows < 1:
-            raise ValueError(f'max_rows must be at least 1, not {max_rows}.')
-        row_start = row = class_start = 0
-        for label, names in enumerate(self.prompts):
-            if row > row_start and names and row + len(names) - row_start > max_rows:
-                yield slice(row_start, row), slice(class_start, label)
-                row_start, class_start = row, label
-            row += len(names)
-        yield slice(row_start, row), slice(class_start, self.num_classes)
 
     # ----------------------------------------------------------------- files
     def to_dict(self) -> dict[str, Any]:

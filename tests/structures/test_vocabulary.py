@@ -306,23 +306,3 @@ def test_reduce_keeps_dtype_and_gradient():
 def test_reduce_refuses_a_wrong_number_of_rows():
     with pytest.raises(ValueError, match='4 rows were given.*2 classes have 3 rows'):
         Vocabulary.build(['a, b', 'c']).reduce(torch.rand(1, 4, 1, 1))
-
-
-@given(vocabularies(), st.integers(1, 9))
-def test_chunks_cover_everything_in_order(vocabulary, max_rows):
-    scores = torch.randn(1, len(vocabulary.rows), 2, 2)
-    parts, row_end, class_end = [], 0, 0
-    for rows, classes in vocabulary.row_chunks(max_rows):
-        assert rows.start == row_end and classes.start == class_end
-        row_end, class_end = rows.stop, classes.stop
-        size = rows.stop - rows.start
-        assert size >= 1
-        encoded = [names for names in vocabulary.prompts[classes] if names]
-        assert size <= max_rows or len(encoded) == 1
-        parts.append(vocabulary.reduce(scores[:, rows], classes))
-    assert torch.cat(parts, dim=1).equal(vocabulary.reduce(scores))
-
-
-def test_chunks_of_no_rows_are_refused():
-    with pytest.raises(ValueError, match='at least 1'):
-        list(Vocabulary.build(['a']).row_chunks(0))
