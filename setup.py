@@ -69,8 +69,9 @@ setup(
         'ftfy>=6.1,<7',
         'regex>=2023.10.3',
         'numpy>=1.26,<3',
-        'prettytable>=3,<4',
+        'pillow>=10,<14',
         'matplotlib>=3.5,<4',
+        'prettytable>=3,<4',
         'filelock>=3.12,<5',
     ],
     extras_require={
