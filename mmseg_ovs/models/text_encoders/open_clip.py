@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..utils import CheckpointError
 from .tower import TextTower, TowerTextEncoder
 
 # Built in place of the vision tower and dropped at once.
@@ -153,8 +154,8 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         """Load the pretrained weights, or what ``init_cfg`` says.
 
         Raises:
-            RuntimeError: If the weights cannot be had or do not fit; the message names
-                them.
+            CheckpointError: If the weights cannot be had or do not fit; the message
+                names them.
         """
         if self._awaits_weights:
             self._load_pretrained()
@@ -199,7 +200,7 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         try:
             self.tower.clip.load_state_dict(state)
         except RuntimeError as error:
-            raise RuntimeError(
+            raise CheckpointError(
                 f'The text weights of {self.pretrained!r} do not fit the model '
                 f'{self.model!r}: {error}'
             ) from error
@@ -283,7 +284,7 @@ def _pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
     if pretrained is not None:
         tags = open_clip.list_pretrained_tags_by_model(model.replace('/', '-'))
         if pretrained not in tags and not os.path.isfile(pretrained):
-            raise RuntimeError(
+            raise CheckpointError(
                 f'pretrained={pretrained!r} is neither a file nor one of the tags of '
                 f'{model!r}: {tags}.'
             )
@@ -299,7 +300,7 @@ def _pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
             )
         return open_clip.create_model(model, pretrained, require_pretrained=True)
     except Exception as error:
-        raise RuntimeError(
+        raise CheckpointError(
             f'The weights {pretrained or model!r} cannot be loaded into the open_clip '
             f'model {model!r}: {error}'
         ) from error

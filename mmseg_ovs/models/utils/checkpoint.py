@@ -35,7 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: The file is missing, truncated, holds objects that
-            ``weights_only`` refuses, or holds no tensors.
+            ``weights_only`` refuses, or holds no tensors; or there is no network.
     """
     return find_state_dict(read_checkpoint(path), str(path))
 
@@ -76,6 +76,11 @@ def read_checkpoint(path: str | Path) -> Mapping:
         raise CheckpointError(
             f'{name} cannot be read ({error}). The file is truncated or no checkpoint; '
             'download it again and compare its size or checksum.'
+        ) from error
+    except OSError as error:  # no permission; no network, no such page
+        raise CheckpointError(
+            f'{name} cannot be read ({error}). An address needs the network; a file '
+            'that was downloaded elsewhere can be given by its path.'
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
