@@ -56,7 +56,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmseg_ovs', 'mmseg_ovs.*']),
     include_package_data=False,
-    package_data={'mmseg_ovs': ['structures/vocabularies/*.json']},
+    package_data={'mmseg_ovs': ['structures/vocabularies/*.*']},
     cmdclass={'build_py': BuildWithMim},
     # Wider than requirements.txt, which is one tested set: both ends of the torch
     # range were run. What may come from more than one distribution is in an extra.

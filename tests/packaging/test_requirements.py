@@ -79,7 +79,7 @@ def test_every_import_is_a_stated_requirement(folder):
     stated = requirements('requirements.txt').keys()
     measuring = requirements('requirements/tests.txt').keys()
     distributions = packages_distributions()
-    own = {'mmseg_ovs', *(path.stem for path in (ROOT / 'tools').rglob('*.py'))}
+    own = {'mmseg_ovs', *(path.stem for path in (ROOT / 'tools').rglob('*'))}
     for module, files in imported_modules(folder).items():
         if module in sys.stdlib_module_names or module in own:
             continue
