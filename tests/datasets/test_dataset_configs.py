@@ -42,6 +42,8 @@ def test_benchmark(name, tmp_path):
     assert dataset.metainfo['classes'][0] == first
     assert dataset.reduce_zero_label is reduces
     assert cfg.val_dataloader == cfg.test_dataloader
+    # The runner refuses a data loader without its loop.
+    assert (cfg.val_cfg.type, cfg.test_cfg.type) == ('ValLoop', 'TestLoop')
 
     pipeline = cfg.test_dataloader.dataset.pipeline
     types = [step.type for step in pipeline]

@@ -28,3 +28,6 @@ val_dataloader = test_dataloader
 
 test_evaluator = dict(type='OpenVocabIoUMetric', iou_metrics=['mIoU'])
 val_evaluator = test_evaluator
+
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
