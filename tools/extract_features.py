@@ -128,6 +128,7 @@ def describe(
         return {k: v for k, v in config.items() if k not in _NEUTRAL}
 
     head, data = model.decode_head, [(p.name, p.captions) for p in pictures]
+    source = cfg.train_dataloader.dataset
     visual = [model.backbone, *([model.neck] if model.with_neck else [])]
     setting = dict(
         backbone_weights=weights_digest(*visual),
@@ -137,7 +138,7 @@ def describe(
         text_encoder=relevant('text_encoder'),
         data_preprocessor=relevant('data_preprocessor'),
         attention=dict(scale=head.attention_scale, in_index=head.in_index),
-        pipeline=cfg.train_dataloader.dataset.pipeline,
+        pipeline=source.get('pipeline', source),  # a wrapper such as ConcatDataset
         pictures_and_captions=hashlib.sha256(json.dumps(data).encode()).hexdigest(),
         shard_size=shard_size,
     )
