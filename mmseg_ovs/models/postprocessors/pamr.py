@@ -20,6 +20,8 @@ from torch import Tensor
 
 from .base import ImagePostProcessor
 
+_BAND_ROWS = 32
+
 
 class Affinity(NamedTuple):
     """Neighbours of every pixel and their weights, both (H * W, neighbours)."""
@@ -51,10 +53,13 @@ class PAMR(ImagePostProcessor):
         self.dilations = tuple(dilations)
         self.class_chunk = class_chunk
 
-    def _neighbours(self, height: int, width: int, device: torch.device) -> Tensor:
-        """Flat indices (H * W, 8 * dilations); clamping replicates the border."""
-        rows = torch.arange(height, device=device)
-        columns = torch.arange(width, device=device)
+    def _neighbours(self, top: int, bottom: int, height: int, width: int) -> Tensor:
+        """Flat indices (pixels, 8 * dilations) of the rows top..bottom.
+
+        Clamping them replicates the border.
+        """
+        rows = torch.arange(top, bottom)[:, None]
+        columns = torch.arange(width)
         tables = []
         for distance in self.dilations:
             for dy in (-distance, 0, distance):
@@ -63,7 +68,7 @@ class PAMR(ImagePostProcessor):
                         continue
                     y = (rows + dy).clamp_(0, height - 1)
                     x = (columns + dx).clamp_(0, width - 1)
-                    tables.append((y[:, None] * width + x).flatten().int())
+                    tables.append((y * width + x).flatten())
         return torch.stack(tables, dim=1)
 
     @torch.no_grad()
@@ -77,20 +82,34 @@ class PAMR(ImagePostProcessor):
         Args:
             image: RGB picture (3, H, W), 0..255.
         """
-        indices = self._neighbours(*image.shape[-2:], image.device)
+        height, width = image.shape[-2:]
+        shape = height * width, 8 * len(self.dilations)
+        indices = torch.empty(shape, dtype=torch.int32, device=image.device)
+        weights = torch.empty(shape, device=image.device)
+        colours = image.float().flatten(1)
+        # in bands, whose temporaries are small
+        for top in range(0, height, _BAND_ROWS):
+            bottom = min(top + _BAND_ROWS, height)
+            band = slice(top * width, bottom * width)
+            around = self._neighbours(top, bottom, height, width).to(image.device)
+            indices[band] = around
+            weights[band] = self._affinity(colours, around, band)
+        return Affinity(indices, weights)
+
+    def _affinity(self, colours: Tensor, indices: Tensor, pixels: slice) -> Tensor:
+        """Weights (pixels, neighbours) of some pixels of ``colours`` (3, H * W)."""
         centres = len(self.dilations)
         count = indices.shape[1] + centres
-        logits = torch.zeros(indices.shape, device=image.device)
-        for colour in image.float().flatten(1):
-            centre = colour[:, None]
+        logits = torch.zeros(indices.shape, device=indices.device)
+        for colour in colours:
+            centre = colour[pixels, None]
             around = colour[indices]
             mean = (around.sum(1, keepdim=True) + centres * centre) / count
             squares = (around - mean).square_().sum(1, keepdim=True)
             squares += centres * (centre - mean).square()
             deviation = (squares / (count - 1)).sqrt_()
-            around.sub_(centre).abs_().div_(1e-8 + 0.1 * deviation)
-            logits -= around
-        return Affinity(indices, logits.div_(len(image)).softmax(dim=1))
+            logits -= around.sub_(centre).abs_().div_(1e-8 + 0.1 * deviation)
+        return logits.div_(len(colours)).softmax(dim=1)
 
     @torch.no_grad()
     def refine(self, scores: Tensor, prepared: Affinity) -> Tensor:
