@@ -88,44 +88,47 @@ def backbone(pairs: int) -> None:
     import transformers
 
     image = torch.randn(1, 3, 448, 448)
-    ours = DINOv2('base', img_size=518).eval()
-    peer = timm.create_model('vit_base_patch14_dinov2', dynamic_img_size=True).eval()
-    # Positions are interpolated by other rules; the cost is the same.
-    load_pretrained(ours, peer.state_dict())
-    hugging = transformers.Dinov2Model(transformers.Dinov2Config(image_size=518)).eval()
-    compare(
-        'DINOv2 ViT-B/14, 448 x 448 (positions resized by different rules)',
-        {
-            'timm': lambda: peer.forward_features(image)[:, 1:],
-            'transformers (own random weights)': lambda: hugging(
-                image
-            ).last_hidden_state[:, 1:],
-            'mmseg_ovs': lambda: ours(image)[0].flatten(2).transpose(1, 2),
-        },
-        pairs,
+    widths = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12)
+    v2, v3 = transformers.Dinov2Model, transformers.DINOv3ViTModel
+    v2_config = transformers.Dinov2Config(**widths, image_size=448)
+    v3_config = transformers.DINOv3ViTConfig(
+        **widths, intermediate_size=3072, num_register_tokens=4
     )
-    ours = DINOv3('base').eval()
-    peer = timm.create_model('vit_base_patch16_dinov3').eval()
-    load_pretrained(ours, peer.state_dict())
-    hugging = transformers.DINOv3ViTModel(
-        transformers.DINOv3ViTConfig(
-            hidden_size=768,
-            intermediate_size=3072,
-            num_hidden_layers=12,
-            num_attention_heads=12,
-            num_register_tokens=4,
+    for title, ours, peer, tokens in (
+        (
+            'DINOv2 ViT-B/14 against timm',
+            DINOv2('base', img_size=448),
+            timm.create_model('vit_base_patch14_dinov2', img_size=448),
+            lambda peer: peer.forward_features(image)[:, 1:],
+        ),
+        (
+            'DINOv2 ViT-B/14 against transformers',
+            DINOv2('base', img_size=448),
+            v2(v2_config),
+            lambda peer: peer(image).last_hidden_state[:, 1:],
+        ),
+        (
+            'DINOv3 ViT-B/16 against timm',
+            DINOv3('base'),
+            timm.create_model('vit_base_patch16_dinov3'),
+            lambda peer: peer.forward_features(image)[:, 5:],
+        ),
+        (
+            'DINOv3 ViT-B/16 against transformers',
+            DINOv3('base'),
+            v3(v3_config),
+            lambda peer: peer(image).last_hidden_state[:, 5:],
+        ),
+    ):
+        load_pretrained(ours.eval(), peer.eval().state_dict())
+        compare(
+            f'{title}, 448 x 448',
+            {
+                'peer': lambda peer=peer, tokens=tokens: tokens(peer),
+                'mmseg_ovs': lambda ours=ours: ours(image)[0].flatten(2).mT,
+            },
+            pairs,
         )
-    ).eval()
-    load_pretrained(ours, hugging.state_dict())
-    compare(
-        'DINOv3 ViT-B/16, 448 x 448',
-        {
-            'transformers': lambda: hugging(image).last_hidden_state[:, 5:],
-            'timm (own random weights)': lambda: peer.forward_features(image)[:, 5:],
-            'mmseg_ovs': lambda: ours(image)[0].flatten(2).transpose(1, 2),
-        },
-        pairs,
-    )
 
 
 # ------------------------------------------------------------------------- text
