@@ -260,6 +260,19 @@ def test_a_lost_or_damaged_shard_alone_is_made_again(
     assert said == (harm != 'delete')
 
 
+def test_joined_data_sets(main, config, tmp_path):
+    cfg = Config.fromfile(config)
+    one = dict(cfg.train_dataloader.dataset)
+    content = json.loads((tmp_path / 'data' / 'captions.json').read_text())
+    more = tmp_path / 'data' / 'more.json'
+    more.write_text(json.dumps({**content, 'annotations': content['annotations'][:3]}))
+    joined = dict(type='ConcatDataset', datasets=[one, dict(one, ann_file=str(more))])
+    cfg.train_dataloader.dataset = joined
+    cfg.dump(config)
+    main(arguments(config, tmp_path / 'features'))
+    assert len(FeaturePairsDataset(tmp_path / 'features')) == len(CAPTIONS) + 3
+
+
 def test_goes_on_after_it_stopped_half_way(main, config, tmp_path, seen):
     whole = tmp_path / 'whole'
     main(arguments(config, whole))
