@@ -62,12 +62,12 @@ model = dict(
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2.5e-3, weight_decay=0.02),
+    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.02),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=1.0),
 )
-max_iters = 2500
-warmup = 100
+max_iters = 2000
+warmup = 150
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
