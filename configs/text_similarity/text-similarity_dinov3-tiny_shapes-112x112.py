@@ -16,3 +16,4 @@ model = dict(
     text_encoder=dict(model=dict(embed_dim=channels)),
     decode_head=dict(in_channels=channels, text_channels=channels, in_index=-1),
 )
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
