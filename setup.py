@@ -65,6 +65,8 @@ setup(
         'torchvision>=0.19,<0.31',
         'open_clip_torch>=3.0,<4',
         'timm>=1.0.17,<2',
+        'segment-anything>=1.0,<2',
+        'pycocotools>=2.0.7,<3',
         'safetensors>=0.4,<1',
         'ftfy>=6.1,<7',
         'regex>=2023.10.3',

@@ -17,9 +17,12 @@ class VisualFeatures(NamedTuple):
         cls_attention: Products q . k (B, heads, h, w) of the class token's query with
             the patch keys in the last output layer: before rotary embedding, neither
             scaled nor softmaxed.
+        image: The normalised pictures (B, 3, H, W) that the backbone was given, for
+            necks and heads which look at them again. The segmentor sets it.
     """
 
     maps: tuple[Tensor, ...]
     cls_token: Tensor | None = None
     registers: Tensor | None = None
     cls_attention: Tensor | None = None
+    image: Tensor | None = None

@@ -97,7 +97,8 @@ class VisionTransformer(PretrainedModule):
         mask_key_bias: Keep the key bias at zero.
         out_indices: Blocks (0-based, negative from the end) whose output is returned.
         final_norm: Apply the final LayerNorm to every output, as Meta's
-            ``get_intermediate_layers(norm=True)`` does.
+            ``get_intermediate_layers(norm=True)`` does. One value for each of
+            ``out_indices`` chooses by output; an index may then stand there twice.
         extra_outputs: Any of 'cls_token', 'registers', 'cls_attention'. If not empty
             the result is a :class:`VisualFeatures` instead of a tuple of maps.
         fit: What happens to sides that are no multiple of the patch: zero 'pad' at the
@@ -129,7 +130,7 @@ class VisionTransformer(PretrainedModule):
         qkv_bias: bool = True,
         mask_key_bias: bool = False,
         out_indices: int | Sequence[int] = -1,
-        final_norm: bool = True,
+        final_norm: bool | Sequence[bool] = True,
         extra_outputs: Sequence[str] = (),
         fit: str = 'pad',
         frozen_stages: int = -1,
@@ -156,6 +157,7 @@ class VisionTransformer(PretrainedModule):
         self.out_indices = self._resolve_out_indices(out_indices)
         self.extra_outputs = tuple(extra_outputs)
         self.final_norm = final_norm
+        self._norm_flags()
         self.fit = fit
         self.with_cp = with_cp
         self.frozen_stages = self._resolve_frozen_stages(
@@ -192,6 +194,17 @@ class VisionTransformer(PretrainedModule):
                 f'blocks; use 0..{self.depth - 1} or -{self.depth}..-1'
             )
         return resolved
+
+    def _norm_flags(self) -> tuple[bool, ...]:
+        """Whether each of ``out_indices`` goes through the final norm."""
+        if isinstance(self.final_norm, bool):
+            return (self.final_norm,) * len(self.out_indices)
+        if len(self.final_norm) != len(self.out_indices):
+            raise ValueError(
+                f'final_norm has {len(self.final_norm)} values for '
+                f'{len(self.out_indices)} out_indices: give one for each, or one bool'
+            )
+        return tuple(self.final_norm)
 
     def _resolve_frozen_stages(
         self, frozen_stages: int, trainable_blocks: int | None
@@ -277,6 +290,7 @@ class VisionTransformer(PretrainedModule):
         rope = self.rope(grid)
         prefix = self.num_prefix_tokens
         last = max(self.out_indices)
+        wanted_outputs = list(zip(self.out_indices, self._norm_flags(), strict=True))
         outputs, cls_attention = {}, None
         for i, block in enumerate(self.blocks[: last + 1]):
             wanted = i == last and 'cls_attention' in self.extra_outputs
@@ -285,15 +299,19 @@ class VisionTransformer(PretrainedModule):
                 tokens, cls_attention = cp.checkpoint(block, *args, use_reentrant=False)
             else:
                 tokens, cls_attention = block(*args)
-            if i in self.out_indices:
-                outputs[i] = self.norm_tokens(tokens) if self.final_norm else tokens
+            for key in wanted_outputs:
+                if key == (i, True):
+                    outputs[key] = self.norm_tokens(tokens)
+                elif key == (i, False):
+                    outputs[key] = tokens
         maps = tuple(
-            outputs[i][:, prefix:].transpose(1, 2).unflatten(2, grid).contiguous()
-            for i in self.out_indices
+            outputs[key][:, prefix:].transpose(1, 2).unflatten(2, grid).contiguous()
+            for key in wanted_outputs
         )
         if not self.extra_outputs:
             return maps
-        out, extras = outputs[last], self.extra_outputs
+        # of the last block, normed if it is returned both ways
+        out, extras = outputs[max(wanted_outputs)], self.extra_outputs
         return VisualFeatures(
             maps,
             out[:, 0] if 'cls_token' in extras else None,

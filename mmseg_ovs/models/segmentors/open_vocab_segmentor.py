@@ -20,6 +20,7 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 from mmseg_ovs.visualization.palette import make_palette
 
+from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
 from .inference import InferenceCfg, WindowedInference
 
@@ -32,7 +33,8 @@ class OpenVocabSegmentor(EncoderDecoder):
         backbone: Backbone config; any MMSegmentation backbone.
         text_encoder: Text encoder config.
         decode_head: Config of an :class:`OpenVocabHead`.
-        neck: Neck config, applied to the feature maps.
+        neck: Config of a neck, or a list of them that run in order. Stock necks see
+            and replace the feature maps, a :class:`FeatureNeck` everything.
         auxiliary_head: Stock head(s) on the feature maps, in training only.
         vocabulary: Vocabulary to start with (see :meth:`Vocabulary.build`). A data
             set's own comes through ``VocabularyHook``.
@@ -51,7 +53,7 @@ class OpenVocabSegmentor(EncoderDecoder):
         backbone: dict,
         text_encoder: dict,
         decode_head: dict,
-        neck: dict | None = None,
+        neck: dict | list[dict] | None = None,
         auxiliary_head: dict | list[dict] | None = None,
         vocabulary: object | None = None,
         postprocessors: Sequence[dict] = (),
@@ -126,13 +128,9 @@ class OpenVocabSegmentor(EncoderDecoder):
         return self.vocabulary
 
     def extract_feat(self, inputs: Tensor) -> VisualFeatures:
-        """Features of images (B, 3, H, W); the neck sees and replaces the maps."""
-        features = self.backbone(inputs)
-        if not isinstance(features, VisualFeatures):
-            features = VisualFeatures(tuple(features))
-        if self.with_neck:
-            features = features._replace(maps=tuple(self.neck(features.maps)))
-        return features
+        """Features of images (B, 3, H, W), after the neck."""
+        features = as_visual_features(self.backbone(inputs), inputs)
+        return apply_neck(self.neck, features) if self.with_neck else features
 
     def _decode_head_forward_train(
         self, inputs: VisualFeatures, data_samples: SampleList

@@ -8,6 +8,7 @@ from .checkpoint import (
     read_checkpoint,
     read_state_dict,
 )
+from .frozen_teacher import FrozenTeacher
 from .model_checkpoint import (
     complete_state,
     init_own_weights,
@@ -21,6 +22,7 @@ from .windows import Window, merge_windows, split_windows, window_grid
 
 __all__ = [
     'CheckpointError',
+    'FrozenTeacher',
     'PretrainedModule',
     'RunningArgmax',
     'Window',

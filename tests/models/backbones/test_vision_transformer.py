@@ -249,3 +249,23 @@ def test_pretrained_through_init_cfg(tmp_path):
         assert torch.equal(value, target.state_dict()[key])
     with pytest.raises(CheckpointError, match=r'(?s)does not fit DINOv2.*unexpected'):
         DINOv2(ARCH, img_size=64, init_cfg=init_cfg).init_weights()
+
+
+@each_family
+@torch.no_grad()
+def test_final_norm_is_chosen_by_output(build):
+    image = torch.randn(1, 3, 4 * 16, 4 * 16)
+    model = build(out_indices=(0, 2, 2), final_norm=(False, False, True), fit='crop')
+    model.eval()
+    first, raw, normed = model(image)
+    model.final_norm = False
+    assert torch.equal(model(image)[0], first)
+    assert torch.equal(model(image)[1], raw)
+    model.final_norm = True
+    assert torch.equal(model(image)[1], normed)
+    assert not torch.equal(raw, normed)
+
+
+def test_final_norm_needs_a_value_for_each_output():
+    with pytest.raises(ValueError, match='2 values for 1 out_indices'):
+        DINOv2(ARCH, img_size=56, final_norm=(True, False))

@@ -1,0 +1,55 @@
+"""A network that others learn from: built when first asked, never saved or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .model_checkpoint import init_own_weights
+
+
+class FrozenTeacher:
+    """Feature maps of a frozen network that is no part of the model.
+
+    It is deliberately not a module: its weights are in no state dict and no optimizer,
+    and it is neither built nor loaded before it is first called, so that a model with a
+    teacher costs nothing at inference.
+
+    Args:
+        cfg: Config of a backbone; its ``init_cfg`` names the weights.
+        input_size: Pictures are resized to it (bilinear, antialiased). None: as they
+            are.
+        out_index: Which of the backbone's maps.
+    """
+
+    def __init__(
+        self,
+        cfg: Mapping,
+        input_size: tuple[int, int] | None = None,
+        out_index: int = -1,
+    ) -> None:
+        self.cfg = dict(cfg)
+        self.input_size = tuple(input_size) if input_size is not None else None
+        self.out_index = out_index
+        self._network: nn.Module | None = None
+
+    def network(self, device: torch.device | str) -> nn.Module:
+        """The network in evaluation mode on a device, built at the first call."""
+        if self._network is None:
+            network = MODELS.build(dict(self.cfg))
+            init_own_weights(network)
+            self._network = network.requires_grad_(False).eval()
+        return self._network.to(device)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Map (B, C, h, w) of normalised pictures (B, 3, H, W)."""
+        if self.input_size is not None and image.shape[-2:] != self.input_size:
+            image = F.interpolate(
+                image, self.input_size, mode='bilinear', antialias=True
+            )
+        return self.network(image.device)(image)[self.out_index]
