@@ -1,5 +1,6 @@
 """Metrics that mmseg lacks."""
 
+from .boundary_iou import BoundaryIoUMetric
 from .open_vocab_iou import OpenVocabIoUMetric
 
-__all__ = ['OpenVocabIoUMetric']
+__all__ = ['BoundaryIoUMetric', 'OpenVocabIoUMetric']

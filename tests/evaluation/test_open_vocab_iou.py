@@ -4,15 +4,11 @@ import logging
 
 import numpy as np
 import pytest
-import torch
+from metric_samples import classes, sample, score
 from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 
 from mmseg_ovs.evaluation import OpenVocabIoUMetric
-
-
-def classes(number):
-    return tuple(f'class {i}' for i in range(number))
 
 
 def random_samples(number, ignore, absent=(), images=3, seed=0):
@@ -26,20 +22,6 @@ def random_samples(number, ignore, absent=(), images=3, seed=0):
         label[rng.random((40, 50)) < 0.1] = ignore
         samples.append(sample(pred, label))
     return samples
-
-
-def sample(pred, label, path='a.png'):
-    def data(x):
-        return dict(data=torch.as_tensor(np.asarray(x), dtype=torch.int64)[None])
-
-    return dict(pred_sem_seg=data(pred), gt_sem_seg=data(label), img_path=path)
-
-
-def score(metric, samples, meta):
-    metric.dataset_meta = meta
-    for item in samples:
-        metric.process({}, [item])
-    return metric.evaluate(len(samples))
 
 
 @pytest.mark.parametrize('number, ignore', [(7, 255), (150, 255), (847, 65535)])
