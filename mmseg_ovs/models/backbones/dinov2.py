@@ -18,6 +18,7 @@ from ..layers import (
     interpolate_position_embedding,
     swiglu_hidden_dims,
 )
+from .common import resolve_arch
 from .layouts import dinov2_state_dict
 from .vision_transformer import VisionTransformer
 
@@ -27,18 +28,6 @@ ARCHS = {
     'large': dict(embed_dims=1024, depth=24, num_heads=16, feed_forward='mlp'),
     'giant': dict(embed_dims=1536, depth=40, num_heads=24, feed_forward='swiglu'),
 }
-
-
-def resolve_arch(arch: str | dict, archs: dict[str, dict]) -> dict:
-    """Entry of an architecture table, or the caller's own dict of the same keys."""
-    if isinstance(arch, dict):
-        required = {'embed_dims', 'depth', 'num_heads', 'feed_forward'}
-        if not required <= set(arch):
-            raise ValueError(f'A custom arch needs {sorted(required)}, got {arch}')
-        return dict(arch)
-    if arch not in archs:
-        raise ValueError(f'Unknown arch {arch!r}; known: {sorted(archs)} or a dict')
-    return dict(archs[arch])
 
 
 @MODELS.register_module()

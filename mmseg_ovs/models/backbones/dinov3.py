@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import AxialRoPE, Mlp, SwiGLU, swiglu_hidden_dims
-from .dinov2 import resolve_arch
+from .common import resolve_arch
 from .layouts import dinov3_state_dict
 from .vision_transformer import VisionTransformer
 

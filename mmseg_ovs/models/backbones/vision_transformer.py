@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 import torch.utils.checkpoint as cp
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
@@ -19,8 +18,8 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..layers import LayerScale, SelfAttention
 from ..utils import PretrainedModule
+from .common import check_fit, fit_to_patches, resolve_out_indices
 
-FITS = ('pad', 'resize', 'crop', 'error')
 EXTRA_OUTPUTS = ('cls_token', 'registers', 'cls_attention')
 
 
@@ -101,10 +100,8 @@ class VisionTransformer(PretrainedModule):
             ``out_indices`` chooses by output; an index may then stand there twice.
         extra_outputs: Any of 'cls_token', 'registers', 'cls_attention'. If not empty
             the result is a :class:`VisualFeatures` instead of a tuple of maps.
-        fit: What happens to sides that are no multiple of the patch: zero 'pad' at the
-            right and bottom, 'resize' (bicubic, up to the next multiple, as dino.txt
-            does), 'crop' the rest (as DINOv3's patch convolution does) or 'error' (as
-            DINOv2 does).
+        fit: What happens to sides that are no multiple of the patch: 'pad', 'resize',
+            'crop' or 'error', see :func:`fit_to_patches`.
         frozen_stages: -1 freezes nothing, 0 the embeddings, k the first k blocks too;
             with all blocks frozen the final norm is frozen as well.
         trainable_blocks: The other way to say it: freeze everything but the last k
@@ -142,8 +139,6 @@ class VisionTransformer(PretrainedModule):
         if init_cfg is None:
             init_cfg = [dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0)]
         super().__init__(init_cfg)
-        if fit not in FITS:
-            raise ValueError(f'fit has to be one of {FITS}, got {fit!r}')
         unknown = set(extra_outputs) - set(EXTRA_OUTPUTS)
         if unknown:
             raise ValueError(
@@ -154,11 +149,13 @@ class VisionTransformer(PretrainedModule):
         self.num_heads = num_heads
         self.patch_size = patch_size
         self.num_registers = num_registers
-        self.out_indices = self._resolve_out_indices(out_indices)
+        self.out_indices = resolve_out_indices(out_indices, depth)
+        if not self.out_indices:
+            raise ValueError('out_indices are empty: name at least one block')
         self.extra_outputs = tuple(extra_outputs)
         self.final_norm = final_norm
         self._norm_flags()
-        self.fit = fit
+        self.fit = check_fit(fit)
         self.with_cp = with_cp
         self.frozen_stages = self._resolve_frozen_stages(
             frozen_stages, trainable_blocks
@@ -184,16 +181,6 @@ class VisionTransformer(PretrainedModule):
             for i in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
-
-    def _resolve_out_indices(self, out_indices: int | Sequence[int]) -> tuple[int, ...]:
-        indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
-        resolved = tuple(i + self.depth if i < 0 else i for i in indices)
-        if not resolved or any(not 0 <= i < self.depth for i in resolved):
-            raise ValueError(
-                f'out_indices {indices} do not name blocks of a ViT with {self.depth} '
-                f'blocks; use 0..{self.depth - 1} or -{self.depth}..-1'
-            )
-        return resolved
 
     def _norm_flags(self) -> tuple[bool, ...]:
         """Whether each of ``out_indices`` goes through the final norm."""
@@ -237,34 +224,9 @@ class VisionTransformer(PretrainedModule):
         """Final norm of all tokens (B, N, C)."""
         return self.norm(tokens)
 
-    def fit_to_patches(self, x: Tensor) -> Tensor:
-        """Bring the sides of (B, 3, H, W) to multiples of the patch, see ``fit``."""
-        height, width = x.shape[-2:]
-        size = self.patch_size
-        right, bottom = -width % size, -height % size
-        if not right and not bottom:
-            return x
-        if self.fit == 'pad':
-            return F.pad(x, (0, right, 0, bottom))
-        if self.fit == 'resize':
-            target = (height + bottom, width + right)
-            return F.interpolate(x, size=target, mode='bicubic')
-        if self.fit == 'error':
-            raise ValueError(
-                f'Image sides {height} x {width} are no multiples of the patch size '
-                f"{size}; resize the image or build the backbone with fit='pad'"
-            )
-        if min(height, width) < size:
-            raise ValueError(
-                f'An image of {height} x {width} has a side smaller than one patch '
-                f"({size}) and fit='crop' leaves nothing of it; use fit='pad' or "
-                "'resize', or a larger image"
-            )
-        return x[..., : height - height % size, : width - width % size]
-
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Image (B, 3, H, W) to tokens (B, 1 + registers + patches, C) and the grid."""
-        patches = self.patch_embed(self.fit_to_patches(x))
+        patches = self.patch_embed(fit_to_patches(x, self.patch_size, self.fit))
         grid = patches.shape[-2:]
         tokens = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
