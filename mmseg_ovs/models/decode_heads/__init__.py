@@ -1,10 +1,14 @@
 """Open-vocabulary decode heads."""
 
+from .alignment_head import AlignmentHead
 from .base import OpenVocabHead
+from .ovs_dino_head import OVSDINOHead
 from .talk2dino_head import Talk2DINOHead, Talk2DINOProjection
 from .text_similarity_head import TextSimilarityHead
 
 __all__ = [
+    'AlignmentHead',
+    'OVSDINOHead',
     'OpenVocabHead',
     'Talk2DINOHead',
     'Talk2DINOProjection',

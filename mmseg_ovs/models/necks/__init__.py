@@ -1,10 +1,20 @@
 """Necks: from a backbone's features to those the head compares with text."""
 
+from .anyup import AnyUp
 from .base import BackboneWithNeck, FeatureNeck, apply_neck, as_visual_features
+from .preservation_gate import PreservationGate
+from .structure_aware_encoder import StructureAwareEncoder
+from .structure_modulated_decoder import StructureModulatedDecoder
+from .teacher_features import TeacherFeatures
 
 __all__ = [
+    'AnyUp',
     'BackboneWithNeck',
     'FeatureNeck',
+    'PreservationGate',
+    'StructureAwareEncoder',
+    'StructureModulatedDecoder',
+    'TeacherFeatures',
     'apply_neck',
     'as_visual_features',
 ]

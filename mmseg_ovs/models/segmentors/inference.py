@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from mmseg.models.utils import resize
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from ..utils import (
     Window,
     merge_windows,
     resize_argmax,
+    resize_pictures,
     rows_per_chunk,
     split_windows,
     window_grid,
@@ -178,10 +178,7 @@ class WindowedInference:
 
     def _to_size(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize a picture (3, h, w) for the backbone."""
-        if tuple(crop.shape[-2:]) == size:
-            return crop
-        antialias = self.cfg.input_antialias
-        return F.interpolate(crop[None], size, mode='bilinear', antialias=antialias)[0]
+        return resize_pictures(crop[None], size, self.cfg.input_antialias)[0]
 
     def _resize(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         if tuple(scores.shape[-2:]) == tuple(size):

@@ -20,8 +20,10 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 from mmseg_ovs.visualization.palette import make_palette
 
+from ..decode_heads import AlignmentHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
+from ..utils import resize_pictures
 from .inference import InferenceCfg, WindowedInference
 
 
@@ -35,12 +37,15 @@ class OpenVocabSegmentor(EncoderDecoder):
         decode_head: Config of an :class:`OpenVocabHead`.
         neck: Config of a neck, or a list of them that run in order. Stock necks see
             and replace the feature maps, a :class:`FeatureNeck` everything.
-        auxiliary_head: Stock head(s) on the feature maps, in training only.
+        auxiliary_head: Stock head(s) on the feature maps, or an
+            :class:`AlignmentHead`; in training only.
         vocabulary: Vocabulary to start with (see :meth:`Vocabulary.build`). A data
             set's own comes through ``VocabularyHook``.
         postprocessors: Configs of post-processors, run in the order given within their
             stage (grid, window, image).
-        train_cfg: Unused by our heads.
+        train_cfg: ``input_size`` (height, width): pictures are resized to it
+            (bilinear, antialiased) before the backbone, while a teacher sees them as
+            the training pipeline made them.
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
             deviation also give post-processors the picture back.
@@ -132,6 +137,16 @@ class OpenVocabSegmentor(EncoderDecoder):
         features = as_visual_features(self.backbone(inputs), inputs)
         return apply_neck(self.neck, features) if self.with_neck else features
 
+    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
+        """Losses by name of a batch of pictures (B, 3, H, W)."""
+        size = (self.train_cfg or {}).get('input_size')
+        features = self.extract_feat(resize_pictures(inputs, size))
+        losses = self._decode_head_forward_train(features, data_samples)
+        if self.with_auxiliary_head:
+            features = features._replace(image=inputs)
+            losses.update(self._auxiliary_head_forward_train(features, data_samples))
+        return losses
+
     def _decode_head_forward_train(
         self, inputs: VisualFeatures, data_samples: SampleList
     ) -> dict[str, Tensor]:
@@ -141,6 +156,9 @@ class OpenVocabSegmentor(EncoderDecoder):
     def _auxiliary_head_forward_train(
         self, inputs: VisualFeatures, data_samples: SampleList
     ) -> dict[str, Tensor]:
+        if isinstance(self.auxiliary_head, AlignmentHead):
+            losses = self.auxiliary_head.loss(inputs, data_samples)
+            return add_prefix(losses, 'align')
         return super()._auxiliary_head_forward_train(inputs.maps, data_samples)
 
     def project_vocabulary(self) -> Tensor:

@@ -16,6 +16,7 @@ from .model_checkpoint import (
     parts_at_random,
     unwrap_model,
 )
+from .pictures import resize_pictures
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
 from .windows import Window, merge_windows, split_windows, window_grid
@@ -37,6 +38,7 @@ __all__ = [
     'read_checkpoint',
     'read_state_dict',
     'resize_argmax',
+    'resize_pictures',
     'rows_per_chunk',
     'split_windows',
     'unwrap_model',

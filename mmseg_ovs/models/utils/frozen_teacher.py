@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from .model_checkpoint import init_own_weights
+from .pictures import resize_pictures
 
 
 class FrozenTeacher:
@@ -33,7 +33,7 @@ class FrozenTeacher:
         out_index: int = -1,
     ) -> None:
         self.cfg = dict(cfg)
-        self.input_size = tuple(input_size) if input_size is not None else None
+        self.input_size = input_size
         self.out_index = out_index
         self._network: nn.Module | None = None
 
@@ -48,8 +48,5 @@ class FrozenTeacher:
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
         """Map (B, C, h, w) of normalised pictures (B, 3, H, W)."""
-        if self.input_size is not None and image.shape[-2:] != self.input_size:
-            image = F.interpolate(
-                image, self.input_size, mode='bilinear', antialias=True
-            )
+        image = resize_pictures(image, self.input_size)
         return self.network(image.device)(image)[self.out_index]

@@ -1,0 +1,96 @@
+"""OVS-DINO's structural alignment: the encoder's map is to resemble SAM's.
+
+Source: OVS-DINO, section 4.1, equations 10-12.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+from ..utils import FrozenTeacher
+
+
+@MODELS.register_module()
+class AlignmentHead(BaseModule):
+    """Auxiliary head of training: distance of a map from that of a frozen teacher.
+
+    It has no weights. The teacher is built when the first loss is computed, is in no
+    checkpoint, and costs nothing at inference. Without a teacher, samples carry its
+    features, computed beforehand by ``tools/extract_teacher_features.py``.
+
+    Args:
+        teacher: Config of the teacher's backbone, weights by its ``init_cfg``. None:
+            samples carry ``teacher_features``.
+        input_size: Size at which the teacher sees the pictures (bilinear); None: that
+            of the training pipeline.
+        in_index: Which map is aligned.
+        cosine_weight: Weight of equation 10.
+        mse_weight: Weight of equation 11.
+    """
+
+    def __init__(
+        self,
+        teacher: dict | None,
+        input_size: tuple[int, int] | None = None,
+        in_index: int = 0,
+        cosine_weight: float = 1.0,
+        mse_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.teacher = None if teacher is None else FrozenTeacher(teacher, input_size)
+        self.in_index = in_index
+        self.cosine_weight = cosine_weight
+        self.mse_weight = mse_weight
+
+    def loss(
+        self, features: VisualFeatures, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Alignment losses.
+
+        Args:
+            features: Maps of the model, and as ``image`` the pictures at the size of
+                the training pipeline.
+            data_samples: With ``teacher_features`` (C, h, w) if there is no teacher.
+
+        Raises:
+            ValueError: The teacher's features are missing or of another shape.
+        """
+        ours = features.maps[self.in_index]
+        if self.teacher is not None:
+            target = self.teacher(features.image)
+        else:
+            target = _stored_features(data_samples)
+        if ours.shape != target.shape:
+            raise ValueError(
+                f'The map to align is {_describe(ours)}, that of the teacher '
+                f'{_describe(target)}: they meet where the input sizes, the patch size '
+                "and the encoder's scale_factor and out_channels fit together"
+            )
+        target = target.to(ours.dtype)
+        cosine = 1 - F.cosine_similarity(ours, target, dim=1).mean()
+        return dict(
+            loss_cosine=self.cosine_weight * cosine,
+            loss_mse=self.mse_weight * F.mse_loss(ours, target),
+        )
+
+
+def _stored_features(data_samples: SampleList) -> Tensor:
+    for sample in data_samples:
+        if 'teacher_features' not in sample:
+            raise ValueError(
+                f'{sample.get("img_path", "A sample")} comes without features of the '
+                'teacher: add LoadTeacherFeatures to the pipeline, or give the '
+                'AlignmentHead a teacher'
+            )
+    return torch.stack([sample.teacher_features.data for sample in data_samples])
+
+
+def _describe(x: Tensor) -> str:
+    return f'{x.shape[1]} channels of {x.shape[2]} x {x.shape[3]}'

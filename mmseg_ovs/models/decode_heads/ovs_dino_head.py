@@ -1,0 +1,208 @@
+"""OVS-DINO's head: patches projected into the text space, learned from masks of nouns.
+
+Source: OVS-DINO, section 4.3, equation 15. No code was published; what the paper leaves
+open is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+from .text_similarity_head import TextSimilarityHead
+
+_HIDDEN = -1e4  # a logit whose sigmoid is 0
+
+
+class MaskTargets(NamedTuple):
+    """Masks of a batch and what they are masks of.
+
+    Attributes:
+        image: Picture of each mask (M,).
+        label: Class of each mask (M,).
+        masks: (M, H, W), 1 inside, 0 outside, the ignore index where nothing is known.
+    """
+
+    image: Tensor
+    label: Tensor
+    masks: Tensor
+
+
+@MODELS.register_module()
+class OVSDINOHead(TextSimilarityHead):
+    """Text-similarity head trained from binary masks of nouns, overlapping or not.
+
+    Samples carry ``gt_noun_masks`` (K, H, W) and ``nouns``, which are classes of the
+    vocabulary (the pseudo-mask data set), or else a label map ``gt_sem_seg``, whose
+    every class in the picture is a noun.
+
+    Args:
+        in_channels: Channels of the feature map.
+        text_channels: Width of the text encoder's vectors, and of the projection.
+        negatives: Nouns of other pictures of the batch, drawn at random, that join each
+            picture as empty masks.
+        logit_scale: Initial factor of the cosine.
+        loss_decode: Losses of mask logits (M, P) against masks (M, P); by default
+            binary cross-entropy and Dice with equal weights.
+        **kwargs: See :class:`TextSimilarityHead`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 768,
+        text_channels: int = 512,
+        negatives: int = 0,
+        logit_scale: float = 10.0,
+        loss_decode: dict | list[dict] | None = None,
+        **kwargs,
+    ) -> None:
+        if loss_decode is None:
+            loss_decode = [
+                dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True),
+                dict(type='DiceLoss', naive_dice=True, eps=1.0, ignore_index=None),
+            ]
+        kwargs = {'channels': text_channels, 'project': ('visual',), **kwargs}
+        super().__init__(
+            in_channels,
+            text_channels,
+            logit_scale=logit_scale,
+            loss_decode=loss_decode,
+            **kwargs,
+        )
+        self.negatives = negatives
+
+    def loss(
+        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Losses of the masks of the pictures' nouns and of the negatives.
+
+        Raises:
+            ValueError: A noun is not in the vocabulary.
+        """
+        vocabulary = text_encoder.vocabulary
+        if 'gt_noun_masks' in data_samples[0]:
+            targets = masks_of_nouns(data_samples, vocabulary.classes)
+        else:
+            targets = masks_of_labels(data_samples, self.ignore_index)
+        targets = add_negatives(targets, len(data_samples), self.negatives)
+        # only the rows of nouns in this batch, however long the vocabulary
+        used, label = targets.label.unique(return_inverse=True)
+        rows = vocabulary.row_to_class.to(used.device)
+        in_use = torch.isin(rows, used)
+        text = self.project_text(text_encoder()[in_use])
+        logits = self(features, text)
+        row_label = torch.searchsorted(used, rows[in_use])
+        logits = _best_synonym(logits, row_label, len(used))[targets.image, label]
+        return self.loss_of_masks(logits, targets.masks)
+
+    def loss_of_masks(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Losses of mask logits (M, h, w) against masks (M, H, W)."""
+        logits = resize(
+            logits[:, None],
+            masks.shape[-2:],
+            mode='bilinear',
+            align_corners=self.align_corners,
+            warning=False,
+        )
+        logits, masks = logits.flatten(1), masks.flatten(1)
+        unknown = masks == self.ignore_index
+        losses = {}
+        for module in self.loss_decode:
+            # Dice has no ignore index: what is unknown is outside of both masks.
+            value = module(
+                logits.masked_fill(unknown, _HIDDEN),
+                masks.masked_fill(unknown, 0) if _is_dice(module) else masks,
+                ignore_index=self.ignore_index,
+            )
+            losses[module.loss_name] = losses.get(module.loss_name, 0) + value
+        return losses
+
+
+def masks_of_nouns(samples: SampleList, classes: Sequence[str]) -> MaskTargets:
+    """Targets of samples with ``nouns`` and ``gt_noun_masks`` (K, H, W)."""
+    index = {name: label for label, name in enumerate(classes)}
+    image, label = [], []
+    for i, sample in enumerate(samples):
+        unknown = [noun for noun in sample.nouns if noun not in index]
+        if unknown:
+            raise ValueError(
+                f'{sample.get("img_path", f"sample {i}")} has masks of {unknown[:5]}, '
+                'which the vocabulary in training lacks: every noun has to be a class '
+                "of the data set's metainfo"
+            )
+        image += [i] * len(sample.nouns)
+        label += [index[noun] for noun in sample.nouns]
+    masks = torch.cat([sample.gt_noun_masks.data for sample in samples])
+    device = masks.device
+    return MaskTargets(
+        torch.tensor(image, device=device), torch.tensor(label, device=device), masks
+    )
+
+
+def masks_of_labels(samples: SampleList, ignore_index: int) -> MaskTargets:
+    """Targets of label maps: one mask of each class in each picture."""
+    image, label, masks = [], [], []
+    for i, sample in enumerate(samples):
+        labels = sample.gt_sem_seg.data.squeeze(0)
+        known = labels != ignore_index
+        for value in labels[known].unique():
+            image.append(i)
+            label.append(value)
+            masks.append((labels == value).int().masked_fill(~known, ignore_index))
+    if not masks:
+        raise ValueError(
+            'No picture of the batch has a labelled pixel: check the label maps and '
+            f'ignore_index={ignore_index}'
+        )
+    device = masks[0].device
+    return MaskTargets(
+        torch.tensor(image, device=device), torch.stack(label), torch.stack(masks)
+    )
+
+
+def add_negatives(targets: MaskTargets, pictures: int, count: int) -> MaskTargets:
+    """Add empty masks of nouns that other pictures have.
+
+    Args:
+        targets: Masks of a batch.
+        pictures: Number of pictures in the batch.
+        count: Nouns drawn for each picture, fewer where fewer are to be had.
+    """
+    if not count:
+        return targets
+    nouns = targets.label.unique()
+    image, label = [], []
+    for i in range(pictures):
+        own = targets.label[targets.image == i]
+        others = nouns[~torch.isin(nouns, own)]
+        drawn = others[torch.randperm(len(others), device=others.device)[:count]]
+        image.append(torch.full_like(drawn, i))
+        label.append(drawn)
+    label = torch.cat(label)
+    empty = targets.masks.new_zeros(len(label), *targets.masks.shape[1:])
+    return MaskTargets(
+        torch.cat([targets.image, *image]),
+        torch.cat([targets.label, label]),
+        torch.cat([targets.masks, empty]),
+    )
+
+
+def _best_synonym(logits: Tensor, row_label: Tensor, count: int) -> Tensor:
+    """Row logits (B, R, h, w) to class logits (B, count, h, w)."""
+    if len(row_label) == count:
+        return logits
+    index = row_label[None, :, None, None].expand_as(logits)
+    best = logits.new_full((len(logits), count, *logits.shape[2:]), -torch.inf)
+    return best.scatter_reduce(1, index, logits, 'amax')
+
+
+def _is_dice(module: torch.nn.Module) -> bool:
+    return module.loss_name.endswith('dice')

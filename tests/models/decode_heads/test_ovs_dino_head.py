@@ -1,0 +1,262 @@
+"""OVS-DINO's losses: masks of nouns, negatives, alignment with the teacher."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_ovs.models.decode_heads import AlignmentHead, OVSDINOHead
+from mmseg_ovs.models.decode_heads.ovs_dino_head import (
+    MaskTargets,
+    add_negatives,
+    masks_of_labels,
+    masks_of_nouns,
+)
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+NAMES = ['cat', 'dog', 'tree', 'sky']
+
+
+class Text:
+    """Text rows of the names as a text encoder gives them."""
+
+    def __init__(self, vocabulary):
+        from mmseg_ovs.structures import Vocabulary
+
+        self.vocabulary = Vocabulary.build(vocabulary)
+        generator = torch.Generator().manual_seed(5)
+        self.vectors = {
+            name: torch.randn(10, generator=generator)
+            for name in [*NAMES, 'kitten', 'puppy']
+        }
+
+    def __call__(self):
+        return torch.stack([self.vectors[name] for name in self.vocabulary.rows])
+
+
+def noun_sample(nouns, masks):
+    sample = SegDataSample(metainfo=dict(nouns=nouns))
+    sample.gt_noun_masks = PixelData(data=masks)
+    return sample
+
+
+def label_sample(labels):
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=labels[None])
+    return sample
+
+
+def features(batch=2):
+    return VisualFeatures((torch.randn(batch, 12, 4, 4),))
+
+
+def test_masks_of_nouns_name_pictures_and_classes():
+    masks = (torch.rand(3, 8, 8) > 0.5).to(torch.uint8)
+    samples = [
+        noun_sample(['sky', 'cat'], masks[:2]),
+        noun_sample([], masks[:0]),
+        noun_sample(['dog'], masks[2:]),
+    ]
+    targets = masks_of_nouns(samples, NAMES)
+    assert targets.image.tolist() == [0, 0, 2]
+    assert targets.label.tolist() == [3, 0, 1]
+    assert torch.equal(targets.masks, masks)
+
+
+def test_a_noun_outside_the_vocabulary_is_an_error():
+    sample = noun_sample(['unicorn'], torch.zeros(1, 8, 8))
+    with pytest.raises(ValueError, match=r"masks of \['unicorn'\]"):
+        masks_of_nouns([sample], NAMES)
+
+
+def test_masks_of_labels_keep_the_unknown():
+    labels = torch.tensor([[0, 0, 255], [2, 0, 255]])
+    targets = masks_of_labels([label_sample(labels), label_sample(labels * 0 + 1)], 255)
+    assert targets.image.tolist() == [0, 0, 1]
+    assert targets.label.tolist() == [0, 2, 1]
+    assert targets.masks[0].tolist() == [[1, 1, 255], [0, 1, 255]]
+    assert targets.masks[2].unique().tolist() == [1]
+    with pytest.raises(ValueError, match='No picture of the batch'):
+        masks_of_labels([label_sample(labels * 0 + 255)], 255)
+
+
+def test_negatives_are_nouns_of_others_that_the_picture_lacks():
+    targets = MaskTargets(
+        torch.tensor([0, 0, 1, 2]),
+        torch.tensor([0, 1, 1, 3]),
+        torch.ones(4, 2, 2, dtype=torch.uint8),
+    )
+    for count in (1, 5):
+        more = add_negatives(targets, 4, count)
+        assert torch.equal(more.label[:4], targets.label)
+        assert not more.masks[4:].any()
+        for i in range(4):
+            own = set(targets.label[targets.image == i].tolist())
+            drawn = more.label[4:][more.image[4:] == i].tolist()
+            assert len(drawn) == len(set(drawn)) == min(count, 3 - len(own))
+            assert not own & set(drawn)
+    assert add_negatives(targets, 4, 0) is targets
+
+
+def test_the_loss_is_cross_entropy_and_dice_of_upsampled_logits():
+    head = OVSDINOHead(in_channels=12, text_channels=10)
+    text, x = Text(NAMES), features()
+    masks = (torch.rand(3, 8, 8) > 0.5).to(torch.uint8)
+    masks[0, :2] = 255
+    samples = [noun_sample(['sky', 'cat'], masks[:2]), noun_sample(['dog'], masks[2:])]
+    losses = head.loss(x, text, samples)
+
+    logits = head(x, head.project_text(text()))
+    logits = F.interpolate(logits, (8, 8), mode='bilinear')
+    chosen = logits[[0, 0, 1], [3, 0, 1]]
+    known = masks != 255
+    target = masks.float() * known
+    entropy = F.binary_cross_entropy_with_logits(chosen, target, reduction='none')
+    assert torch.allclose(losses['loss_ce'], entropy[known].mean(), atol=1e-5)
+    p = chosen.sigmoid() * known
+    both = (p * target).flatten(1).sum(1)
+    sizes = p.flatten(1).sum(1) + target.flatten(1).sum(1)
+    dice = 1 - (2 * both + 1) / (sizes + 1)
+    assert torch.allclose(losses['loss_dice'], dice.mean(), atol=1e-5)
+
+
+def test_the_loss_of_label_maps_is_that_of_their_masks():
+    head = OVSDINOHead(in_channels=12, text_channels=10)
+    text, x = Text(NAMES), features(1)
+    labels = torch.randint(0, 4, (8, 8))
+    from_labels = head.loss(x, text, [label_sample(labels)])
+    masks = torch.stack([labels == i for i in range(4)]).to(torch.uint8)
+    from_nouns = head.loss(x, text, [noun_sample(NAMES, masks)])
+    for name in from_labels:
+        assert torch.allclose(from_labels[name], from_nouns[name])
+
+
+def test_a_noun_takes_its_best_synonym():
+    head = OVSDINOHead(in_channels=12, text_channels=10)
+    text = Text(
+        dict(classes=['cat', 'dog'], prompts=[['cat', 'kitten'], ['dog', 'puppy']])
+    )
+    x = features(1)
+    masks = (torch.rand(1, 8, 8) > 0.5).to(torch.uint8)
+    losses = head.loss(x, text, [noun_sample(['dog'], masks)])
+    rows = head.project_text(torch.stack([text.vectors[n] for n in ('dog', 'puppy')]))
+    best = head(x, rows).amax(dim=1)
+    expected = head.loss_of_masks(best, masks)
+    assert torch.allclose(losses['loss_ce'], expected['loss_ce'])
+
+
+def test_more_negatives_draw_the_absent_down():
+    torch.manual_seed(0)
+    head = OVSDINOHead(in_channels=12, text_channels=10, negatives=3)
+    text, x = Text(NAMES), features(2)
+    samples = [
+        noun_sample(['cat'], torch.ones(1, 8, 8, dtype=torch.uint8)),
+        noun_sample(['dog'], torch.ones(1, 8, 8, dtype=torch.uint8)),
+    ]
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(60):
+        losses = head.loss(x, text, samples)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    scores = head(x, head.project_text(text())).mean(dim=(2, 3))
+    assert (scores[0, 0], scores[1, 1]) > (scores[0, 1], scores[1, 0])
+    assert max(scores[0, 1], scores[1, 0]) < 0 < min(scores[0, 0], scores[1, 1])
+
+
+TEACHER = dict(
+    type='DINOv2',
+    arch=dict(embed_dims=8, depth=1, num_heads=2, feed_forward='mlp'),
+    img_size=56,
+)
+
+
+def test_alignment_follows_the_paper():
+    head = AlignmentHead(TEACHER, input_size=(56, 56), cosine_weight=2, mse_weight=3)
+    image = torch.randn(2, 3, 100, 100)
+    ours = torch.randn(2, 8, 4, 4, requires_grad=True)
+    losses = head.loss(VisualFeatures((ours,), image=image), [])
+    target = head.teacher(image)
+    dot = (ours * target).sum(1) / ours.norm(dim=1) / target.norm(dim=1)
+    assert torch.allclose(losses['loss_cosine'], 2 * (1 - dot.mean()), atol=1e-5)
+    mse = ((ours - target) ** 2).sum(1).mean() / 8
+    assert torch.allclose(losses['loss_mse'], 3 * mse, atol=1e-5)
+    sum(losses.values()).backward()
+    assert ours.grad.abs().sum() > 0
+    assert not head.state_dict()
+
+
+def test_alignment_of_a_map_with_itself_is_zero():
+    target = torch.randn(1, 8, 4, 4)
+    sample = SegDataSample()
+    sample.teacher_features = PixelData(data=target[0])
+    losses = AlignmentHead(None).loss(VisualFeatures((target,)), [sample])
+    assert all(value.abs() < 1e-6 for value in losses.values())
+
+
+def test_features_of_another_grid_are_an_error():
+    head = AlignmentHead(TEACHER, input_size=(56, 56))
+    ours = VisualFeatures((torch.randn(2, 8, 5, 4),), image=torch.randn(2, 3, 56, 56))
+    with pytest.raises(ValueError, match='8 channels of 5 x 4, that of the teacher 8'):
+        head.loss(ours, [])
+
+
+def test_missing_teacher_features_are_an_error():
+    sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
+    features = VisualFeatures((torch.randn(1, 8, 5, 4),))
+    with pytest.raises(ValueError, match='a.jpg comes without features'):
+        AlignmentHead(None).loss(features, [sample])
+
+
+def test_a_model_trains_with_a_teacher_that_it_does_not_save(build_segmentor):
+    gn = dict(type='GN', num_groups=4)
+    model = build_segmentor(
+        backbone=dict(
+            type='DINOv2',
+            arch=dict(embed_dims=16, depth=2, num_heads=2, feed_forward='mlp'),
+            img_size=56,
+            out_indices=(0, 1, 1),
+            final_norm=(False, False, True),
+            trainable_blocks=1,
+        ),
+        neck=[
+            dict(
+                type='StructureAwareEncoder',
+                in_channels=(16, 16),
+                channels=8,
+                out_channels=8,
+                norm_cfg=gn,
+            ),
+            dict(
+                type='StructureModulatedDecoder',
+                in_channels=8,
+                channels=16,
+                gate=dict(type='PreservationGate', norm_cfg=gn),
+                norm_cfg=gn,
+            ),
+        ],
+        decode_head=dict(type='OVSDINOHead', in_channels=16, text_channels=20),
+        auxiliary_head=dict(type='AlignmentHead', teacher=TEACHER),
+        train_cfg=dict(input_size=(56, 56)),
+    ).train()
+    keys = set(model.state_dict())
+    data = dict(
+        inputs=[torch.randint(0, 255, (3, 112, 112)) for _ in range(2)],
+        data_samples=[label_sample(torch.randint(0, 4, (112, 112))) for _ in range(2)],
+    )
+    model.data_preprocessor.size = (112, 112)
+    data = model.data_preprocessor(data, True)
+    losses = model.loss(**data)
+    names = {'decode.loss_ce', 'decode.loss_dice'}
+    assert set(losses) == {*names, 'align.loss_cosine', 'align.loss_mse'}
+    sum(losses.values()).backward()
+    trained = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert any(n.startswith('backbone.blocks.1.') for n in trained)
+    assert not any(n.startswith('backbone.blocks.0.') for n in trained)
+    assert any(n.startswith('neck.0.') for n in trained)
+    # the teacher saw 112 x 112, the model 56 x 56, and nobody saved the teacher
+    assert model.auxiliary_head.teacher._network is not None
+    assert set(model.state_dict()) == keys
+    assert MODELS.get('AlignmentHead') is type(model.auxiliary_head)

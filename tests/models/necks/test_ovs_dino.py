@@ -1,0 +1,202 @@
+"""OVS-DINO's encoder, decoder and gate."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS
+
+from mmseg_ovs.models.necks import StructureAwareEncoder, StructureModulatedDecoder
+
+GN = dict(type='GN', num_groups=4)
+GATE = dict(type='PreservationGate', norm_cfg=GN)
+
+
+def encoder(**kwargs):
+    args = dict(in_channels=(24,) * 3, channels=16, out_channels=8, norm_cfg=GN)
+    return StructureAwareEncoder(**{**args, **kwargs})
+
+
+def decoder(**kwargs):
+    args = dict(in_channels=8, channels=24, gate=GATE, norm_cfg=GN)
+    return StructureModulatedDecoder(**{**args, **kwargs})
+
+
+def maps(count=4, size=(6, 5)):
+    return tuple(torch.randn(2, 24, *size) for _ in range(count))
+
+
+def shake(module):
+    """Weights at which every parameter matters."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return module
+
+
+def test_the_encoder_fuses_refines_and_upsamples():
+    inputs = maps()
+    structure, semantic = encoder()(inputs)
+    assert structure.shape == (2, 8, 12, 10)
+    assert semantic is inputs[-1]
+    assert encoder(scale_factor=1)(inputs)[0].shape == (2, 8, 6, 5)
+
+
+@pytest.mark.parametrize('gate', ['softmax', 'sigmoid'])
+@torch.no_grad()
+def test_the_fusion_is_the_weighted_sum_of_normalised_projections(gate):
+    neck = shake(encoder(gate=gate))
+    inputs = maps()
+    gates = neck.fusion.gates
+    weights = gates.softmax(0) if gate == 'softmax' else gates.sigmoid()
+    expected = 0
+    for weight, layer, x in zip(weights, neck.fusion.projections, inputs, strict=False):
+        projected = F.conv2d(x, layer.conv.weight)
+        expected = expected + weight * F.group_norm(
+            projected, 4, layer.norm.weight, layer.norm.bias
+        )
+    assert torch.allclose(neck.fusion(inputs[:-1]), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_refinement_layer_adds_its_input_or_not():
+    torch.manual_seed(1)
+    with_input = encoder(num_refinements=1)
+    torch.manual_seed(1)
+    without = encoder(num_refinements=1, residual=False)
+    x = torch.randn(1, 16, 5, 5)
+    assert torch.allclose(with_input.refinement(x), x + without.refinement(x))
+
+
+def test_the_encoder_says_how_many_maps_it_wants():
+    with pytest.raises(ValueError, match='fuses 3 maps and hands on one more, got 3'):
+        encoder()(maps(3))
+
+
+@pytest.mark.parametrize('bad', [dict(gate='relu'), dict(gate=None)])
+def test_unknown_gates_are_refused(bad):
+    with pytest.raises(ValueError, match='gate has to be one of'):
+        encoder(**bad)
+
+
+@pytest.mark.parametrize('gamma', ['scalar', 'channel'])
+def test_training_starts_at_plain_dino_and_can_leave_it(gamma):
+    necks = torch.nn.Sequential(encoder(), decoder(gamma=gamma))
+    inputs = maps()
+    structure, out = necks(inputs)
+    assert torch.equal(out, inputs[-1])
+    assert structure.shape == (2, 8, 12, 10)
+    (out * torch.randn_like(out)).sum().backward()
+    assert necks[1].gamma.grad.abs().sum() > 0
+    torch.optim.SGD(necks.parameters(), lr=0.1).step()
+    necks.zero_grad()
+    (necks(inputs)[1] * torch.randn_like(out)).sum().backward()
+    # from the second step on, the gradient reaches the first layer
+    assert necks[0].fusion.projections[0].conv.weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_the_gate_bounds_how_far_features_may_move():
+    neck = shake(decoder(gamma_init=0.5))
+    neck.gamma.fill_(0.5)
+    inputs = torch.randn(2, 8, 12, 10), torch.randn(2, 24, 6, 5)
+    moved = neck(inputs)[1] - inputs[1]
+    assert moved.abs().max() > 0
+    assert (moved.abs() <= 0.5 * inputs[1].abs() + 1e-6).all()
+
+
+@torch.no_grad()
+def test_the_decoder_follows_its_formula():
+    neck = shake(decoder())
+    structure, semantic = torch.randn(2, 8, 12, 10), torch.randn(2, 24, 7, 7)
+    down = neck.compress(structure)
+    assert down.shape == (2, 24, 6, 5)
+    modulation = F.interpolate(down, (7, 7), mode='bilinear')
+    first = neck.gate.conv1
+    hidden = F.conv2d(modulation, first.conv.weight, padding=1)
+    hidden = F.gelu(F.group_norm(hidden, 4, first.norm.weight, first.norm.bias))
+    second = neck.gate.conv2
+    hidden = F.conv2d(hidden, second.conv.weight, padding=1)
+    hidden = F.group_norm(hidden, 4, second.norm.weight, second.norm.bias)
+    gate = torch.tanh(modulation + hidden)
+    expected = semantic + neck.gamma * semantic * gate
+    assert torch.allclose(neck((structure, semantic))[1], expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_without_gate_only_structure_is_left():
+    neck = decoder(gate=None)
+    structure, semantic = torch.randn(2, 8, 12, 10), torch.randn(2, 24, 7, 7)
+    out = neck((structure, semantic))[1]
+    assert out.shape == semantic.shape
+    assert torch.equal(out, neck((structure, -semantic))[1])
+    assert neck((structure,))[1].shape == (2, 24, 6, 5)  # 'w/o encoder'
+
+
+def test_the_gate_needs_features_to_protect():
+    with pytest.raises(ValueError, match='none were given'):
+        decoder()((torch.randn(2, 8, 12, 10),))
+
+
+@torch.no_grad()
+def test_the_necks_work_under_a_stock_segmentor():
+    model = EncoderDecoder(
+        backbone=dict(
+            type='DINOv3',
+            arch=dict(embed_dims=24, depth=3, num_heads=2, feed_forward='mlp'),
+            out_indices=(0, 1, 2, 2),
+            final_norm=(False, False, False, True),
+        ),
+        neck=[
+            dict(
+                type='StructureAwareEncoder',
+                in_channels=(24,) * 3,
+                channels=16,
+                out_channels=8,
+                norm_cfg=GN,
+            ),
+            dict(
+                type='StructureModulatedDecoder',
+                in_channels=8,
+                channels=24,
+                gate=GATE,
+                norm_cfg=GN,
+            ),
+        ],
+        decode_head=dict(
+            type='FCNHead', in_channels=24, channels=8, num_classes=3, in_index=1
+        ),
+        test_cfg=dict(mode='whole'),
+    ).eval()
+    image = torch.randn(1, 3, 64, 48)
+    plain = model.backbone(image)[-1]
+    assert torch.equal(model.extract_feat(image)[1], plain)
+    assert model._forward(image).shape == (1, 3, 4, 3)
+
+
+@torch.no_grad()
+def test_teacher_features_stand_in_for_the_encoders(build_segmentor):
+    teacher = dict(
+        type='DINOv2',
+        arch=dict(embed_dims=8, depth=1, num_heads=2, feed_forward='mlp'),
+        img_size=56,
+    )
+    neck = [
+        dict(type='TeacherFeatures', teacher=teacher, input_size=(112, 112)),
+        dict(
+            type='StructureModulatedDecoder',
+            in_channels=8,
+            channels=16,
+            gate=GATE,
+            norm_cfg=GN,
+            gamma_init=0.5,
+        ),
+    ]
+    model = build_segmentor(neck=neck)
+    assert not any(key.startswith('neck.0') for key in model.state_dict())
+    image = torch.randn(1, 3, 56, 56)
+    structure, out = model.extract_feat(image).maps
+    assert structure.shape == (1, 8, 8, 8)
+    assert torch.equal(structure, model.neck[0].teacher(image))
+    assert not torch.equal(out, model.backbone(image).maps[-1])
+    assert MODELS.get('TeacherFeatures') is type(model.neck[0])
