@@ -2,7 +2,8 @@
 
     python tools/analysis/shapes_controls.py --data-root data/shapes --strides 4 7 8
 
-Two kinds of rows, to be printed beside the mIoU of any model trained on the set:
+Two kinds of rows, to be printed beside the mIoU and the boundary mIoU of any model
+trained on the set:
 
 - colour only: every pixel gets the class of the nearest mean colour, measured on the
   very pictures that are scored; out of all classes, or only those of the picture.
@@ -16,6 +17,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
@@ -24,7 +26,7 @@ from torch.nn import functional as F
 
 from mmseg_ovs.datasets import ShapesDataset
 from mmseg_ovs.datasets.shapes import IGNORE_LABEL
-from mmseg_ovs.evaluation import OpenVocabIoUMetric
+from mmseg_ovs.evaluation import BoundaryIoUMetric, OpenVocabIoUMetric
 
 NUM_CLASSES = len(ShapesDataset.METAINFO['classes'])
 COLUMNS = (
@@ -36,6 +38,9 @@ COLUMNS = (
     'mIoU_stuff_seen',
     'mIoU_stuff_unseen',
     'aAcc',
+    'boundary/mIoU',
+    'boundary/mIoU_seen',
+    'boundary/mIoU_unseen',
 )
 
 Sample = tuple[Tensor, Tensor]
@@ -63,21 +68,21 @@ def load_split(data_root: str, split: str) -> list[Sample]:
 
 
 def score(samples: list[Sample], predict: Predictor) -> dict[str, float]:
-    """Metrics of :class:`OpenVocabIoUMetric` in percent for ``predict(image, label)``.
+    """mIoU and boundary mIoU of ``predict(image, label)``, all parts, in percent.
 
     Args:
         samples: pictures (3, H, W) and labels (H, W).
         predict: gives labels (H, W); controls may look at the true label.
     """
-    metric = OpenVocabIoUMetric()
-    metric.dataset_meta = ShapesDataset.METAINFO
+    evaluator = Evaluator([OpenVocabIoUMetric(), BoundaryIoUMetric()])
+    evaluator.dataset_meta = ShapesDataset.METAINFO
     for image, label in samples:
         item = dict(
             pred_sem_seg=dict(data=predict(image, label)[None]),
             gt_sem_seg=dict(data=label[None]),
         )
-        metric.process({}, [item])
-    return metric.evaluate(len(samples))
+        evaluator.process([item], {})
+    return evaluator.evaluate(len(samples))
 
 
 def mean_colours(samples: list[Sample]) -> Tensor:
@@ -157,7 +162,7 @@ def main() -> None:
         "colour only, picture's classes known": colour_only_given_classes(colours),
     }
     rows |= {f'grid ceiling, stride {s}': grid_ceiling(s) for s in args.strides}
-    table = PrettyTable(['control', *(name.removeprefix('mIoU_') for name in COLUMNS)])
+    table = PrettyTable(['control', *(name.replace('mIoU_', '') for name in COLUMNS)])
     table.align['control'] = 'l'
     for name, predict in rows.items():
         metrics = score(samples, predict)

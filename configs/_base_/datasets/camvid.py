@@ -92,5 +92,8 @@ test_dataloader = dict(
     ),
 )
 
-val_evaluator = dict(type='OpenVocabIoUMetric', iou_metrics=['mIoU'])
+val_evaluator = [
+    dict(type='OpenVocabIoUMetric', iou_metrics=['mIoU']),
+    dict(type='BoundaryIoUMetric'),
+]
 test_evaluator = val_evaluator
