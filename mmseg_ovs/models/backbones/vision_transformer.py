@@ -11,62 +11,15 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.utils.checkpoint as cp
-from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
-from ..layers import LayerScale, SelfAttention
+from ..layers import SelfAttention, ViTBlock
 from ..utils import PretrainedModule
 from .common import check_fit, fit_to_patches, resolve_out_indices
 
 EXTRA_OUTPUTS = ('cls_token', 'registers', 'cls_attention')
-
-
-class ViTBlock(nn.Module):
-    """Pre-norm transformer block with LayerScale and stochastic depth.
-
-    Args:
-        dims: Channels.
-        attention: Self-attention module.
-        feed_forward: Feed-forward module.
-        norm_eps: Epsilon of both LayerNorms.
-        layer_scale: Initial LayerScale; None leaves it (and its keys) out.
-        drop_path: Probability of dropping a residual branch in training.
-    """
-
-    def __init__(
-        self,
-        dims: int,
-        attention: SelfAttention,
-        feed_forward: nn.Module,
-        norm_eps: float,
-        layer_scale: float | None,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dims, eps=norm_eps)
-        self.attn = attention
-        self.norm2 = nn.LayerNorm(dims, eps=norm_eps)
-        self.mlp = feed_forward
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-        if layer_scale is None:
-            self.ls1, self.ls2 = nn.Identity(), nn.Identity()
-        else:
-            self.ls1 = LayerScale(dims, layer_scale)
-            self.ls2 = LayerScale(dims, layer_scale)
-
-    def forward(
-        self,
-        x: Tensor,
-        rope: tuple[Tensor, Tensor] | None = None,
-        cls_attention_from: int | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """(B, N, dims) -> (B, N, dims) and the class attention if asked for."""
-        attended, cls_attention = self.attn(self.norm1(x), rope, cls_attention_from)
-        x = x + self.drop_path(self.ls1(attended))
-        x = x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
-        return x, cls_attention
 
 
 class PatchEmbed(nn.Module):

@@ -5,6 +5,7 @@ from .feed_forward import Mlp, SwiGLU, SwiGLUFused, swiglu_hidden_dims
 from .layer_scale import LayerScale
 from .position_embedding import interpolate_position_embedding
 from .rope import AxialRoPE, apply_rope
+from .vit_block import ViTBlock
 
 __all__ = [
     'AxialRoPE',
@@ -14,6 +15,7 @@ __all__ = [
     'SelfAttention',
     'SwiGLU',
     'SwiGLUFused',
+    'ViTBlock',
     'apply_rope',
     'interpolate_position_embedding',
     'swiglu_hidden_dims',

@@ -37,6 +37,7 @@ class SelfAttention(nn.Module):
         num_heads: Heads; divides ``dims``.
         qkv_bias: Whether queries, keys and values have a bias.
         mask_key_bias: Keep the key bias at zero (DINOv3).
+        causal: Whether a token sees none after itself (text).
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class SelfAttention(nn.Module):
         num_heads: int,
         qkv_bias: bool = True,
         mask_key_bias: bool = False,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         if dims % num_heads:
             raise ValueError(f'{num_heads} heads do not divide {dims} channels')
         self.num_heads = num_heads
+        self.causal = causal
         if qkv_bias and mask_key_bias:
             self.qkv = MaskedKeyBiasLinear(dims, 3 * dims)
         else:
@@ -83,7 +86,7 @@ class SelfAttention(nn.Module):
             cls_attention = (q[:, :, :1] @ keys.transpose(-2, -1)).squeeze(2)
         if rope is not None:
             q, k = apply_rope(q, rope), apply_rope(k, rope)
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.proj(
             out.transpose(1, 2).reshape(batch, tokens, dims)
         ), cls_attention
