@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .dino import run_backbone
 from .golden import Comparison, Golden, GoldenFileError, compare
+from .sam import run_image_encoder
 from .talk2dino import (
     run_pamr,
     run_projection,
@@ -32,6 +33,8 @@ def check(path: str | Path, weights_dir: str | Path | None = None) -> Comparison
     name = str(constructor.get('cls', '')).split('.')
     if component in ('dinov2', 'dinov3') and name[-1] == 'DinoVisionTransformer':
         ours = run_backbone(golden)
+    elif component == 'sam' and name[-1] == 'ImageEncoderViT':
+        ours = run_image_encoder(golden)
     elif component == 'talk2dino' and name[-1] == 'PAMR':
         ours = run_pamr(golden)
     elif component == 'talk2dino' and 'ProjectionLayer' in name:

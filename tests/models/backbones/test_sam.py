@@ -1,0 +1,432 @@
+"""SAM's image encoder: the package's numbers, any size, as a backbone."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import Resize
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from segment_anything import sam_model_registry
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmseg_ovs.models.backbones import SAMImageEncoder
+from mmseg_ovs.models.utils import CheckpointError, FrozenTeacher
+
+# Native grid 8 x 8 in windows of 3, so windows are padded at the native size too.
+ARCH = dict(embed_dims=32, depth=4, num_heads=4, global_attn_indexes=(1, 3))
+SIZES = dict(img_size=64, patch_size=8, window_size=3, out_channels=16)
+PARTS = dict(img_size=64, patch_size=8, window_size=3, out_chans=16, embed_dim=32)
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+
+
+def randomise(module):
+    """The package starts positions at zero and norms at one: nothing may hide there."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return module.eval()
+
+
+def build(**kwargs):
+    return randomise(SAMImageEncoder(ARCH, **{**SIZES, **kwargs}))
+
+
+def official(**kwargs):
+    return randomise(
+        ImageEncoderViT(
+            **{**PARTS, **kwargs},
+            depth=4,
+            num_heads=4,
+            global_attn_indexes=(1, 3),
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+        )
+    )
+
+
+def official_sam():
+    """A whole tiny model of the package."""
+    return Sam(
+        official(),
+        PromptEncoder(16, (8, 8), (64, 64), mask_in_chans=4),
+        MaskDecoder(
+            transformer_dim=16, transformer=TwoWayTransformer(1, 16, 2, mlp_dim=8)
+        ),
+        MEAN,
+        STD,
+    ).eval()
+
+
+@torch.no_grad()
+def test_native_size_equals_the_package():
+    package, ours = official(), build(out_indices=range(4))
+    ours.load_state_dict(package.state_dict())
+    seen = []
+    for block in package.blocks:
+        block.register_forward_hook(lambda module, args, output: seen.append(output))
+    image = torch.randn(2, 3, 64, 64)
+    expected = package(image)
+    *blocks, neck = ours(image)
+    assert torch.equal(neck, expected)
+    for got, block in zip(blocks, seen, strict=True):
+        assert torch.equal(got, block.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize('arch', ['vit_b', 'vit_l', 'vit_h'])
+def test_sizes_of_published_models(arch):
+    """Shapes also tell the heads and which blocks are global."""
+    with torch.device('meta'):
+        published = sam_model_registry[arch]().image_encoder.state_dict()
+        ours = SAMImageEncoder(arch).state_dict()
+    shapes = {k: v.shape for k, v in published.items()}
+    assert {k: v.shape for k, v in ours.items()} == shapes
+
+
+def cubic(d, a=-0.75):
+    d = abs(d)
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0
+
+
+def linear(d):
+    return max(0, 1 - abs(d))
+
+
+def resampling(native, wanted, kernel):
+    """Matrix (wanted, native): pixel centres map to pixel centres, ends repeat."""
+    matrix = torch.zeros(wanted, native, dtype=torch.float64)
+    for i in range(wanted):
+        centre = (i + 0.5) * native / wanted - 0.5
+        first = int(np.floor(centre)) - 1
+        for tap in range(first, first + 4):
+            matrix[i, min(max(tap, 0), native - 1)] += kernel(centre - tap)
+    return matrix
+
+
+def slow_attention(attn, x):
+    """Attention (H, W, C) -> (H, W, C), a query and a head at a time."""
+    height, width, dims = x.shape
+    query, key, value = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1)).unbind(2)
+    tables = []
+    for table, side in ((attn.rel_pos_h, height), (attn.rel_pos_w, width)):
+        tables.append(resampling(len(table), 2 * side - 1, linear) @ table)
+    rows = torch.arange(height)[:, None].expand(height, width)
+    columns = torch.arange(width).expand(height, width)
+    out = torch.zeros_like(query)
+    for y in range(height):
+        for x_ in range(width):
+            down, right = y - rows + height - 1, x_ - columns + width - 1
+            for head in range(attn.num_heads):
+                q = query[y, x_, head]
+                scores = key[:, :, head] @ q * len(q) ** -0.5
+                scores = scores + tables[0][down] @ q + tables[1][right] @ q
+                weights = scores.flatten().softmax(0).view(height, width, 1)
+                out[y, x_, head] = (weights * value[:, :, head]).sum((0, 1))
+    return attn.proj(out.flatten(2))
+
+
+def slow_block(block, x):
+    """(H, W, C) -> (H, W, C); windows are cut one by one."""
+    height, width, dims = x.shape
+    normed = block.norm1(x)
+    if not block.window_size:
+        x = x + slow_attention(block.attn, normed)
+    else:
+        side = block.window_size
+        attended = torch.zeros_like(x)
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                part = normed[top : top + side, left : left + side]
+                window = torch.zeros(side, side, dims, dtype=x.dtype)
+                window[: part.shape[0], : part.shape[1]] = part
+                result = slow_attention(block.attn, window)
+                attended[top : top + side, left : left + side] = result[
+                    : part.shape[0], : part.shape[1]
+                ]
+        x = x + attended
+    return x + block.mlp(block.norm2(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('size', [(40, 88), (96, 32)])
+def test_other_sizes_against_a_slow_formulation(size):
+    model = build(out_indices=range(4)).double()
+    image = torch.randn(1, 3, *size, dtype=torch.float64)
+    grid = size[0] // 8, size[1] // 8
+    rows, columns = (resampling(8, side, cubic) for side in grid)
+    positions = torch.einsum('hy,wx,yxc->hwc', rows, columns, model.pos_embed[0])
+    x = model.patch_embed(image)[0] + positions.float()
+    *blocks, neck = model(image)
+    close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
+    for block, got in zip(model.blocks, blocks, strict=True):
+        x = slow_block(block, x)
+        close(got[0].permute(1, 2, 0), x)
+    close(neck, model.neck(x.permute(2, 0, 1)[None]))
+
+
+@pytest.mark.parametrize('size', [(64, 64), (40, 88)])
+def test_fused_attention_gives_the_same(size):
+    image = torch.randn(2, 3, *size)
+    plain, fused = build().train(), build(fused_attention=True).train()
+    fused.load_state_dict(plain.state_dict())
+    (expected,), (got,) = plain(image), fused(image)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    for out in (expected, got):
+        (out * torch.arange(16).view(16, 1, 1)).mean().backward()
+    gradients = dict(fused.named_parameters())
+    for key, parameter in plain.named_parameters():
+        scale = parameter.grad.abs().max()
+        difference = (gradients[key].grad - parameter.grad).abs().max()
+        assert difference <= 1e-4 * scale, key
+
+
+class LargestTensor(TorchDispatchMode):
+    """Values of the largest tensor that any operation returns."""
+
+    values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                self.values = max(self.values, tensor.numel())
+        return result
+
+
+@torch.no_grad()
+def test_fused_attention_holds_no_attention_map():
+    attention_map = 4 * 64 * 64  # heads x patches x patches; the MLP has 64 * 128
+    for fused in (False, True):
+        model = build(fused_attention=fused)
+        with LargestTensor() as largest:
+            model(torch.randn(1, 3, 64, 64))
+        assert (largest.values < attention_map) is fused
+
+
+@torch.no_grad()
+def test_outputs_are_chosen_by_argument():
+    image = torch.randn(2, 3, 64, 48)
+    model = build(out_indices=(0, -1))
+    first, last, neck = model(image)
+    assert first.shape == last.shape == (2, 32, 8, 6)
+    assert neck.shape == (2, 16, 8, 6)
+    model.out_indices = ()
+    assert torch.equal(model(image)[0], neck)
+    model.out_indices, model.neck_output = (3, 0), False
+    swapped = model(image)
+    assert torch.equal(swapped[0], last) and torch.equal(swapped[1], first)
+
+
+def test_nothing_behind_the_last_output_is_computed():
+    model = build(out_indices=(1,), neck_output=False)
+    model(torch.randn(1, 3, 64, 64))[0].sum().backward()
+    used = {
+        k.split('.attn')[0] for k, p in model.named_parameters() if p.grad is not None
+    }
+    assert any(key.startswith('blocks.1') for key in used)
+    assert not any(key.startswith(('blocks.2', 'blocks.3', 'neck')) for key in used)
+
+
+@torch.no_grad()
+def test_sides_that_are_no_multiple_of_the_patch():
+    image = torch.randn(1, 3, 50, 70)
+    model = build()
+    padded = nn.functional.pad(image, (0, 2, 0, 6))
+    assert torch.equal(model(image)[0], model(padded)[0])
+    model = build(fit='crop')
+    assert torch.equal(model(image)[0], model(image[..., :48, :64])[0])
+    with pytest.raises(ValueError, match='50 x 70 are no multiples of the patch'):
+        build(fit='error')(image)
+
+
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(arch='vit_t'), "Unknown arch 'vit_t'; known: .*'vit_b', 'vit_h'"),
+        (dict(arch=dict(depth=1)), "custom arch needs .*'global_attn_indexes'"),
+        (dict(out_indices=(4,)), 'out_indices'),
+        (dict(neck_output=False), 'out_indices have to name a block'),
+        (dict(frozen_stages=5), 'frozen_stages'),
+        (dict(fit='stretch'), 'fit has to be one of'),
+    ],
+)
+def test_wrong_arguments(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        SAMImageEncoder(**{'arch': ARCH, **SIZES, **kwargs})
+
+
+@pytest.mark.parametrize(
+    'frozen_stages, trainable',
+    [
+        (-1, {'pos_embed', 'patch_embed', 'blocks.0', 'blocks.1', 'blocks.3', 'neck'}),
+        (0, {'blocks.0', 'blocks.1', 'blocks.3', 'neck'}),
+        (1, {'blocks.1', 'blocks.3', 'neck'}),
+        (4, set()),
+    ],
+)
+def test_freezing(frozen_stages, trainable):
+    model = build(frozen_stages=frozen_stages).train()
+    parts = {'pos_embed', 'patch_embed', 'blocks.0', 'blocks.1', 'blocks.3', 'neck'}
+    names = [k for k, p in model.named_parameters() if p.requires_grad]
+    assert {p for p in parts if any(n.startswith(p) for n in names)} == trainable
+    assert model.neck.training is ('neck' in trainable)
+
+
+def test_gradient_checkpointing_changes_nothing():
+    model = build().train()
+    image = torch.randn(1, 3, 48, 64)
+    results = []
+    for with_cp in (False, True):
+        model.with_cp = with_cp
+        model.zero_grad()
+        model(image)[0].square().sum().backward()
+        results.append({k: p.grad.clone() for k, p in model.named_parameters()})
+    for key, gradient in results[0].items():
+        torch.testing.assert_close(results[1][key], gradient)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A file in the layout of the published ones, and the model in it."""
+    sam = official_sam()
+    path = tmp_path / 'sam.pth'
+    torch.save(sam.state_dict(), path)
+    return path, sam
+
+
+def load(path, arch=ARCH, **kwargs):
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    model = SAMImageEncoder(arch, **{**SIZES, **kwargs}, init_cfg=init_cfg)
+    model.init_weights()
+    return model.eval()
+
+
+@torch.no_grad()
+def test_checkpoint_of_a_whole_sam(checkpoint):
+    path, sam = checkpoint
+    image = torch.randn(1, 3, 64, 64)
+    assert torch.equal(load(path)(image)[0], sam.image_encoder(image))
+
+
+def test_checkpoint_of_the_encoder_alone(checkpoint, tmp_path):
+    path = tmp_path / 'encoder.pth'
+    state = checkpoint[1].image_encoder.state_dict()
+    torch.save(state, path)
+    assert torch.equal(load(path).pos_embed, state['pos_embed'])
+
+
+def test_checkpoints_that_do_not_fit_are_refused(checkpoint, tmp_path):
+    path, sam = checkpoint
+    wide = {**ARCH, 'embed_dims': 64}
+    with pytest.raises(CheckpointError, match=r'(?s)another shape: .*pos_embed: .*32'):
+        load(path, wide)
+    with pytest.raises(CheckpointError, match=r'rel_pos_h: checkpoint .15, 8., model'):
+        load(path, img_size=128)
+    with pytest.raises(CheckpointError, match=r'missing: blocks\.4\.norm1\.weight'):
+        load(path, {**ARCH, 'depth': 5})
+    state = sam.state_dict()
+    surprise = tmp_path / 'surprise.pth'
+    torch.save({**state, 'adapter.weight': torch.zeros(1)}, surprise)
+    with pytest.raises(CheckpointError, match='1 unexpected: adapter.weight'):
+        load(surprise)
+    decoder = tmp_path / 'decoder.pth'
+    only = {k: v for k, v in state.items() if k.startswith('mask_decoder.')}
+    torch.save(only, decoder)
+    with pytest.raises(CheckpointError, match=r'(?s)missing: .*unexpected: mask_dec'):
+        load(decoder)
+
+
+@torch.no_grad()
+def test_as_a_frozen_teacher(checkpoint):
+    path, sam = checkpoint
+    teacher = FrozenTeacher(
+        dict(
+            type='SAMImageEncoder',
+            arch=ARCH,
+            **SIZES,
+            init_cfg=dict(type='Pretrained', checkpoint=str(path)),
+        ),
+        input_size=(64, 64),
+    )
+    image = torch.randn(2, 3, 42, 42)
+    resized = nn.functional.interpolate(
+        image, (64, 64), mode='bilinear', antialias=True
+    )
+    assert torch.equal(teacher(image), sam.image_encoder(resized))
+
+
+def test_the_package_s_own_protocol_is_a_config():
+    """Longest side, zeros up to the square: as the docstring says, to the last bit."""
+    picture = np.random.default_rng(0).integers(0, 256, (35, 50, 3), dtype=np.uint8)
+    rgb = ResizeLongestSide(64).apply_image(picture[..., ::-1])
+    expected = official_sam().preprocess(torch.tensor(rgb).permute(2, 0, 1))
+    resize = Resize(scale=(64, 64), keep_ratio=True, backend='pillow')
+    resized = resize(dict(img=picture))['img']
+    preprocessor = MODELS.build(
+        dict(
+            type='SegDataPreProcessor',
+            mean=MEAN,
+            std=STD,
+            bgr_to_rgb=True,
+            size=(64, 64),
+            test_cfg=dict(size=(64, 64)),
+        )
+    )
+    image = torch.tensor(resized).permute(2, 0, 1)
+    label = PixelData(data=torch.zeros(1, *image.shape[1:], dtype=torch.long))
+    for training in (True, False):
+        sample = SegDataSample(gt_sem_seg=label)
+        data = dict(inputs=[image], data_samples=[sample])
+        assert torch.equal(preprocessor(data, training)['inputs'][0], expected)
+
+
+def test_trains_under_a_stock_head():
+    """mmseg's UPerHead learns two halves of a picture from blocks and neck."""
+    preprocessor = dict(type='SegDataPreProcessor', size=(64, 96))
+    model = MODELS.build(
+        dict(
+            type='EncoderDecoder',
+            data_preprocessor=MODELS.build(preprocessor),
+            backbone=dict(
+                type='SAMImageEncoder', arch=ARCH, **SIZES, out_indices=(0, 1, 2)
+            ),
+            decode_head=dict(
+                type='UPerHead',
+                in_channels=[32, 32, 32, 16],
+                in_index=[0, 1, 2, 3],
+                channels=16,
+                num_classes=3,
+                norm_cfg=dict(type='BN'),
+                pool_scales=(1, 2),
+            ),
+            test_cfg=dict(mode='whole'),
+        )
+    )
+    model.init_weights()
+    model.train()
+    label = torch.zeros(1, 64, 96, dtype=torch.long)
+    label[..., 48:] = 1
+    image = torch.where(label.bool(), 2.0, -2.0).expand(3, -1, -1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    history = []
+    for _ in range(15):
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in range(2)]
+        data = dict(inputs=[image, image], data_samples=samples)
+        losses = model(**model.data_preprocessor(data, training=True), mode='loss')
+        optimizer.zero_grad()
+        losses['decode.loss_ce'].backward()
+        optimizer.step()
+        history.append(losses['decode.loss_ce'].item())
+    assert history[-1] < 0.5 * history[0], history
