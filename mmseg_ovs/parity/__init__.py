@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .anyup import run_anyup
 from .dino import run_backbone
 from .golden import Comparison, Golden, GoldenFileError, compare
 from .sam import run_image_encoder
@@ -33,6 +34,8 @@ def check(path: str | Path, weights_dir: str | Path | None = None) -> Comparison
     name = str(constructor.get('cls', '')).split('.')
     if component in ('dinov2', 'dinov3') and name[-1] == 'DinoVisionTransformer':
         ours = run_backbone(golden)
+    elif component == 'anyup':
+        ours = run_anyup(golden)
     elif component == 'sam' and name[-1] == 'ImageEncoderViT':
         ours = run_image_encoder(golden)
     elif component == 'talk2dino' and name[-1] == 'PAMR':

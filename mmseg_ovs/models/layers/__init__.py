@@ -1,22 +1,30 @@
 """Building blocks shared by backbones, necks and heads."""
 
 from .attention import MaskedKeyBiasLinear, SelfAttention
+from .feature_unification import FeatureUnification
 from .feed_forward import Mlp, SwiGLU, SwiGLUFused, swiglu_hidden_dims
 from .layer_scale import LayerScale
+from .pixel_encoder import PixelEncoder, row_bands
 from .position_embedding import interpolate_position_embedding
 from .rope import AxialRoPE, apply_rope
 from .vit_block import ViTBlock
+from .windowed_attention import WindowedCrossAttention, window_mask
 
 __all__ = [
     'AxialRoPE',
+    'FeatureUnification',
     'LayerScale',
     'MaskedKeyBiasLinear',
     'Mlp',
+    'PixelEncoder',
     'SelfAttention',
     'SwiGLU',
     'SwiGLUFused',
     'ViTBlock',
+    'WindowedCrossAttention',
     'apply_rope',
     'interpolate_position_embedding',
+    'row_bands',
     'swiglu_hidden_dims',
+    'window_mask',
 ]

@@ -1,0 +1,179 @@
+"""Cross attention of a fine grid to the nearest cells of a coarse one.
+
+Follows Wimmer et al., "AnyUp: Universal Feature Upsampling" (arXiv 2510.12764;
+wimmerth/anyup). There a mask hides most of a dense (pixels, cells) matrix. Here the
+fine grid is cut into tiles, each tile attends to the few cells that any of its pixels
+sees, and the mask decides inside the tile: the same weights with a fraction of the
+work, and nothing of the size of the whole matrix.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Sides of a tile: large enough for the products, small enough that the cells which its
+# pixels see together are hardly more than one pixel sees.
+_TILE_SIDE = 16
+
+
+def window_bounds(queries: int, keys: int, ratio: float) -> tuple[Tensor, Tensor]:
+    """First key and the one after the last that each query sees, along one axis.
+
+    Args:
+        queries: Length of the fine axis.
+        keys: Length of the coarse axis.
+        ratio: Half a window as a share of the axis; 0 shows all keys to all queries.
+
+    Returns:
+        start, stop: Indices (queries,).
+    """
+    if ratio == 0:
+        return torch.zeros(queries).long(), torch.full((queries,), keys)
+    # In float32 as published: at borders of cells other precisions decide otherwise.
+    centre = (torch.arange(queries, dtype=torch.float32) + 0.5) / queries
+    start = (centre - ratio).clamp(0, 1) * keys
+    stop = (centre + ratio).clamp(0, 1) * keys
+    return start.floor().long(), stop.ceil().long()
+
+
+def window_mask(
+    queries: tuple[int, int], keys: tuple[int, int], ratio: float
+) -> Tensor:
+    """Which keys are hidden: (H * W, h * w), True where a query may not look."""
+    seen = []
+    for length, count in zip(queries, keys, strict=True):
+        start, stop = window_bounds(length, count, ratio)
+        index = torch.arange(count)
+        seen.append((index >= start[:, None]) & (index < stop[:, None]))
+    rows, columns = seen
+    both = rows[:, None, :, None] & columns[None, :, None, :]
+    return ~both.flatten(2).flatten(0, 1)
+
+
+class AxisTile(NamedTuple):
+    """A run of queries along one axis with the keys that it sees.
+
+    Attributes:
+        queries: Which queries.
+        keys: Which keys any of them sees.
+        seen: Which of these keys each one sees, (queries, keys).
+    """
+
+    queries: slice
+    keys: slice
+    seen: Tensor
+
+
+def axis_tiles(
+    queries: int, keys: int, ratio: float, device: torch.device | str = 'cpu'
+) -> list[AxisTile]:
+    """Cut an axis into runs of about 16 queries.
+
+    The cuts follow the borders of cells, where the windows change: a run is a number of
+    cells, or a part of one. Arguments as :func:`window_bounds`.
+    """
+    first, last = window_bounds(queries, keys, ratio)
+    pixels = queries / keys
+    if pixels < _TILE_SIDE:
+        step = pixels * max(1, round(_TILE_SIDE / pixels))
+    else:
+        step = pixels / round(pixels / _TILE_SIDE)
+    edges = [round(i * step) for i in range(int(queries / step) + 1)] + [queries]
+    tiles = []
+    for start, stop in zip(edges, edges[1:], strict=False):
+        if start >= stop:
+            continue
+        low, high = int(first[start]), int(last[stop - 1])
+        index = torch.arange(low, high)
+        seen = index >= first[start:stop, None]
+        seen &= index < last[start:stop, None]
+        tiles.append(AxisTile(slice(start, stop), slice(low, high), seen.to(device)))
+    return tiles
+
+
+class WindowedCrossAttention(nn.Module):
+    """Weighted means of raw values; only queries and keys are learned.
+
+    The weights are those of multi-head attention, averaged over the heads. Queries pass
+    a 3x3 convolution (zero border) first, both sides an RMS norm and a projection.
+
+    Args:
+        dims: Channels of queries and keys.
+        num_heads: Heads; divides ``dims``.
+        window_ratio: Half a window as a share of each side; 0 is attention to all.
+    """
+
+    def __init__(self, dims: int, num_heads: int, window_ratio: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window_ratio = window_ratio
+        self.conv2d = nn.Conv2d(dims, dims, 3, padding=1, bias=False)
+        self.norm_q = nn.RMSNorm(dims)
+        self.norm_k = nn.RMSNorm(dims)
+        self.query = nn.Linear(dims, dims)
+        self.key = nn.Linear(dims, dims)
+        for projection in (self.query, self.key):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def _project_queries(self, queries: Tensor, rows: slice) -> Tensor:
+        """Some rows of queries (H, W, dims) as (heads, rows, W, dims / heads)."""
+        height = len(queries)
+        top, bottom = max(0, rows.start - 1), min(height, rows.stop + 1)
+        missing = top - (rows.start - 1), rows.stop + 1 - bottom
+        part = F.pad(queries[top:bottom], (0, 0, 1, 1, *missing))
+        part = F.conv2d(part[None].permute(0, 3, 1, 2), self.conv2d.weight)
+        part = self.query(self.norm_q(part[0].permute(1, 2, 0)))
+        part = part * (part.shape[-1] // self.num_heads) ** -0.5
+        return part.unflatten(-1, (self.num_heads, -1)).permute(2, 0, 1, 3)
+
+    def forward(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Attend in tiles.
+
+        Args:
+            queries: (H, W, dims).
+            keys: (h, w, dims).
+            values: (h, w, C).
+            out: Receives the result where no gradient is needed, which saves holding
+                it twice.
+
+        Returns:
+            (H, W, C) in the data type of the values.
+        """
+        keys = self.key(self.norm_k(keys))
+        keys = keys.unflatten(-1, (self.num_heads, -1)).permute(2, 0, 1, 3)
+        height, width = queries.shape[:2]
+        ratio, device = self.window_ratio, queries.device
+        row_tiles = axis_tiles(height, keys.shape[1], ratio, device)
+        column_tiles = axis_tiles(width, keys.shape[2], ratio, device)
+        bands = []
+        for rows in row_tiles:
+            projected = self._project_queries(queries, rows.queries)
+            tiles = []
+            for columns in column_tiles:
+                part = projected[:, :, columns.queries]
+                near = keys[:, rows.keys, columns.keys].flatten(1, 2)
+                seen = rows.seen[:, None, :, None] & columns.seen[None, :, None, :]
+                hidden = ~seen.flatten(2).flatten(0, 1)
+                scores = part.flatten(1, 2) @ near.mT
+                weights = scores.masked_fill(hidden, -torch.inf).softmax(-1).mean(0)
+                # averaged over the heads first, so one product instead of one a head
+                near = values[rows.keys, columns.keys].flatten(0, 1)
+                tile = (weights.to(near.dtype) @ near).view(*part.shape[1:3], -1)
+                if out is None:
+                    tiles.append(tile)
+                else:
+                    out[rows.queries, columns.queries] = tile
+            if out is None:
+                bands.append(torch.cat(tiles, dim=1))
+        return torch.cat(bands) if out is None else out

@@ -1,0 +1,396 @@
+"""AnyUp against its plain dense definition, and under stock parts of mmseg."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS
+
+from mmseg_ovs.models.layers import FeatureUnification, PixelEncoder, row_bands
+from mmseg_ovs.models.layers.windowed_attention import axis_tiles, window_mask
+from mmseg_ovs.models.necks import AnyUp
+from mmseg_ovs.models.utils import CheckpointError, load_pretrained
+from mmseg_ovs.structures.visual_features import VisualFeatures
+
+SMALL = dict(qk_dim=16, num_heads=2, kernel_size_lfu=3)
+
+
+@pytest.fixture
+def neck():
+    torch.manual_seed(5)
+    return perturbed(AnyUp(**SMALL))
+
+
+def perturbed(module):
+    """Norms and biases that count."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return module.eval()
+
+
+def dense_unification(layer, features):
+    """The published order: (channel, filter) computed, (filter, channel) read."""
+    (batch, channels, height, width), count = features.shape, layer.out_channels
+    padding = layer.kernel_size // 2
+    kernels = layer.basis.repeat(channels, 1, 1, 1)
+    x = F.conv2d(features, kernels, padding=padding, groups=channels)
+    ones = torch.ones_like(features[:1, :1])
+    x = x / F.conv2d(ones, torch.ones_like(layer.basis[:1]), padding=padding)
+    return x.view(batch, count, channels, height, width).softmax(1).mean(2)
+
+
+def dense_anyup(neck, image, features, size):
+    """Every weight of every pixel and cell, with a mask."""
+    encoded = neck.image_encoder(image)
+    height, width = encoded.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.linspace(0, 1, height, dtype=encoded.dtype),
+        torch.linspace(0, 1, width, dtype=encoded.dtype),
+        indexing='ij',
+    )
+    angles = (torch.stack([y, x], dim=-1) @ neck.rope.freqs).permute(2, 0, 1)
+    first, second = encoded.chunk(2, dim=1)
+    turned = torch.cat([-second, first], dim=1)
+    encoded = encoded * angles.cos() + turned * angles.sin()
+
+    unification, *blocks = neck.key_features_encoder
+    unified = dense_unification(unification, F.normalize(features, dim=1))
+    for block in blocks:
+        unified = block(unified)
+    grid = features.shape[-2:]
+    keys = F.adaptive_avg_pool2d(neck.key_encoder(encoded), grid)
+    keys = neck.aggregation(torch.cat([keys, unified], dim=1))
+    queries = F.adaptive_avg_pool2d(neck.query_encoder(encoded), size)
+
+    attention = neck.cross_decode
+    queries = attention.conv2d(queries).flatten(2).mT
+    queries = attention.query(attention.norm_q(queries))
+    keys = attention.key(attention.norm_k(keys.flatten(2).mT))
+    queries, keys = (
+        t.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for t in (queries, keys)
+    )
+    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
+    hidden = window_mask(size, grid, attention.window_ratio)
+    weights = scores.masked_fill(hidden, -torch.inf).softmax(-1).mean(1)
+    return (weights @ features.flatten(2).mT).mT.unflatten(2, size)
+
+
+def close(ours, expected):
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def doubles(*shape):
+    """In double precision rounding cannot hide a difference."""
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+SIZES = {
+    'refined': ((48, 40), (6, 5), (6, 5)),
+    'pixels': ((48, 40), (6, 5), (48, 40)),
+    'indivisible': ((37, 53), (5, 7), (17, 31)),
+    'overlapping pools': ((35, 42), (10, 12), (14, 21)),
+    'coarser than the map': ((40, 40), (12, 12), (5, 4)),
+    'finer than the picture': ((16, 20), (4, 5), (24, 30)),
+    'large cells': ((64, 64), (2, 2), (64, 64)),
+}
+
+
+@pytest.mark.parametrize('ratio', [0.0, 0.1, 0.3])
+@pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
+def test_dense_definition(sizes, ratio):
+    pixels, cells, size = sizes
+    torch.manual_seed(3)
+    neck = perturbed(AnyUp(window_ratio=ratio, **SMALL)).double()
+    image, features = doubles(2, 3, *pixels), doubles(2, 21, *cells)
+    with torch.no_grad():
+        expected = dense_anyup(neck, image, features, size)
+        in_bands = neck.upsample(image, features, size)
+    plain = neck.upsample(image, features, size)  # the encoders' form for gradients
+    for ours in (in_bands, plain):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize('channels', [8, 21, 32])
+def test_order_of_channels_and_filters(channels):
+    """Also where the filters do not divide the channels, or outnumber them."""
+    layer = FeatureUnification(16, 5)
+    features = torch.randn(2, channels, 6, 7)
+    with torch.no_grad():
+        close(layer(features), dense_unification(layer, features))
+
+
+@torch.no_grad()
+def test_chunks_change_nothing(neck):
+    image, features = torch.randn(1, 3, 37, 29), torch.randn(1, 12, 5, 4)
+    results = []
+    for neck.chunk_pixels in (1, 100, 10**6):
+        results.append(neck.upsample(image, features, (37, 29)))
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_batch_is_its_pictures(neck):
+    image, features = torch.randn(3, 3, 32, 24), torch.randn(3, 12, 4, 3)
+    batch = neck.upsample(image, features, (16, 12))
+    for i in range(3):
+        alone = neck.upsample(image[i : i + 1], features[i : i + 1], (16, 12))
+        torch.testing.assert_close(batch[i : i + 1], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+def test_gradients(frozen):
+    torch.manual_seed(5)
+    neck = perturbed(AnyUp(frozen=frozen, **SMALL)).double()
+    image, features = doubles(1, 3, 24, 32), doubles(1, 12, 3, 4).requires_grad_()
+    weight = doubles(1, 12, 24, 32)
+    wanted = {'features': features, **dict(neck.named_parameters())}
+    wanted = {name: p for name, p in wanted.items() if p.requires_grad}
+    assert len(wanted) == (1 if frozen else 1 + len(list(neck.parameters())))
+
+    def gradients(out):
+        return torch.autograd.grad((out * weight).sum(), list(wanted.values()))
+
+    ours = gradients(neck.upsample(image, features, (24, 32)))
+    expected = gradients(dense_anyup(neck, image, features, (24, 32)))
+    for name, a, b in zip(wanted, ours, expected, strict=True):
+        assert b.abs().max() > 0, name
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@torch.no_grad()
+def test_bands_keep_the_statistics_of_a_distant_mean():
+    """Where sums of squares in single precision would have lost the variance."""
+    encoder = perturbed(PixelEncoder(torch.nn.Conv2d(8, 8, 1), 8))
+    x = 1000 + torch.randn(1, 8, 30, 20)
+    _, first, second = encoder
+    expected = second.double()(first.double()(x.double()))
+    encoder.float()
+    picture = x[0].permute(1, 2, 0).contiguous()
+    encoder.run_(picture, torch.empty_like(picture), row_bands(30, 20, 64))
+    ours = picture.permute(2, 0, 1)[None]
+    assert (ours - expected).abs().max() < 2e-3  # of 1000: one or two last places
+    plain = second(first(x))
+    assert (ours - expected).abs().max() <= 2 * (plain - expected).abs().max() + 1e-4
+
+
+@pytest.mark.parametrize('queries, keys', [(384, 24), (448, 32), (7, 13), (100, 3)])
+def test_tiles_cover_an_axis_once(queries, keys):
+    tiles = axis_tiles(queries, keys, 0.1)
+    covered = [i for t in tiles for i in range(t.queries.start, t.queries.stop)]
+    assert covered == list(range(queries))
+    assert all(tile.seen.any(dim=1).all() for tile in tiles)
+    if queries == 384:  # seven cells instead of 24
+        assert max(tile.keys.stop - tile.keys.start for tile in tiles) == 7
+
+
+@torch.no_grad()
+def test_only_the_named_map_changes(neck):
+    image = torch.randn(1, 3, 32, 32)
+    maps = torch.randn(1, 4, 8, 8), torch.randn(1, 6, 4, 4)
+    neck.output_size, neck.in_index = 2, 0
+    token = torch.randn(1, 6)
+    out = neck(VisualFeatures(maps, cls_token=token, image=image))
+    assert out.maps[0].shape == (1, 4, 16, 16)
+    assert out.maps[1] is maps[1] and out.cls_token is token
+    assert torch.equal(out.maps[0], neck.upsample(image, maps[0], (16, 16)))
+
+
+@pytest.mark.parametrize(
+    'output_size, expected',
+    [('image', (33, 50)), (1, (3, 5)), (2.5, (8, 12)), ([7, 9], (7, 9))],
+)
+@torch.no_grad()
+def test_output_sizes(output_size, expected):
+    neck = AnyUp(output_size, **SMALL)
+    features = VisualFeatures(
+        (torch.randn(1, 4, 3, 5),), image=torch.randn(1, 3, 33, 50)
+    )
+    assert neck(features).maps[0].shape[-2:] == expected
+
+
+@torch.no_grad()
+def test_pictures_normalised_for_another_network(neck):
+    """The same picture, whatever the data preprocessor subtracted."""
+    torch.manual_seed(5)
+    mean, std = [122.77, 116.75, 104.09], [68.5, 66.63, 70.32]
+    other = AnyUp(mean=mean, std=std, **SMALL)
+    other.load_state_dict(neck.state_dict())
+    picture, features = 255 * torch.rand(1, 3, 24, 24), torch.randn(1, 4, 3, 3)
+
+    def normalized(mean, std):
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (mean, std))
+        return (picture - mean) / std
+
+    imagenet = normalized([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    expected = neck.upsample(imagenet, features, (6, 6))
+    close(other.upsample(normalized(mean, std), features, (6, 6)), expected)
+    wrong = neck.upsample(normalized(mean, std), features, (6, 6))
+    assert (wrong - expected).abs().max() > 1e-3
+
+
+BACKBONES = {
+    'ResNet': (
+        dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),
+        [8, 16, 32, 64],
+    ),
+    'MixVisionTransformer': (
+        dict(
+            type='MixVisionTransformer',
+            embed_dims=8,
+            num_layers=[1, 1, 1, 1],
+            num_heads=[1, 1, 2, 2],
+        ),
+        [8, 8, 16, 16],
+    ),
+}
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_stock_segmentor_after_any_backbone(name):
+    backbone, channels = BACKBONES[name]
+    model = EncoderDecoder(
+        backbone=dict(
+            type='BackboneWithNeck',
+            backbone=backbone,
+            neck=[
+                dict(type='AnyUp', in_index=3, output_size=(24, 32), **SMALL),
+                dict(type='AnyUp', in_index=2, output_size=(24, 32), **SMALL),
+            ],
+        ),
+        decode_head=dict(
+            type='FCNHead',
+            in_channels=channels[2:],
+            in_index=[2, 3],
+            input_transform='resize_concat',
+            channels=8,
+            num_classes=3,
+            norm_cfg=dict(type='BN'),
+        ),
+        test_cfg=dict(mode='whole'),
+    )
+    model.init_weights()
+    image = torch.randn(2, 3, 96, 128)
+    maps = model.extract_feat(image)
+    assert [m.shape[1] for m in maps] == channels
+    assert maps[1].shape[-2:] == (12, 16) and maps[3].shape[-2:] == (24, 32)
+    logits = model._forward(image)
+    assert logits.shape == (2, 3, 24, 32)
+    logits.square().mean().backward()
+    necks = model.backbone.neck.named_parameters()
+    assert not [name for name, p in necks if p.grad is None]
+
+
+def test_under_an_open_vocabulary_segmentor(build_segmentor):
+    model = build_segmentor(neck=dict(type='AnyUp', output_size=2, **SMALL))
+    image = torch.randn(1, 3, 56, 56)
+    with torch.no_grad():
+        assert model.extract_feat(image).maps[-1].shape == (1, 16, 8, 8)
+
+
+@torch.no_grad()
+def test_mixed_precision(neck):
+    image, features = torch.randn(1, 3, 32, 32), torch.randn(1, 8, 4, 4)
+    expected = neck.upsample(image, features, (16, 16))
+    with torch.autocast('cpu', torch.bfloat16):
+        ours = neck.upsample(image, features, (16, 16))
+    assert ours.dtype == features.dtype
+    assert (ours - expected).abs().mean() < 0.02
+    halved = neck.bfloat16().upsample(image, features.bfloat16(), (16, 16))
+    assert halved.dtype == torch.bfloat16
+    assert (halved - expected).abs().mean() < 0.1
+
+
+def published_state(neck):
+    """Our weights under the published names."""
+    state = neck.state_dict()
+    attention = 'cross_decode.cross_attn.attention.'
+    dims = neck.rope.freqs.shape[1]
+    for kind, shape in (('weight', (dims, dims)), ('bias', (dims,))):
+        parts = [state.pop(f'cross_decode.{part}.{kind}') for part in ('query', 'key')]
+        state[f'{attention}in_proj_{kind}'] = torch.cat([*parts, torch.randn(shape)])
+        state[f'{attention}out_proj.{kind}'] = torch.randn(shape)
+    for norm in ('norm_q', 'norm_k'):
+        key = f'cross_decode.{norm}.weight'
+        state[f'cross_decode.cross_attn.{norm}.weight'] = state.pop(key)
+    return state
+
+
+def test_published_layout(neck, tmp_path):
+    path = tmp_path / 'anyup_paper.pth'
+    torch.save(published_state(neck), path)
+    loaded = AnyUp(init_cfg=dict(type='Pretrained', checkpoint=str(path)), **SMALL)
+    loaded.init_weights()
+    ours = neck.state_dict()
+    assert all(torch.equal(v, ours[k]) for k, v in loaded.state_dict().items())
+    torch.save(ours, path)  # and a file that we saved
+    loaded.init_weights()
+
+
+def test_published_keys():
+    """Names, shapes and size of the two published files."""
+    with torch.device('meta'):
+        state = published_state(AnyUp())
+    assert len(state) == 73
+    assert sum(v.numel() for v in state.values()) == 878_080
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    assert shapes['image_encoder.0.weight'] == (128, 3, 1, 1)
+    assert shapes['key_features_encoder.0.basis'] == (128, 1, 5, 5)
+    assert shapes['aggregation.0.weight'] == (128, 256, 3, 3)
+    assert shapes['cross_decode.conv2d.weight'] == (128, 128, 3, 3)
+    assert shapes['query_encoder.2.block.5.weight'] == (128, 128, 1, 1)
+    assert shapes['rope.freqs'] == (2, 128)
+    assert not any('shortcut' in key for key in shapes)
+
+
+def test_a_checkpoint_that_does_not_fit(neck):
+    state = published_state(neck)
+    with pytest.raises(CheckpointError, match='another shape'):
+        load_pretrained(AnyUp(**{**SMALL, 'qk_dim': 32}), state)
+    del state['cross_decode.cross_attn.attention.in_proj_weight']
+    with pytest.raises(CheckpointError, match='missing: cross_decode'):
+        load_pretrained(neck, state)
+
+
+def test_pictures_are_missing(neck):
+    maps = (torch.randn(1, 8, 4, 4),)
+    for features in (maps, VisualFeatures(maps)):
+        with pytest.raises(ValueError, match='BackboneWithNeck'):
+            neck(features)
+
+
+def test_inputs_that_do_not_belong_together(neck):
+    image = torch.randn(1, 3, 16, 16)
+    with pytest.raises(ValueError, match='finer than the picture'):
+        neck.upsample(image, torch.randn(1, 8, 4, 17), (16, 16))
+    with pytest.raises(ValueError, match='1 picture.s. but 2 feature map'):
+        neck.upsample(image, torch.randn(2, 8, 4, 4), (16, 16))
+    with pytest.raises(ValueError, match='at least 2 x 2'):
+        neck.upsample(image, torch.randn(1, 8, 1, 4), (16, 16))
+    neck.in_index = 1
+    with pytest.raises(ValueError, match='in_index is 1'):
+        neck(VisualFeatures((torch.randn(1, 8, 4, 4),), image=image))
+
+
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(output_size='pixels'), 'output_size'),
+        (dict(output_size=0), 'output_size'),
+        (dict(output_size=(8, 0)), 'output_size'),
+        (dict(output_size=True), 'output_size'),
+        (dict(output_size=(8, 8, 8)), 'output_size'),
+        (dict(qk_dim=20), 'multiple of 8'),
+        (dict(lfu_dim=4), 'multiple of 8'),
+        (dict(num_heads=3), '3 heads'),
+        (dict(kernel_size=2), 'kernel_size has to be odd'),
+        (dict(kernel_size_lfu=4), 'kernel_size_lfu has to be odd'),
+        (dict(window_ratio=-0.1), 'window_ratio'),
+    ],
+)
+def test_arguments_out_of_range(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type='AnyUp', **{**SMALL, **wrong}))
