@@ -1,0 +1,200 @@
+"""Pictures with a mask for each of their nouns."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+import mmengine.fileio as fileio
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from mmseg.registry import DATASETS
+
+from .sample_errors import NamesFailingSample
+
+
+@DATASETS.register_module()
+class NounMasksDataset(NamesFailingSample, BaseDataset):
+    """Pseudo-masks that ``tools/pseudo_masks`` has made, one sample a picture.
+
+    Any file in COCO's instance format serves whose segmentations are compressed run
+    lengths, with at most one mask of a category in a picture. Pictures without a mask
+    take no part, and are reported.
+
+    A sample has ``img_path``, ``image_id``, ``nouns`` (K names), ``noun_masks`` (K
+    run-length strings), ``noun_masks_size`` (height, width) and, if the file has them,
+    ``captions``; :class:`~mmseg_ovs.datasets.LoadNounMasks` decodes the masks. All
+    nouns of the file are ``metainfo['nouns']``, sorted by id.
+
+    Masks stay run-length strings until a sample is asked for: about 1 kB each, in one
+    buffer that worker processes share. Reading the json takes several times its size
+    for a moment.
+
+    Args:
+        ann_file: The json, relative to ``data_root``.
+        data_prefix: ``dict(img_path=...)``, the image folder.
+        backend_args: File backend, as in mmseg.
+        **kwargs: See ``mmengine.dataset.BaseDataset``.
+
+    Raises:
+        FileNotFoundError: The json or one of its images is missing.
+        ValueError: The json is not in this format; a mask is of an unknown category or
+            picture, of another size than its picture, or the second of a category; or
+            no picture has a mask.
+        All of them when the data set is built. A run-length string that is broken in
+        itself is found when it is decoded.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_prefix: dict | None = None,
+        backend_args: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.backend_args = backend_args
+        super().__init__(
+            ann_file=ann_file, data_prefix=data_prefix or dict(img_path=''), **kwargs
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Read and check the json; one record a picture that has masks."""
+        images, names, annotations = self._read()
+        self._metainfo['nouns'] = tuple(names[key] for key in sorted(names))
+        masks: dict[Any, dict[Any, str]] = {}
+        for number, annotation in enumerate(annotations):
+            image_id, category, counts = self._checked(
+                number, annotation, images, names
+            )
+            own = masks.setdefault(image_id, {})
+            if category in own:
+                raise ValueError(
+                    f'{self.ann_file}, annotation {number}: image {image_id} has two '
+                    f'masks of {names[category]!r}; give their union'
+                )
+            own[category] = counts
+        self._check_images({images[key]['file_name'] for key in masks})
+        bare = len(images) - len(masks)
+        if not masks:
+            raise ValueError(f'no image of {self.ann_file} has a mask')
+        if bare:
+            print_log(
+                f'{self.ann_file}: {bare} of {len(images)} images have no mask and '
+                'take no part',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return [
+            self._record(image, {names[k]: v for k, v in masks[image_id].items()})
+            for image_id, image in images.items()
+            if image_id in masks
+        ]
+
+    def _record(self, image: dict, masks: dict[str, str]) -> dict:
+        record = dict(
+            img_path=fileio.join_path(
+                self.data_prefix['img_path'],
+                image['file_name'],
+                backend_args=self.backend_args,
+            ),
+            image_id=image['id'],
+            nouns=list(masks),
+            noun_masks=list(masks.values()),
+            noun_masks_size=(image['height'], image['width']),
+            seg_fields=[],
+        )
+        if image.get('captions'):
+            record['captions'] = image['captions']
+        return record
+
+    def _read(self) -> tuple[dict[Any, dict], dict[Any, str], list[dict]]:
+        """Images by id, category names by id, and the raw annotations."""
+        path = self.ann_file
+        try:
+            content = json.loads(fileio.get_text(path, backend_args=self.backend_args))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{path} does not exist') from error
+        except ValueError as error:
+            raise ValueError(f'{path} is not json: {error}') from error
+        try:
+            listed = [
+                (image['id'], image)
+                for image in content['images']
+                if all(key in image for key in ('file_name', 'height', 'width'))
+            ]
+            categories = [(c['id'], c['name']) for c in content['categories']]
+            annotations = content['annotations']
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f'{path} is not in COCO\'s instance format ("images", "categories", '
+                f'"annotations"): {error!r}'
+            ) from error
+        if len(listed) < len(content['images']):
+            raise ValueError(
+                f'{path}: {len(content["images"]) - len(listed)} images lack '
+                '"file_name", "height" or "width"'
+            )
+        images, names = dict(listed), dict(categories)
+        if len(images) < len(listed) or len(names) < len(categories):
+            raise ValueError(f'{path} has two images or two categories of the same id')
+        if len(set(names.values())) < len(names):
+            raise ValueError(f'{path} has two categories of the same name')
+        return images, names, annotations
+
+    def _checked(
+        self, number: int, annotation: dict, images: dict, names: dict
+    ) -> tuple[Any, Any, str]:
+        """Image id, category id and run lengths of one annotation."""
+        where = f'{self.ann_file}, annotation {number}'
+        try:
+            image_id, category = annotation['image_id'], annotation['category_id']
+            size = annotation['segmentation']['size']
+            counts = annotation['segmentation']['counts']
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f'{where} needs "image_id", "category_id" and a "segmentation" with '
+                f'"size" and "counts": {str(annotation)[:200]}'
+            ) from error
+        if image_id not in images:
+            raise ValueError(f'{where} is of image {image_id!r}, which is not listed')
+        if category not in names:
+            raise ValueError(
+                f'{where} is of category {category!r}, which is not among the '
+                f'{len(names)} categories'
+            )
+        image = images[image_id]
+        if list(size) != [image['height'], image['width']]:
+            raise ValueError(
+                f'{where} is a mask of {size[0]} x {size[1]}, its image '
+                f'{image["file_name"]} has {image["height"]} x {image["width"]}'
+            )
+        if not isinstance(counts, str):
+            raise ValueError(
+                f'{where} has no compressed run lengths (a string) but '
+                f'{str(counts)[:40]}'
+            )
+        return image_id, category, counts
+
+    def _check_images(self, file_names: set[str]) -> None:
+        """All image files are there (one listing: cheaper than 100,000 look-ups)."""
+        folder = self.data_prefix['img_path']
+        present = set()
+        if fileio.isdir(folder, backend_args=self.backend_args):
+            present.update(
+                fileio.list_dir_or_file(
+                    folder,
+                    list_dir=False,
+                    recursive=True,
+                    backend_args=self.backend_args,
+                )
+            )
+        missing = sorted(file_names - present)
+        if missing:
+            raise FileNotFoundError(
+                f'{len(missing)} images that have masks in {self.ann_file} are not in '
+                f'{os.fspath(folder)}: {", ".join(missing[:3])}'
+                f'{", ..." if len(missing) > 3 else ""}; check data_root and '
+                'data_prefix'
+            )

@@ -1,0 +1,39 @@
+"""Pictures as training reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+
+from .errors import UnreadableImageError
+
+
+def read_image(folder: Path, file_name: str) -> np.ndarray:
+    """Read a picture with the decoder of mmseg's ``LoadImageFromFile``.
+
+    Masks are drawn on what training will see: turned as EXIF says, and so on.
+
+    Args:
+        folder: Folder of the pictures.
+        file_name: Path in it.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        UnreadableImageError: There is no such file, or it is no picture.
+    """
+    try:
+        content = (folder / file_name).read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f'cannot be opened: {error.strerror}') from error
+    try:
+        image = mmcv.imfrombytes(content, channel_order='rgb', backend='cv2')
+    except cv2.error:  # an empty file
+        image = None
+    if image is None:
+        raise UnreadableImageError('is no picture, or a damaged one')
+    return image

@@ -1,0 +1,174 @@
+"""Last stage: all shards as one file in COCO's format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from mmseg_ovs.datasets.feature_shards import differing_keys
+from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils.rle import decode_mask
+
+from .errors import PseudoMaskError
+from .filtering import NOUNS, read_nouns
+from .masks import MASKS
+from .shards import canonical, open_stage
+
+PSEUDO_MASKS = 'pseudo_masks.json'
+
+
+def merge(out: Path) -> dict[str, Any]:
+    """Write ``pseudo_masks.json``, if nothing is lost, doubled or damaged.
+
+    The shards are read twice; memory holds the list of pictures and a record of each
+    shard. An earlier file stays until the new one is complete.
+
+    Args:
+        out: Folder of the whole run.
+
+    Returns:
+        The report that the file holds under ``info``.
+
+    Raises:
+        PseudoMaskError: Names the shard or picture that is not as it has to be.
+    """
+    content = read_nouns(out)
+    images, report = _survey(out, content)
+    info = dict(
+        description='Pseudo-masks of the nouns of captions',
+        setting=_setting(out, content),
+        report=report,
+    )
+    categories = [dict(id=n['id'], name=n['name']) for n in content['nouns']]
+    with (
+        replacing(out / PSEUDO_MASKS) as temporary,
+        temporary.open('w', encoding='utf-8') as file,
+    ):
+        file.write(f'{{"info": {canonical(info)},\n"categories": ')
+        _write_list(file, categories)
+        file.write(',\n"images": ')
+        _write_list(file, images)
+        file.write(',\n"annotations": ')
+        _write_list(file, _annotations(out, content))
+        file.write('}\n')
+    return report
+
+
+def _setting(out: Path, content: dict[str, Any]) -> dict[str, Any]:
+    setting, _ = open_stage(out / MASKS, MASKS)
+    own = {key: setting.get(key) for key in content['setting']}
+    differing = differing_keys(own, content['setting'])
+    if differing:
+        raise PseudoMaskError(
+            f'{out / MASKS} was made with other nouns than {out / NOUNS} holds, which '
+            f'differ in: {differing}. Filter again as before, or make boxes and masks '
+            'again'
+        )
+    return setting
+
+
+def _records(out: Path, content: dict[str, Any]) -> Iterator[tuple[dict, dict]]:
+    """Each picture of ``nouns.json`` with its record of masks."""
+    _, records = open_stage(out / MASKS, MASKS)
+    seen = set()
+    for image, record in zip_longest(content['images'], records):
+        if record is None:
+            raise PseudoMaskError(
+                f'picture {image["id"]} ({image["file_name"]}) and what follows is '
+                f'missing in {out / MASKS}'
+            )
+        number = record['image_id']
+        if number in seen:
+            raise PseudoMaskError(f'picture {number} is twice in {out / MASKS}')
+        seen.add(number)
+        if image is None or (number, record['file_name']) != (
+            image['id'],
+            image['file_name'],
+        ):
+            expected = 'no further one' if image is None else f'picture {image["id"]}'
+            raise PseudoMaskError(
+                f'{out / MASKS} holds picture {number} ({record["file_name"]}) where '
+                f'{expected} is expected'
+            )
+        yield image, record
+
+
+def _survey(out: Path, content: dict[str, Any]) -> tuple[list[dict], dict[str, Any]]:
+    """The list of pictures, and what became of them."""
+    images, unreadable, without = [], [], []
+    masks = 0
+    for image, record in _records(out, content):
+        if 'error' in record:
+            unreadable.append(
+                dict(
+                    id=image['id'],
+                    file_name=image['file_name'],
+                    error=record['error'],
+                )
+            )
+            continue
+        height, width = record['size']
+        images.append(
+            dict(
+                id=image['id'],
+                file_name=image['file_name'],
+                height=height,
+                width=width,
+                captions=image['captions'],
+            )
+        )
+        if not record['masks']:
+            without.append(image['id'])
+        masks += len(record['masks'])
+        nouns = [mask['noun'] for mask in record['masks']]
+        if len(set(nouns)) < len(nouns) or set(nouns) - set(image['nouns']):
+            raise PseudoMaskError(
+                f'picture {image["id"]} in {out / MASKS} has masks of nouns {nouns}, '
+                f'and its nouns are {image["nouns"]}'
+            )
+    report = dict(
+        pictures=len(content['images']),
+        masks=masks,
+        without_nouns=sum(not image['nouns'] for image in content['images']),
+        without_masks=without,
+        unreadable=unreadable,
+    )
+    return images, report
+
+
+def _annotations(out: Path, content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for image, record in _records(out, content):
+        for mask in record.get('masks', []):
+            number += 1
+            rle = dict(size=record['size'], counts=mask['counts'])
+            try:
+                decode_mask(mask['counts'], record['size'])
+            except ValueError as error:
+                raise PseudoMaskError(
+                    f'the mask of noun {mask["noun"]} of picture {image["id"]} in '
+                    f'{out / MASKS} is broken: {error}'
+                ) from error
+            packed = dict(rle, counts=mask['counts'].encode('ascii'))
+            yield dict(
+                id=number,
+                image_id=image['id'],
+                category_id=mask['noun'],
+                segmentation=rle,
+                area=int(coco_mask.area(packed)),
+                bbox=[float(value) for value in coco_mask.toBbox(packed)],
+                iscrowd=0,
+                score=mask['score'],
+            )
+
+
+def _write_list(file: Any, values: Any) -> None:
+    """A JSON list with a value a line, without holding them all."""
+    file.write('[')
+    for place, value in enumerate(values):
+        file.write((',\n' if place else '\n') + canonical(value))
+    file.write(']')

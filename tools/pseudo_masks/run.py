@@ -1,0 +1,203 @@
+"""Make masks for the nouns of captions, stage by stage.
+
+    python tools/pseudo_masks/run.py tag --captions captions.json --images train2017 \\
+        --out data/pseudo_masks
+    ... filter, boxes, masks, merge
+
+Every stage writes into ``--out``, goes on where it was stopped, and is described in
+docs/pseudo_masks.md. Exit codes: 0; 1 if pictures could not be read (all others are
+done, the list is printed); 2 if something has to be mended first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import mmseg_ovs  # noqa: F401  before anything of mmseg
+from mmseg_ovs.pseudo_masks import (
+    STOP_WORDS,
+    GroundingDINODetector,
+    Part,
+    PseudoMaskError,
+    SAMSegmenter,
+    draw_masks,
+    filter_nouns,
+    find_boxes,
+    load_tagger,
+    merge,
+    read_captions,
+    tag_captions,
+)
+from mmseg_ovs.pseudo_masks.boxes import BOXES
+from mmseg_ovs.pseudo_masks.filtering import read_nouns
+from mmseg_ovs.pseudo_masks.merging import PSEUDO_MASKS
+from mmseg_ovs.pseudo_masks.shards import load_shard, open_shard
+
+
+def tag(args: argparse.Namespace) -> list[dict]:
+    """Nouns of the captions."""
+    pictures = read_captions(args.captions, args.images)
+    shard = tag_captions(pictures, load_tagger(args.tagger), args.out, args.shard)
+    records = load_shard(shard)
+    captions = sum(len(record['captions']) for record in records)
+    print(f'{shard}: {len(records)} pictures, {captions} captions')
+    return []
+
+
+def filter_(args: argparse.Namespace) -> list[dict]:
+    """The nouns to look for."""
+    words = STOP_WORDS
+    if args.stop_words:
+        words = args.stop_words.read_text(encoding='utf-8').lower().split()
+    file = filter_nouns(args.out, args.min_images, words)
+    content = read_nouns(args.out)
+    dropped = {reason: len(names) for reason, names in content['dropped'].items()}
+    asked = sum(len(image['nouns']) for image in content['images'])
+    print(
+        f'{file}: {len(content["nouns"])} of {content["words"]} nouns; left out: '
+        f'{content["words"] - len(content["nouns"]) - sum(dropped.values())} plurals, '
+        f'{dropped["incomplete"]} incomplete, {dropped["stop"]} on the stop list, '
+        f'{dropped["other"]} seldom nouns, {dropped["rare"]} rare; {asked} to look for '
+        f'in {len(content["images"])} pictures'
+    )
+    return []
+
+
+def boxes(args: argparse.Namespace) -> list[dict]:
+    """Boxes of the nouns."""
+    read_nouns(args.out)  # missing? said before the weights are loaded
+    detector = GroundingDINODetector.from_pretrained(
+        args.detector, args.device, args.threshold, args.max_boxes
+    )
+    shard = find_boxes(args.out, args.images, detector, args.shard)
+    records = load_shard(shard)
+    found = [record.get('boxes', []) for record in records]
+    nouns = sum(len({box['noun'] for box in boxes}) for boxes in found)
+    print(
+        f'{shard}: {len(records)} pictures, {sum(map(len, found))} boxes of '
+        f'{nouns} nouns'
+    )
+    return records
+
+
+def masks(args: argparse.Namespace) -> list[dict]:
+    """Masks of the nouns that have boxes."""
+    open_shard(args.out / BOXES / args.shard.file_name, BOXES)  # as above
+    segmenter = SAMSegmenter.from_checkpoint(args.sam, args.sam_checkpoint, args.device)
+    shard = draw_masks(args.out, args.images, segmenter, args.shard)
+    records = load_shard(shard)
+    found = sum(len(record.get('masks', [])) for record in records)
+    print(f'{shard}: {len(records)} pictures, {found} masks')
+    return records
+
+
+def merge_(args: argparse.Namespace) -> list[dict]:
+    """One file of all shards."""
+    report = merge(args.out)
+    without = len(report['without_masks'])
+    print(
+        f'{args.out / PSEUDO_MASKS}: {report["masks"]} masks of '
+        f'{report["pictures"]} pictures; {without} have no mask ('
+        f'{report["without_nouns"]} no noun), {len(report["unreadable"])} could not '
+        'be read'
+    )
+    return report['unreadable']
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    stages = parser.add_subparsers(required=True, metavar='STAGE')
+
+    def add(run, name: str, images: bool, sharded: bool, device: bool = False):
+        stage = stages.add_parser(name, help=run.__doc__, description=run.__doc__)
+        stage.set_defaults(run=run)
+        stage.add_argument(
+            '--out', required=True, type=Path, help='folder of the whole run'
+        )
+        if images:
+            stage.add_argument(
+                '--images', required=True, type=Path, help='folder of the pictures'
+            )
+        if sharded:
+            stage.add_argument(
+                '--shard',
+                default='1/1',
+                help='do the i-th of n equal parts, given as i/n (1/4)',
+            )
+        if device:
+            stage.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+        return stage
+
+    stage = add(tag, 'tag', images=True, sharded=True)
+    stage.add_argument(
+        '--captions', required=True, type=Path, help="json in COCO's caption format"
+    )
+    stage.add_argument(
+        '--tagger',
+        type=Path,
+        help="folder of NLTK's averaged_perceptron_tagger_eng; where NLTK looks by "
+        'default',
+    )
+
+    stage = add(filter_, 'filter', images=False, sharded=False)
+    stage.add_argument(
+        '--min-images',
+        type=int,
+        default=10,
+        help='pictures whose captions must have a noun',
+    )
+    stage.add_argument(
+        '--stop-words',
+        type=Path,
+        help='text file of nouns to leave out, in place of the built-in ones',
+    )
+
+    stage = add(boxes, 'boxes', images=True, sharded=True, device=True)
+    stage.add_argument(
+        '--detector',
+        default='IDEA-Research/grounding-dino-tiny',
+        help='Grounding DINO as transformers saves it: a folder, or a name on the hub',
+    )
+    stage.add_argument(
+        '--threshold', type=float, default=0.35, help='least score of a box'
+    )
+    stage.add_argument(
+        '--max-boxes', type=int, default=20, help='most boxes of a noun in a picture'
+    )
+
+    stage = add(masks, 'masks', images=True, sharded=True, device=True)
+    stage.add_argument(
+        '--sam', default='vit_b', help='vit_b, vit_l, vit_h, or a json file of numbers'
+    )
+    stage.add_argument(
+        '--sam-checkpoint', required=True, type=Path, help='file of the weights'
+    )
+
+    add(merge_, 'merge', images=False, sharded=False)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a stage; returns the exit code."""
+    args = parse_args(argv)
+    try:
+        if 'shard' in args:
+            args.shard = Part.parse(args.shard)
+        left_out = [record for record in args.run(args) if 'error' in record]
+    except (PseudoMaskError, FileNotFoundError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if left_out:
+        print(f'{len(left_out)} pictures could not be read:', file=sys.stderr)
+        for record in left_out:
+            print(f'  {record["file_name"]} {record["error"]}', file=sys.stderr)
+    return 1 if left_out else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
