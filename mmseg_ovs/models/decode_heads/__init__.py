@@ -2,12 +2,14 @@
 
 from .alignment_head import AlignmentHead
 from .base import OpenVocabHead
+from .cost_aggregation_head import CostAggregationHead
 from .ovs_dino_head import OVSDINOHead
 from .talk2dino_head import Talk2DINOHead, Talk2DINOProjection
 from .text_similarity_head import TextSimilarityHead
 
 __all__ = [
     'AlignmentHead',
+    'CostAggregationHead',
     'OVSDINOHead',
     'OpenVocabHead',
     'Talk2DINOHead',

@@ -1,0 +1,81 @@
+"""Targets of a loss class by class, for all classes or a sample of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmseg_ovs.structures.vocabulary import Vocabulary
+
+# Mark of targets that do not count.
+SKIPPED = 255
+
+
+def class_targets(
+    labels: Tensor, num_classes: int, ignore_index: int, skip_ignored: bool
+) -> Tensor:
+    """Whether each pixel is of each class.
+
+    Args:
+        labels: (B, H, W).
+        num_classes: Number of classes N.
+        ignore_index: Label of unlabelled pixels.
+        skip_ignored: Mark them by 255; else they are of no class.
+
+    Returns:
+        ByteTensor (B, N, H, W) of 0, 1 and 255.
+
+    Raises:
+        ValueError: A label is of none of the classes.
+    """
+    ignored = labels == ignore_index
+    index = labels.masked_fill(ignored, 0)
+    if index.min() < 0 or index.max() >= num_classes:
+        raise ValueError(
+            f'Labels go from {int(index.min())} to {int(index.max())}, but there are '
+            f'{num_classes} classes and {ignore_index} for unlabelled pixels: is this '
+            "the data set's vocabulary, and does it need reduce_zero_label?"
+        )
+    shape = (len(labels), num_classes, *labels.shape[1:])
+    targets = torch.zeros(shape, dtype=torch.uint8, device=labels.device)
+    targets.scatter_(1, index[:, None], 1)
+    return targets.masked_fill_(ignored[:, None], SKIPPED if skip_ignored else 0)
+
+
+def sample_classes(
+    labels: Tensor, num_classes: int, count: int, ignore_index: int
+) -> Tensor:
+    """All classes that are labelled and random others, ``count`` if they suffice.
+
+    Args:
+        labels: (B, H, W).
+        num_classes: Number of classes.
+        count: Classes wanted.
+        ignore_index: Label of unlabelled pixels.
+
+    Returns:
+        LongTensor of at least ``count`` (or all) classes in ascending order.
+    """
+    weight = torch.rand(num_classes, device=labels.device)
+    present = labels[labels != ignore_index].unique()
+    weight[present[present < num_classes]] = 2
+    number = max(int((weight == 2).sum()), min(count, num_classes))
+    return weight.topk(number).indices.sort().values
+
+
+def renumber(labels: Tensor, kept: Tensor, ignore_index: int) -> Tensor:
+    """Labels as positions in ``kept``, which names every class that is labelled."""
+    renumbered = torch.searchsorted(kept, labels)
+    return renumbered.masked_fill(labels == ignore_index, ignore_index)
+
+
+def sub_vocabulary(vocabulary: Vocabulary, kept: list[int]) -> Vocabulary:
+    """The vocabulary of some classes."""
+    background = vocabulary.background
+    has_background = background in kept
+    return Vocabulary(
+        tuple(vocabulary.classes[label] for label in kept),
+        tuple(vocabulary.prompts[label] for label in kept),
+        kept.index(background) if has_background else None,
+        vocabulary.threshold if has_background else None,
+    )

@@ -1,0 +1,229 @@
+"""Cost aggregation head: CAT-Seg's decoder, and the late refinement of dinov3.seg.
+
+Source: Cho et al., "CAT-Seg: Cost Aggregation for Open-Vocabulary Semantic
+Segmentation" (CVPR 2024, arXiv 2303.11797), cvlab-kaist/CAT-Seg. The modules are in
+:mod:`~mmseg_ovs.models.decode_heads.cost_aggregation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.builder import build_loss
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
+
+from ..utils import PretrainedModule
+from .base import OpenVocabHead
+from .cost_aggregation import Aggregator, GuidanceMap
+from .cost_aggregation.class_targets import (
+    SKIPPED,
+    class_targets,
+    renumber,
+    sample_classes,
+    sub_vocabulary,
+)
+from .text_similarity_head import ACTIVATIONS
+
+IGNORED = ('zero', 'skip')
+
+# Where the parts of the head lie in CAT-Seg's checkpoints; the rest is its CLIP.
+_PUBLISHED = {
+    'sem_seg_head.predictor.transformer.': 'aggregator.',
+    'upsample1.': 'decoder_guidance.0.up.',
+    'upsample2.': 'decoder_guidance.1.up.',
+}
+_PUBLISHED_CLIP = 'sem_seg_head.predictor.clip_model.'
+
+
+@MODELS.register_module()
+class CostAggregationHead(PretrainedModule, OpenVocabHead):
+    """Refines the correlation of features and text class by class and between classes.
+
+    Guidance maps are further entries of the features' maps (other layers of the
+    backbone, or a prior such as SAM's), named by dicts with ``index``, ``channels``
+    and, if they are coarser than needed, ``stride`` and ``upsampled_channels`` (see
+    :class:`GuidanceMap`). The spatial blocks need theirs at the stride of the features,
+    the two decoder stages at a half and a quarter of it.
+
+    Checkpoints of CAT-Seg load as published through ``init_cfg=dict(type='Pretrained',
+    checkpoint=...)``; their CLIP belongs to other parts of the model.
+
+    Args:
+        in_channels: Channels of the feature map and width of the text vectors.
+        in_index: Which feature map meets the text.
+        stride: Its stride; counts only in relation to that of the guidance.
+        prompt_channels: Text embeddings of a class: number of templates that the text
+            encoder keeps apart, times ``text_parts``.
+        text_parts: In how many parts text vectors are cut, each normalised and compared
+            by itself (2: dino.txt's, for class token and for patches).
+        appearance_guidance: Guidance of the spatial blocks. None: none.
+        decoder_guidance: Guidance of the decoder stages, for both or for none.
+        aggregator: Further arguments of :class:`Aggregator` (``pad_len``, ``pooling``,
+            ``class_chunk``, ...).
+        ignored: What unlabelled pixels are in the loss: 'zero', of no class, as
+            published; 'skip', left out.
+        sampled_classes: In training, classes that a step sees: those labelled in the
+            batch, filled up at random. Bounds the memory. None: all.
+        loss_decode: Loss(es) in MMSegmentation's form on logits and targets 0 and 1 of
+            all classes; by default binary ``CrossEntropyLoss``.
+        ignore_index: Label of unlabelled pixels.
+        activation: 'none' or 'sigmoid', applied before scores are resized.
+        align_corners: How score maps are resized.
+        init_cfg: Initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        in_index: int = -1,
+        stride: int = 16,
+        prompt_channels: int = 1,
+        text_parts: int = 1,
+        appearance_guidance: dict | None = None,
+        decoder_guidance: Sequence[dict] = (),
+        aggregator: dict | None = None,
+        ignored: str = 'zero',
+        sampled_classes: int | None = None,
+        loss_decode: dict | list[dict] | None = None,
+        ignore_index: int = 255,
+        activation: str = 'sigmoid',
+        align_corners: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(align_corners, init_cfg)
+        if ignored not in IGNORED:
+            raise ValueError(f'ignored has to be one of {IGNORED}, got {ignored!r}')
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
+            )
+        self.in_channels = in_channels
+        self.in_index = in_index
+        self.text_parts = text_parts
+        self.ignored = ignored
+        self.sampled_classes = sampled_classes
+        self.ignore_index = ignore_index
+        self.activation = ACTIVATIONS[activation]()
+        self.appearance_guidance = None
+        if appearance_guidance is not None:
+            self.appearance_guidance = GuidanceMap(stride, **appearance_guidance)
+        self.decoder_guidance = nn.ModuleList(
+            GuidanceMap(stride / 2**stage, **guidance)
+            for stage, guidance in enumerate(decoder_guidance, 1)
+        )
+        appearance = self.appearance_guidance
+        self.aggregator = Aggregator(
+            text_channels=in_channels,
+            prompt_channels=prompt_channels,
+            appearance_channels=0 if appearance is None else appearance.out_channels,
+            decoder_guidance_channels=[g.out_channels for g in self.decoder_guidance],
+            **(aggregator or {}),
+        )
+        losses = loss_decode or dict(
+            type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True
+        )
+        losses = [losses] if isinstance(losses, dict) else losses
+        self.loss_decode = nn.ModuleList(build_loss(cfg) for cfg in losses)
+
+    def project_text(self, text: Tensor) -> Tensor:
+        """Text embeddings of every row, apart: (R, D) or (R, P, D) to (R, P', C).
+
+        Raises:
+            ValueError: The vectors are of another width than the features.
+        """
+        if text.ndim == 2:
+            text = text[:, None]
+        if text.shape[-1] != self.in_channels * self.text_parts:
+            raise ValueError(
+                f'The head compares features of {self.in_channels} channels with '
+                f'{self.text_parts} part(s) of each text vector, but the vectors have '
+                f'{text.shape[-1]} numbers: take the text encoder that belongs to the '
+                'backbone, or correct in_channels or text_parts'
+            )
+        text = text.float()
+        if self.text_parts > 1:
+            text = text.unflatten(-1, (self.text_parts, -1)).flatten(1, 2)
+            text = F.normalize(text, dim=-1)
+        return text
+
+    def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:
+        """Logits (B, R, 4h, 4w) of projected text (R, P, C)."""
+        appearance = self.appearance_guidance
+        return self.aggregator(
+            features.maps[self.in_index],
+            text,
+            None if appearance is None else appearance(features.maps),
+            [guidance(features.maps) for guidance in self.decoder_guidance],
+        )
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Logits to scores, (B, R, h, w)."""
+        return self.activation(logits)
+
+    def loss(
+        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Losses of every class against the label maps of the samples."""
+        vocabulary: Vocabulary = text_encoder.vocabulary
+        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        labels = labels.squeeze(1)
+        text = self.project_text(text_encoder())
+        if self.sampled_classes is not None:
+            kept = sample_classes(
+                labels, vocabulary.num_classes, self.sampled_classes, self.ignore_index
+            )
+            row_to_class = vocabulary.row_to_class.to(kept.device)
+            text = text[torch.isin(row_to_class, kept)]
+            labels = renumber(labels, kept, self.ignore_index)
+            vocabulary = sub_vocabulary(vocabulary, kept.tolist())
+        logits = vocabulary.reduce(self(features, text))
+        return self.loss_by_logits(logits, labels)
+
+    def loss_by_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses of class logits (B, N, h, w) against labels (B, H, W).
+
+        Raises:
+            ValueError: A label is of none of the N classes.
+        """
+        logits = resize(
+            logits,
+            labels.shape[-2:],
+            mode='bilinear',
+            align_corners=self.align_corners,
+            warning=False,
+        )
+        targets = class_targets(
+            labels, logits.shape[1], self.ignore_index, self.ignored == 'skip'
+        )
+        losses = {}
+        for module in self.loss_decode:
+            # Not (B, N, ...): for one class mmseg would take the targets for labels.
+            value = module(
+                logits.flatten(1, 2),
+                targets.flatten(1, 2),
+                ignore_index=SKIPPED,
+            )
+            losses[module.loss_name] = losses.get(module.loss_name, 0) + value
+        return losses
+
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """CAT-Seg's whole checkpoint, or its aggregator alone, to our keys."""
+        if 'conv1.weight' in state:
+            state = {f'aggregator.{k}': v for k, v in state.items()}
+        converted = {}
+        for key, value in Aggregator.convert_state_dict(state).items():
+            if key.startswith(_PUBLISHED_CLIP):
+                continue
+            for theirs, ours in _PUBLISHED.items():
+                if key.startswith(theirs):
+                    key = ours + key.removeprefix(theirs)
+            converted[key] = value
+        return converted
