@@ -73,8 +73,7 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
         frozen_stages: -1 freezes nothing, 0 the embeddings, k the first k blocks too;
             with all blocks frozen the neck is frozen as well.
         fused_attention: Compute global attention by a fused kernel: the same within
-            float error, in a fraction of the memory and time. See
-            :class:`FusedAttention`.
+            float error, without those maps. See :class:`FusedAttention`.
         with_cp: Recompute activations in the backward pass to save memory.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads
             published weights strictly.
