@@ -1,0 +1,71 @@
+"""Pictures one after the other, with a progress bar; those that fail are noted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import mmcv
+import numpy as np
+from mmengine.utils import ProgressBar
+
+from ..apis import ImageError, list_images
+
+
+class ImageStream:
+    """Iterates over the readable pictures of files and folders.
+
+    Args:
+        images: See :func:`mmseg_ovs.apis.list_images`.
+
+    Attributes:
+        failures: A line for each picture that could not be read, so far.
+        read: Pictures given out so far.
+
+    Raises:
+        ImageError: There are no such files, or a folder holds no pictures. When
+            iterated: not one picture could be read.
+    """
+
+    def __init__(self, images: object) -> None:
+        self.sources = list_images(images)
+        self.failures: list[str] = []
+        self.read = 0
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Pictures uint8 BGR (H, W, 3), as mmseg reads them."""
+        self.failures, self.read = [], 0
+        bar = ProgressBar(len(self), file=sys.stderr)
+        for source in self.sources:
+            try:
+                image = mmcv.imread(source.content)
+                if image is None:
+                    raise ValueError('not an image, or damaged')
+            except Exception as error:  # of any file format
+                reason = ' '.join(str(error).split())
+                self.failures.append(f'{source.name}: {reason}')
+            else:
+                self.read += 1
+                yield image
+            bar.update()
+        print(file=sys.stderr)
+        if not self.read:
+            raise ImageError(
+                f'None of the {len(self)} images could be read. {self.failures[0]}'
+            )
+
+    def report_failures(self) -> int:
+        """Print the pictures that failed; gives the exit code, 1 if there are any."""
+        if not self.failures:
+            return 0
+        print(
+            f'{len(self.failures)} of {len(self)} images could not be read and are '
+            'left out:',
+            *(f'  {failure}' for failure in self.failures),
+            sep='\n',
+            file=sys.stderr,
+        )
+        return 1

@@ -1,0 +1,129 @@
+"""Linear CKA between the last layers of two backbones (OVS-DINO, Figure 4).
+
+    python tools/analysis/feature_cka.py photos/ --out out/cka \\
+        --first-weights dinov2_vitb14_pretrain.pth \\
+        --second-weights sam_vit_b_01ec64.pth
+
+By default DINOv2 ViT-B/14 and SAM ViT-B. Others are given by a config with
+``model.backbone`` and ``data_preprocessor``, or the name of a shipped one. Writes
+``cka.csv`` and ``cka.png``. See docs/analysis.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
+
+# isort: split
+from mmengine.config import Config, DictAction
+
+from mmseg_ovs.analysis import (
+    BackboneConfigError,
+    ImageStream,
+    LayerFeatures,
+    StreamingCKA,
+    paired_positions,
+    plot_cka,
+)
+from mmseg_ovs.apis import ImageError, UnknownConfigError, find_config
+from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.utils import replacing
+
+BACKBONES = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
+DEFAULTS = dict(
+    first=str(BACKBONES / 'dinov2-b14.py'), second=str(BACKBONES / 'sam-vit-b.py')
+)
+MISTAKES = (BackboneConfigError, CheckpointError, ImageError, UnknownConfigError)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('images', nargs='+', help='image files or folders of them')
+    parser.add_argument('--out', required=True, type=Path, help='folder of the results')
+    parser.add_argument('--last', type=int, default=5, help='how many layers of each')
+    for which, default in DEFAULTS.items():
+        group = parser.add_argument_group(f'the {which} backbone')
+        group.add_argument(
+            f'--{which}',
+            default=default,
+            metavar='CONFIG',
+            help=f'its config, path or name ({Path(default).name})',
+        )
+        group.add_argument(
+            f'--{which}-weights',
+            metavar='FILE',
+            help="instead of the config's init_cfg",
+        )
+        group.add_argument(
+            f'--{which}-size',
+            type=int,
+            metavar='PIXELS',
+            help="side of the input (data_preprocessor.size's)",
+        )
+        group.add_argument(
+            f'--{which}-options',
+            nargs='+',
+            action=DictAction,
+            default={},
+            metavar='KEY=VALUE',
+            help='override settings of its config',
+        )
+    parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+    args = parser.parse_args(argv)
+    if args.last < 1:
+        parser.error(f'--last has to be at least 1, not {args.last}')
+    return args
+
+
+def build(args: argparse.Namespace, which: str) -> tuple[str, LayerFeatures]:
+    """Name and layers of the 'first' or the 'second' backbone."""
+    options = vars(args)
+    config = find_config(options[which])
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options[f'{which}_options'])
+    network = LayerFeatures(
+        cfg,
+        range(-args.last, 0),
+        options[f'{which}_weights'],
+        options[f'{which}_size'],
+        args.device,
+    )
+    return f'{config.stem} ({network.kind}, {network.size} pixels)', network
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Analyse, write, report; returns the exit code."""
+    args = parse_args(argv)
+    try:
+        images = ImageStream(args.images)
+        networks = [build(args, which) for which in DEFAULTS]
+        cka = StreamingCKA()
+        for image in images:
+            cka.update(*paired_positions(*(network(image) for _, network in networks)))
+    except MISTAKES as error:
+        raise SystemExit(f'error: {error}') from error
+    matrix = cka.matrix().numpy()
+    first, second = ((name, network.names) for name, network in networks)
+    with (
+        replacing(args.out / 'cka.csv') as path,
+        path.open('w', newline='') as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(['first/second', *second[1]])
+        for name, row in zip(first[1], matrix, strict=True):
+            table.writerow([name, *(f'{value:.6f}' for value in row)])
+    size = f'{images.read} pictures, {cka.count} positions'
+    plot_cka(args.out / 'cka.png', matrix, first, second, f'Linear CKA, {size}')
+    print(f'{first[0]} against {second[0]}: {size}: {args.out}')
+    for name, row in zip(first[1], matrix, strict=True):
+        print(f'  layer {name:>6}  ' + ' '.join(f'{value:.3f}' for value in row))
+    return images.report_failures()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
