@@ -105,6 +105,11 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             raise ValueError(
                 f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
             )
+        if sampled_classes is not None and sampled_classes < 1:
+            raise ValueError(
+                'sampled_classes has to be at least 1, or None for all classes, got '
+                f'{sampled_classes}'
+            )
         self.in_channels = in_channels
         self.in_index = in_index
         self.text_parts = text_parts

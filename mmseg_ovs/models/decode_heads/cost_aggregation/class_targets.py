@@ -28,14 +28,9 @@ def class_targets(
     Raises:
         ValueError: A label is of none of the classes.
     """
+    _check_labels(labels, num_classes, ignore_index)
     ignored = labels == ignore_index
     index = labels.masked_fill(ignored, 0)
-    if index.min() < 0 or index.max() >= num_classes:
-        raise ValueError(
-            f'Labels go from {int(index.min())} to {int(index.max())}, but there are '
-            f'{num_classes} classes and {ignore_index} for unlabelled pixels: is this '
-            "the data set's vocabulary, and does it need reduce_zero_label?"
-        )
     shape = (len(labels), num_classes, *labels.shape[1:])
     targets = torch.zeros(shape, dtype=torch.uint8, device=labels.device)
     targets.scatter_(1, index[:, None], 1)
@@ -55,10 +50,13 @@ def sample_classes(
 
     Returns:
         LongTensor of at least ``count`` (or all) classes in ascending order.
+
+    Raises:
+        ValueError: A label is of none of the classes.
     """
+    _check_labels(labels, num_classes, ignore_index)
     weight = torch.rand(num_classes, device=labels.device)
-    present = labels[labels != ignore_index].unique()
-    weight[present[present < num_classes]] = 2
+    weight[labels[labels != ignore_index].unique()] = 2
     number = max(int((weight == 2).sum()), min(count, num_classes))
     return weight.topk(number).indices.sort().values
 
@@ -79,3 +77,14 @@ def sub_vocabulary(vocabulary: Vocabulary, kept: list[int]) -> Vocabulary:
         kept.index(background) if has_background else None,
         vocabulary.threshold if has_background else None,
     )
+
+
+def _check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    labels = labels.masked_fill(labels == ignore_index, 0)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f'Labels go from {low} to {high}, but there are {num_classes} classes and '
+            f"{ignore_index} for unlabelled pixels: is this the data set's vocabulary, "
+            'and does it need reduce_zero_label?'
+        )

@@ -1,0 +1,281 @@
+"""Cost aggregation: chunks, factored guidance and windows against the plain form."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmseg_ovs.models.decode_heads.cost_aggregation import (
+    Aggregator,
+    ClassBlock,
+    GuidedUpsampling,
+    ShiftedWindows,
+    SpatialBlock,
+    correlation,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+def load_tool(name):
+    path = ROOT / f'tools/analysis/{name}.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+plain_aggregator = load_tool('plain_cost_aggregation').plain_aggregator
+
+
+def build(**options):
+    """A tiny aggregator in which biases, norms and padding count."""
+    defaults = dict(
+        text_channels=12,
+        appearance_channels=12,
+        decoder_guidance_channels=(6, 5),
+        channels=16,
+        num_layers=2,
+        num_heads=2,
+        window_size=3,
+        text_guidance_dims=8,
+        appearance_guidance_dims=8,
+        decoder_dims=(16, 16),
+        decoder_guidance_dims=(8, 4),
+    )
+    torch.manual_seed(1)
+    model = Aggregator(**{**defaults, **options}).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1 or parameter.shape[:2] == (1, 1):
+                parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+def inputs(classes=5, prompts=1, size=(6, 6), batch=2):
+    height, width = size
+    features = torch.randn(batch, 12, height, width)
+    guidance = [
+        torch.randn(batch, 6, 2 * height, 2 * width),
+        torch.randn(batch, 5, 4 * height, 4 * width),
+    ]
+    return features, torch.randn(classes, prompts, 12), features, guidance
+
+
+def assert_close(ours, expected):
+    scale = expected.abs().max()
+    assert (ours - expected).abs().max() <= 2e-5 * scale
+
+
+VARIANTS = {
+    'linear': dict(),
+    'full': dict(class_attention='full'),
+    'padded': dict(pad_len=9),
+    'padded full': dict(pad_len=9, class_attention='full'),
+    'pooling 1': dict(pooling=(1, 1)),
+    'pooling 3 x 2': dict(pooling=(3, 2)),
+    'prompts': dict(prompt_channels=3),
+    'no shift': dict(window_size=6),
+    'window larger than the map': dict(window_size=50),
+}
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+@torch.no_grad()
+def test_equals_the_plain_form_in_any_chunks(name):
+    options = VARIANTS[name]
+    model = build(**options)
+    arguments = inputs(prompts=options.get('prompt_channels', 1))
+    expected = plain_aggregator(model, *arguments)
+    assert expected.shape == (2, 5, 24, 24)
+    for class_chunk in (1, 2, 5, 50, None):
+        model.class_chunk = class_chunk
+        assert_close(model(*arguments), expected)
+
+
+@torch.no_grad()
+def test_without_guidance_maps():
+    model = build(appearance_channels=0, decoder_guidance_channels=(), class_chunk=2)
+    features, text, *_ = inputs()
+    assert_close(model(features, text), plain_aggregator(model, features, text))
+
+
+@torch.no_grad()
+def test_oblong_maps():
+    model = build(class_chunk=2)
+    arguments = inputs(size=(6, 9))
+    assert_close(model(*arguments), plain_aggregator(model, *arguments))
+
+
+@pytest.mark.parametrize('name', ['linear', 'padded', 'padded full', 'prompts'])
+def test_gradients_equal_those_of_the_plain_form(name):
+    model = build(class_chunk=2, **VARIANTS[name]).train()
+    prompts = VARIANTS[name].get('prompt_channels', 1)
+    features, text, _, guidance = inputs(prompts=prompts)
+    leaves = [features.requires_grad_(), text.requires_grad_()]
+    leaves += [guide.requires_grad_() for guide in guidance]
+    leaves += list(model.parameters())
+    weight = torch.randn(2, 5, 24, 24)
+    gradients = []
+    for forward in (model, lambda *args: plain_aggregator(model, *args)):
+        logits = forward(features, text, features, guidance)
+        gradients.append(torch.autograd.grad((logits * weight).sum(), leaves))
+    scale = max(gradient.abs().max() for gradient in gradients[1])
+    for ours, expected in zip(*gradients, strict=True):
+        assert (ours - expected).abs().max() <= 1e-5 * scale
+        # Without noise from parameters that do not matter (the bias of the keys).
+        if expected.abs().max() > 1e-3 * scale:
+            assert_close(ours, expected)
+
+
+@torch.no_grad()
+def test_a_batch_equals_its_images():
+    model = build(pad_len=4)  # each image keeps other classes
+    features, text, _, guidance = inputs(classes=7, batch=3)
+    together = model(features, text, features, guidance)
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = model(features[one], text, features[one], [g[one] for g in guidance])
+        assert_close(together[one], alone)
+
+
+def test_truncation_keeps_the_classes_most_like_some_position():
+    model = build(pad_len=3, class_chunk=2)
+    features, text, _, guidance = inputs(classes=8, batch=1)
+    text[5] = features[0, :, 2, 2]  # cosine 1
+    text.requires_grad_()
+    logits = model(features, text, features, guidance)
+    left_out = (logits == -100).flatten(2).all(dim=2)[0]
+    greatest = correlation(features, text).detach().flatten(2).amax(dim=2)[0]
+    assert left_out.sum() == 5 and not left_out[5]
+    assert greatest[left_out].max() <= greatest[~left_out].min()
+    logits.sum().backward()
+    moved = text.grad.flatten(1).any(dim=1)
+    assert torch.equal(moved, ~left_out)
+
+
+@pytest.mark.parametrize('size', [(6, 6), (7, 5), (4, 9), (3, 3)])
+@pytest.mark.parametrize('shift', [0, 1, 2])
+def test_windows_and_back(size, shift):
+    windows = ShiftedWindows.build(size, 4, shift)
+    x = torch.randn(2, size[0] * size[1], 3)
+    assert torch.equal(windows.unpartition(windows.partition(x)), x)
+
+
+@pytest.mark.parametrize('size', [(8, 8), (7, 10), (5, 9), (4, 6), (3, 7)])
+@torch.no_grad()
+def test_tokens_see_their_window_and_nothing_else(size):
+    """Against attention over the whole map with a mask from first principles."""
+    window, (height, width) = 4, size
+    block = SpatialBlock(8, 0, num_heads=2, window_size=window)
+    x = torch.randn(3, height * width, 8)
+    for swin, prepared, shift in zip(
+        (block.block_1, block.block_2), block.prepare(None, size), (0, 2), strict=True
+    ):
+        side = window
+        if min(size) <= window:
+            side, shift = min(size), 0
+        visible = torch.ones(height * width, height * width, dtype=torch.bool)
+        rows = torch.arange(height).repeat_interleave(width)
+        for place in (rows, torch.arange(width).repeat(height)):
+            # Shifted windows start at ``shift``; what comes before is one more window.
+            group = torch.where(place < shift, -1, (place - shift) // side)
+            visible &= group[:, None] == group
+        attention = swin.attn
+        q, k, v = (
+            linear(swin.norm1(x)).unflatten(-1, (2, -1)).transpose(1, 2)
+            for linear in (attention.q, attention.k, attention.v)
+        )
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        expected = x + attention.proj(seen.transpose(1, 2).flatten(2))
+        expected = expected + swin.mlp(swin.norm2(expected))
+        assert_close(swin(x, prepared), expected)
+
+
+def flops_of(model, classes):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*inputs(classes, batch=1))
+    return counter.get_total_flops()
+
+
+def test_no_class_pays_for_guidance_or_padding():
+    """What the widths of guidance cost does not grow with the number of classes."""
+    narrow, wide = build(), build(appearance_guidance_dims=32)
+    slopes = [flops_of(model, 9) - flops_of(model, 4) for model in (narrow, wide)]
+    assert slopes[0] == slopes[1]
+    padded = build(pad_len=1000)
+    assert flops_of(padded, 4) <= 1.01 * flops_of(narrow, 4)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Number of elements of the largest tensor that an operator makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(value, torch.Tensor):
+                self.largest = max(self.largest, value.untyped_storage().nbytes())
+        return out
+
+
+@pytest.mark.parametrize('attention', ['linear', 'full'])
+def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
+    """But for the logits and, with full attention, pooled keys and values."""
+    model = build(class_chunk=4, class_attention=attention, pooling=(3, 3))
+    largest = []
+    for classes in (8, 48):
+        with LargestTensor() as mode, torch.no_grad():
+            model(*inputs(classes, batch=1))
+        largest.append(mode.largest)
+    assert largest[0] == largest[1]
+    logits = 4 * 48 * 24 * 24
+    assert largest[1] >= logits
+
+
+# ------------------------------------------------------------------ bad input
+@pytest.mark.parametrize('pad_len', [0, -3])
+def test_pad_len_below_one(pad_len):
+    with pytest.raises(ValueError, match=r'at least 1, got .* switched off by None'):
+        build(pad_len=pad_len)
+
+
+def test_class_chunk_below_one():
+    with pytest.raises(ValueError, match='class_chunk has to be at least 1'):
+        build(class_chunk=0)
+
+
+def test_unknown_attention():
+    with pytest.raises(ValueError, match=r"one of \['full', 'linear'\], got 'sparse'"):
+        ClassBlock(16, 8, attention='sparse')
+
+
+def test_decoder_channels():
+    with pytest.raises(ValueError, match='multiple of 16 .* got 24'):
+        GuidedUpsampling(32, 24)
+    with pytest.raises(ValueError, match='Guidance of 32 channels leaves none'):
+        GuidedUpsampling(32, 16, guidance_channels=32)
+    with pytest.raises(ValueError, match='two stages: give guidance for both'):
+        build(decoder_guidance_channels=(6,))
+
+
+def test_number_of_text_embeddings():
+    with pytest.raises(ValueError, match='3 text embeddings a class, .* for 1'):
+        build()(*inputs(prompts=3))
+
+
+def test_guidance_of_another_size():
+    model = build()
+    features, text, appearance, guidance = inputs()
+    with pytest.raises(ValueError, match=r'spatial blocks has to be \(12, 6, 6\)'):
+        model(features, text, appearance[..., :5], guidance)
+    with pytest.raises(
+        ValueError,
+        match=r'decoder stage 2 has to be \(5, 24, 24\) .* got \(5, 12, 12\)',
+    ):
+        model(features, text, appearance, [guidance[0], guidance[1][..., ::2, ::2]])

@@ -1,0 +1,355 @@
+"""Cost aggregation head: guidance by stride, losses, sampling, published weights."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from mmseg_ovs.models.decode_heads import CostAggregationHead
+from mmseg_ovs.models.decode_heads.cost_aggregation import GuidanceMap
+from mmseg_ovs.models.decode_heads.cost_aggregation.class_targets import sample_classes
+from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
+
+TINY = dict(
+    channels=16,
+    num_layers=1,
+    num_heads=2,
+    window_size=3,
+    text_guidance_dims=8,
+    appearance_guidance_dims=8,
+    decoder_dims=(16, 16),
+    decoder_guidance_dims=(8, 4),
+)
+# As CAT-Seg: the features themselves, and two layers at the stride of the features.
+GUIDED = dict(
+    in_index=2,
+    appearance_guidance=dict(index=2, channels=12),
+    decoder_guidance=[
+        dict(index=0, channels=10, stride=16, upsampled_channels=6),
+        dict(index=1, channels=10, stride=16, upsampled_channels=5),
+    ],
+)
+
+
+def build(aggregator=None, **options):
+    torch.manual_seed(2)
+    aggregator = {**TINY, **(aggregator or {})}
+    return CostAggregationHead(12, aggregator=aggregator, **options).eval()
+
+
+def layers(batch=2):
+    maps = [torch.randn(batch, channels, 6, 6) for channels in (10, 10, 12)]
+    return VisualFeatures(tuple(maps))
+
+
+class Texts:
+    """A text encoder whose vectors are leaves of the graph."""
+
+    def __init__(self, vocabulary, width=12):
+        self.vocabulary = Vocabulary.build(vocabulary)
+        self.vectors = torch.randn(len(self.vocabulary.rows), width)
+        self.vectors.requires_grad_()
+
+    def __call__(self):
+        return self.vectors
+
+
+def samples(labels):
+    return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+
+
+# ------------------------------------------------------------------- guidance
+@torch.no_grad()
+def test_coarse_layers_are_brought_to_the_decoder():
+    head = build(**GUIDED)
+    features, text = layers(), torch.randn(4, 12)
+    logits = head(features, head.project_text(text))
+    assert logits.shape == (2, 4, 24, 24)
+    maps = list(features.maps)
+    for index in range(3):
+        changed = list(maps)
+        changed[index] = torch.randn_like(changed[index])
+        other = head(VisualFeatures(tuple(changed)), head.project_text(text))
+        assert not torch.allclose(logits, other)
+
+
+@torch.no_grad()
+def test_guidance_at_the_strides_of_the_decoder():
+    """A prior that is fine enough already needs no weights of its own."""
+    head = build(
+        in_index=0,
+        appearance_guidance=dict(index=1, channels=7),
+        decoder_guidance=[
+            dict(index=2, channels=6),
+            dict(index=3, channels=5, stride=4),
+        ],
+    )
+    maps = [torch.randn(1, 12, 6, 6), torch.randn(1, 7, 6, 6)]
+    maps += [torch.randn(1, 6, 12, 12), torch.randn(1, 5, 24, 24)]
+    logits = head(VisualFeatures(tuple(maps)), head.project_text(torch.randn(4, 12)))
+    assert logits.shape == (1, 4, 24, 24)
+    assert not any('guidance.' in name for name, _ in head.named_parameters())
+
+
+@pytest.mark.parametrize('stride', [12, 4])
+def test_guidance_whose_stride_does_not_fit(stride):
+    with pytest.raises(ValueError, match=f'needed at stride 8; its stride {stride} is'):
+        GuidanceMap(8, index=1, channels=6, stride=stride)
+
+
+def test_upsampled_channels_without_upsampling():
+    with pytest.raises(ValueError, match='leave upsampled_channels out'):
+        GuidanceMap(8, index=1, channels=6, upsampled_channels=3)
+
+
+def test_guidance_of_another_size_than_its_stride_says():
+    head = build(appearance_guidance=dict(index=0, channels=10))
+    features = layers()
+    maps = (features.maps[0][..., :4, :4], features.maps[2])
+    with pytest.raises(ValueError, match='correct its channels and stride'):
+        head(VisualFeatures(maps), head.project_text(torch.randn(4, 12)))
+
+
+# ----------------------------------------------------------------------- text
+def test_text_of_another_width():
+    with pytest.raises(ValueError, match='12 channels with 1 .* have 10 numbers'):
+        build().project_text(torch.randn(4, 10))
+    with pytest.raises(ValueError, match='12 channels with 2 .* have 12 numbers'):
+        build(text_parts=2, prompt_channels=2).project_text(torch.randn(4, 12))
+
+
+@torch.no_grad()
+def test_halves_of_a_text_vector_are_channels():
+    """dino.txt: one half for the class token, one for the patches, each normalised."""
+    head = build(text_parts=2, prompt_channels=2)
+    text = torch.randn(4, 24)
+    projected = head.project_text(text)
+    apart = torch.stack([text[:, :12], text[:, 12:]], dim=1)
+    torch.testing.assert_close(projected, F.normalize(apart, dim=-1))
+    scaled = torch.cat([text[:, :12] * 3, text[:, 12:] * 0.1], dim=1)
+    features = layers()
+    torch.testing.assert_close(
+        head(features, projected), head(features, head.project_text(scaled))
+    )
+    three = build(text_parts=2, prompt_channels=6).project_text(torch.randn(4, 3, 24))
+    assert three.shape == (4, 6, 12)
+
+
+def test_number_of_templates():
+    head = build(prompt_channels=2)
+    with pytest.raises(ValueError, match='There are 3 text embeddings a class'):
+        head(layers(), head.project_text(torch.randn(4, 3, 12)))
+
+
+# ----------------------------------------------------------------------- loss
+def plain_loss(logits, labels, ignored):
+    """Binary cross-entropy pixel by pixel, from its definition."""
+    logits = F.interpolate(logits, labels.shape[1:], mode='bilinear')
+    probability = logits.sigmoid()
+    target = torch.zeros_like(logits)
+    for label in range(logits.shape[1]):
+        target[:, label] = (labels == label).float()
+    loss = -(target * probability.log() + (1 - target) * (1 - probability).log())
+    if ignored == 'skip':
+        loss = loss.movedim(1, -1)[labels != 255]
+    return loss.mean()
+
+
+@pytest.mark.parametrize('ignored', ['zero', 'skip'])
+@pytest.mark.parametrize('classes', [1, 5])
+def test_loss_of_every_class(ignored, classes):
+    labels = torch.randint(0, classes, (2, 30, 31))
+    labels[:, :9] = 255
+    logits = torch.randn(2, classes, 8, 8)
+    loss = build(ignored=ignored).loss_by_logits(logits, labels)['loss_ce']
+    expected = plain_loss(logits, labels, ignored)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_nothing_labelled():
+    labels = torch.full((1, 8, 8), 255)
+    logits = torch.randn(1, 3, 8, 8)
+    losses = {
+        ignored: build(ignored=ignored).loss_by_logits(logits, labels)['loss_ce'].item()
+        for ignored in ('zero', 'skip')
+    }
+    assert losses['zero'] > 0.1 and losses['skip'] == 0
+
+
+@pytest.mark.parametrize('wrong', [5, 254, -1])
+def test_label_of_no_class(wrong):
+    labels = torch.randint(0, 5, (1, 8, 8))
+    labels[0, 3, 3] = wrong
+    with pytest.raises(ValueError, match='there are 5 classes and 255 for unlabelled'):
+        build().loss_by_logits(torch.randn(1, 5, 8, 8), labels)
+    with pytest.raises(ValueError, match='there are 5 classes and 255 for unlabelled'):
+        sample_classes(labels, 5, 3, 255)
+
+
+def test_settings_that_make_no_sense():
+    with pytest.raises(ValueError, match="ignored has to be one of .* 'drop'"):
+        build(ignored='drop')
+    with pytest.raises(ValueError, match="activation has to be one of .* 'relu'"):
+        build(activation='relu')
+    with pytest.raises(ValueError, match='sampled_classes has to be at least 1'):
+        build(sampled_classes=0)
+
+
+def test_sampled_classes_hold_the_labelled_ones():
+    labels = torch.tensor([[[7, 2], [255, 2]], [[4, 4], [7, 255]]])
+    drawn = torch.zeros(10)
+    for _ in range(200):
+        kept = sample_classes(labels, 10, 5, 255)
+        assert len(kept) == 5 and {2, 4, 7} <= set(kept.tolist())
+        assert torch.equal(kept, kept.sort().values)
+        drawn[kept] += 1
+    others = drawn[[0, 1, 3, 5, 6, 8, 9]]
+    assert others.min() > 30 and others.max() < 90  # 2 of 7: about 57 each
+    assert sample_classes(labels, 10, 2, 255).tolist() == [2, 4, 7]
+    assert sample_classes(labels, 10, 99, 255).tolist() == list(range(10))
+
+
+def test_loss_of_sampled_classes_is_that_of_their_vocabulary():
+    names = [['cat', 'kitten'], ['dog'], ['sky', 'heaven'], ['road'], ['tree']]
+    labels = torch.full((2, 24, 24), 2)
+    labels[0, :5], labels[1, 4:9] = 255, 4
+    texts = Texts(names)
+    head = build(sampled_classes=2)
+    features = layers()
+    loss = head.loss(features, texts, samples(labels))['loss_ce']
+    loss.backward()
+    touched = texts.vectors.grad.abs().sum(1) > 0
+    assert touched.tolist() == [False, False, False, True, True, False, True]
+
+    few = Texts([names[2], names[4]])
+    few.vectors = texts.vectors.detach()[touched]
+    labels[labels == 2], labels[labels == 4] = 0, 1
+    head.sampled_classes = None
+    expected = head.loss(features, few, samples(labels))['loss_ce']
+    torch.testing.assert_close(loss, expected)
+
+
+def test_all_classes_sampled_is_no_sampling():
+    texts = Texts([f'thing {i}' for i in range(6)])
+    labels = torch.randint(0, 6, (2, 24, 24))
+    losses = []
+    for count in (None, 6, 60):
+        head = build(sampled_classes=count)
+        torch.manual_seed(5)
+        losses.append(head.loss(layers(), texts, samples(labels))['loss_ce'])
+    assert losses[0] == losses[1] == losses[2]
+
+
+# ---------------------------------------------------------- published weights
+def published(head):
+    """The head's weights as they lie in a checkpoint of CAT-Seg, with its CLIP."""
+    state = {}
+    for key, value in head.state_dict().items():
+        key = key.replace('aggregator.', 'sem_seg_head.predictor.transformer.')
+        for i in (0, 1):
+            key = key.replace(f'decoder_guidance.{i}.up.', f'upsample{i + 1}.')
+        state[key] = value
+    block = 'sem_seg_head.predictor.transformer.layers.0.swin_block.block_2.'
+    state[f'{block}attn_mask'] = torch.zeros(4, 9, 9)
+    state['sem_seg_head.predictor.clip_model.visual.proj'] = torch.randn(3, 3)
+    return {'model': state, 'iteration': 80000}
+
+
+@torch.no_grad()
+def test_whole_published_checkpoint(tmp_path):
+    source = build(dict(pad_len=6), **GUIDED)
+    for parameter in source.parameters():
+        parameter.normal_()
+    path = tmp_path / 'model.pth'
+    torch.save(published(source), path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    target = build(dict(pad_len=6), init_cfg=init_cfg, **GUIDED)
+    target.init_weights()
+    for key, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[key], value), key
+
+
+def test_checkpoint_of_another_size(tmp_path):
+    path = tmp_path / 'model.pth'
+    torch.save(published(build(**GUIDED)), path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    larger = build(dict(channels=32), init_cfg=init_cfg, **GUIDED)
+    with pytest.raises(CheckpointError, match='of another shape: aggregator.conv1'):
+        larger.init_weights()
+    padded = build(dict(pad_len=6), init_cfg=init_cfg, **GUIDED)
+    with pytest.raises(CheckpointError, match=r'4? ?missing: .*padding_tokens'):
+        padded.init_weights()
+
+
+def test_test_pooling_is_for_tests():
+    head = build(dict(pooling=(3, 3), test_pooling=(1, 1)))
+    always = build(dict(pooling=(3, 3)))
+    never = build(dict(pooling=(1, 1)))
+    features, text = layers(), torch.randn(4, 1, 12)
+    with torch.no_grad():
+        torch.testing.assert_close(head(features, text), never(features, text))
+        assert not torch.allclose(head(features, text), always(features, text))
+        head.train(), always.train()
+        torch.testing.assert_close(head(features, text), always(features, text))
+
+
+# ------------------------------------------------------------------ segmentor
+def segmentor_parts():
+    return dict(
+        backbone=dict(
+            type='DINOv2',
+            arch=dict(embed_dims=20, depth=2, num_heads=2, feed_forward='mlp'),
+            img_size=56,
+            out_indices=(0, 1),
+        ),
+        decode_head=dict(
+            type='CostAggregationHead',
+            in_channels=20,
+            stride=14,
+            appearance_guidance=dict(index=1, channels=20),
+            decoder_guidance=[
+                dict(index=0, channels=20, stride=14, upsampled_channels=6),
+                dict(index=1, channels=20, stride=14, upsampled_channels=5),
+            ],
+            aggregator=dict(TINY, pad_len=10, class_chunk=3),
+        ),
+        test_cfg=dict(mode='slide', crop_size=(42, 42), stride=(28, 28)),
+    )
+
+
+def test_any_vocabulary_in_a_segmentor(build_segmentor):
+    """More and fewer classes than ``pad_len`` on one model; windows; labels."""
+    model = build_segmentor(**segmentor_parts())
+    images = torch.randn(2, 3, 56, 70)
+    for count in (12, 3, 1):
+        model.set_vocabulary([f'thing {i}' for i in range(count)])
+        together = [s.pred_sem_seg.data for s in model.predict(images)]
+        alone = [model.predict(image[None])[0].pred_sem_seg.data for image in images]
+        for one, other in zip(together, alone, strict=True):
+            assert one.shape == (1, 56, 70) and one.max() < count
+            assert (one == other).float().mean() > 0.99
+
+
+def test_training_lowers_the_loss(build_segmentor):
+    parts = segmentor_parts()
+    parts['decode_head']['sampled_classes'] = 5
+    model = build_segmentor(**parts).train()
+    label = torch.zeros(1, 56, 56, dtype=torch.long)
+    label[:, :, 28:] = 5
+    image = torch.where(label == 5, 250, 5).expand(3, -1, -1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    history = []
+    for _ in range(25):
+        sample = SegDataSample(gt_sem_seg=PixelData(data=label))
+        data = model.data_preprocessor(
+            dict(inputs=[image], data_samples=[sample]), training=True
+        )
+        loss = model(**data, mode='loss')['decode.loss_ce']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.5 * history[0], history
