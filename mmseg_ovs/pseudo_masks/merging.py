@@ -37,10 +37,11 @@ def merge(out: Path) -> dict[str, Any]:
         PseudoMaskError: Names the shard or picture that is not as it has to be.
     """
     content = read_nouns(out)
+    setting = _setting(out, content)
     images, report = _survey(out, content)
     info = dict(
         description='Pseudo-masks of the nouns of captions',
-        setting=_setting(out, content),
+        setting=setting,
         report=report,
     )
     categories = [dict(id=n['id'], name=n['name']) for n in content['nouns']]

@@ -29,6 +29,7 @@ from .errors import DamagedShardError, PseudoMaskError, UnreadableImageError
 
 FORMAT = 'mmseg_ovs pseudo-masks, version 1'
 _NAME = re.compile(r'shard-(\d{5})-of-(\d{5})\.jsonl')
+_FACTS = {'format', 'stage', 'shard', 'images', 'setting'}
 T = TypeVar('T')
 
 
@@ -262,7 +263,7 @@ def read_shard(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(value, dict):
                 raise DamagedShardError(f'{path} is damaged in line {count + 2}')
             if count < 0:
-                if value.get('format') != FORMAT:
+                if value.get('format') != FORMAT or not value.keys() >= _FACTS:
                     raise DamagedShardError(f'{path} is not a shard of {FORMAT!r}')
                 images = value['images']
             elif value.keys() == {'sha256'}:
