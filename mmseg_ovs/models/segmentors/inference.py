@@ -47,6 +47,9 @@ class InferenceCfg:
         input_antialias: Whether that resize is antialiased. torchvision did not for
             tensors below version 0.17, which Talk2DINO pins.
         window_batch_size: Windows run through the backbone together.
+        window_softmax: Whether scores become a softmax over all text rows, at the size
+            of each window, before windows are merged ('slide'; with 'whole' there is
+            nothing to merge, and scores stay as they are).
         chunk_mb: Size in MiB of the score maps that are resized, refined and merged
             together. Bounds the memory, does not change the result.
         keep_logits: Keep the scores of all classes at the size of the original image in
@@ -59,6 +62,7 @@ class InferenceCfg:
     input_size: tuple[int, int] | None = None
     input_antialias: bool = True
     window_batch_size: int = 8
+    window_softmax: bool = False
     chunk_mb: float = 30
     keep_logits: bool = False
 
@@ -147,6 +151,8 @@ class WindowedInference:
             (p, p.prepare(model.denormalize(image)))
             for p in model.image_postprocessors('image')
         ]
+        softmax = self.cfg.window_softmax and self.cfg.mode == 'slide'
+        log_sums = self._log_sums(scores, windows) if softmax else None
         argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype)
         kept = []
         chunk = rows_per_chunk(size, self.cfg.chunk_mb)
@@ -155,6 +161,9 @@ class WindowedInference:
                 self._resize(grid[start : start + chunk], window.size)
                 for grid, window in zip(scores, windows, strict=True)
             ]
+            if log_sums is not None:
+                for i, log_sum in enumerate(log_sums):
+                    maps[i] = (maps[i] - log_sum).exp_()
             for prepared in on_window:
                 maps = [
                     p.refine(m, ready)
@@ -175,6 +184,17 @@ class WindowedInference:
             )
         kept = vocabulary.reduce(torch.cat(kept)[None])[0] if kept else None
         return labels, kept
+
+    def _log_sums(self, scores: list[Tensor], windows: list[Window]) -> list[Tensor]:
+        """Log-sum-exp (H, W) over the rows of every window at its size, in chunks."""
+        sums = []
+        for grid, window in zip(scores, windows, strict=True):
+            total = grid.new_full(window.size, -torch.inf)
+            for part in grid.split(rows_per_chunk(window.size, self.cfg.chunk_mb)):
+                partial = self._resize(part, window.size).logsumexp(dim=0)
+                torch.logaddexp(total, partial, out=total)
+            sums.append(total)
+        return sums
 
     def _to_size(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize a picture (3, h, w) for the backbone."""

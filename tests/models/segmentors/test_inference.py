@@ -1,12 +1,17 @@
 """The same answer any way: batched, chunked, padded, with or without kept logits."""
 
+import itertools
+
 import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
+SOFTMAX = dict(SLIDE, window_softmax=True)
 PROCESSORS = [
     dict(type='BackgroundCleaning'),
     dict(type='PAMR', num_iter=2, dilations=(1, 2)),
@@ -36,7 +41,7 @@ def assert_same_labels(first, second, tolerance=0.002):
 
 
 @pytest.mark.parametrize(
-    'test_cfg', [dict(mode='whole'), SLIDE], ids=['whole', 'slide']
+    'test_cfg', [dict(mode='whole'), SLIDE, SOFTMAX], ids=['whole', 'slide', 'softmax']
 )
 @pytest.mark.parametrize('processors', [[], PROCESSORS], ids=['plain', 'processed'])
 def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors):
@@ -90,6 +95,66 @@ def test_slide_is_mmsegs_slide_inference(build_segmentor):
         inputs = model.data_preprocessor(dict(inputs=[image]))['inputs']
         stock = Stock().slide_inference(inputs, [dict()])
     torch.testing.assert_close(ours, stock[0], rtol=1e-5, atol=1e-6)
+
+
+def test_softmax_of_each_window_before_windows_are_merged(build_segmentor):
+    """Against dense softmaxes at window size, summed and divided by their count."""
+    model = build_segmentor(test_cfg=SOFTMAX)
+    image = picture(70, 98)
+    ours = scores(model, image)
+    inputs = model.data_preprocessor(dict(inputs=[image]))['inputs']
+    total, count = torch.zeros(12, 70, 98), torch.zeros(70, 98)
+    for y, x in itertools.product((0, 28), (0, 28, 56)):
+        window = (..., slice(y, y + 42), slice(x, x + 42))
+        with torch.no_grad():
+            grid = model.encode_decode(inputs[window], model.project_vocabulary())
+        dense = torch.nn.functional.interpolate(
+            grid, (42, 42), mode='bilinear', align_corners=model.align_corners
+        )
+        total[window] += dense[0].softmax(dim=0)
+        count[window] += 1
+    torch.testing.assert_close(ours, total / count, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.sum(0), torch.ones(70, 98))
+    assert (ours - scores(build_segmentor(), image)).abs().max() > 0.1
+
+
+def test_softmax_needs_windows(build_segmentor):
+    image = picture(56, 70)
+    whole = scores(build_segmentor(test_cfg=dict(mode='whole')), image)
+    asked = dict(mode='whole', window_softmax=True)
+    assert torch.equal(scores(build_segmentor(test_cfg=asked), image), whole)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Number of elements of the largest tensor that an operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self.elements = max(self.elements, leaf.numel())
+        return result
+
+
+@pytest.mark.parametrize('softmax', [False, True])
+def test_scores_of_all_classes_never_exist_at_the_size_of_a_window(
+    build_segmentor, softmax
+):
+    model = build_segmentor(
+        test_cfg=dict(
+            mode='slide',
+            crop_size=(112, 112),
+            stride=(56, 56),
+            window_batch_size=1,
+            window_softmax=softmax,
+            chunk_mb=0.1,
+        )
+    )
+    with LargestTensor() as largest:
+        run(model, [picture(112, 168)])
+    assert largest.elements < 12 * 112 * 112 / 2
 
 
 def test_result_has_the_original_size(build_segmentor):
