@@ -7,6 +7,7 @@ from pathlib import Path
 from .anyup import run_anyup
 from .cost_aggregation import RUNNERS as COST_AGGREGATION
 from .dino import run_backbone
+from .dinotxt import run_dinotxt
 from .golden import Comparison, Golden, GoldenFileError, compare
 from .sam import run_image_encoder
 from .talk2dino import (
@@ -39,6 +40,8 @@ def check(path: str | Path, weights_dir: str | Path | None = None) -> Comparison
         ours = run_anyup(golden)
     elif component == 'sam' and name[-1] == 'ImageEncoderViT':
         ours = run_image_encoder(golden)
+    elif component == 'dinotxt':
+        ours = run_dinotxt(golden)
     elif component == 'catseg' and name[-1] in COST_AGGREGATION:
         ours = COST_AGGREGATION[name[-1]](golden)
     elif component == 'talk2dino' and name[-1] == 'PAMR':

@@ -2,6 +2,7 @@
 
 from .anyup import AnyUp
 from .base import BackboneWithNeck, FeatureNeck, apply_neck, as_visual_features
+from .dinotxt_head import DinoTxtVisionHead
 from .preservation_gate import PreservationGate
 from .structure_aware_encoder import StructureAwareEncoder
 from .structure_modulated_decoder import StructureModulatedDecoder
@@ -10,6 +11,7 @@ from .teacher_features import TeacherFeatures
 __all__ = [
     'AnyUp',
     'BackboneWithNeck',
+    'DinoTxtVisionHead',
     'FeatureNeck',
     'PreservationGate',
     'StructureAwareEncoder',

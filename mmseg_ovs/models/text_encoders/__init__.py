@@ -1,6 +1,7 @@
 """Text encoders: class names (or free texts) in, embeddings out."""
 
 from .base import BaseTextEncoder
+from .dinotxt import DinoTxtTextEncoder, DinoTxtTextTower
 from .embedding_file import EmbeddingFileError, load_embeddings, save_embeddings
 from .open_clip import OpenCLIPTextEncoder, OpenCLIPTextTower
 from .precomputed import PrecomputedTextEncoder, UnknownNameError
@@ -11,6 +12,8 @@ from .tower import TextTower, TowerTextEncoder
 __all__ = [
     'TEMPLATE_SETS',
     'BaseTextEncoder',
+    'DinoTxtTextEncoder',
+    'DinoTxtTextTower',
     'EmbeddingFileError',
     'OpenCLIPTextEncoder',
     'OpenCLIPTextTower',

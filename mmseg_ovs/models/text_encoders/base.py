@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...structures import Vocabulary
+from ..utils import PretrainedModule
 
 
-class BaseTextEncoder(BaseModule, metaclass=ABCMeta):
+class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
     """A module that is called without arguments and returns text embeddings.
 
     Subclasses set ``embed_dims`` and say how names and free texts become vectors.
@@ -21,7 +21,8 @@ class BaseTextEncoder(BaseModule, metaclass=ABCMeta):
     Args:
         vocabulary: The first vocabulary, anything :meth:`Vocabulary.build` takes; it
             can be changed between any two calls.
-        init_cfg: As in mmengine.
+        init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads
+            strictly.
     """
 
     embed_dims: int

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..utils import CheckpointError
-from .tower import TextTower, TowerTextEncoder
+from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 # Built in place of the vision tower and dropped at once.
 _NO_VISION = dict(image_size=1, patch_size=1, width=8, head_width=8, layers=1)
@@ -68,7 +68,7 @@ class OpenCLIPTextTower(TextTower):
             return super().used_lengths(tokens)
         if self._pool == 'eos':
             tokens = (tokens == self._eos_id).int()
-        return tokens.argmax(dim=-1) + 1
+        return length_to_highest_id(tokens)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embed tokens (n, length) with tables of that length: (n, D)."""

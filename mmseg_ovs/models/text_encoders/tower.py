@@ -56,6 +56,18 @@ class TextTower(nn.Module, metaclass=ABCMeta):
         return self(tokens)
 
 
+def length_to_highest_id(tokens: Tensor) -> Tensor:
+    """Number of tokens up to the highest id of each text: CLIP's end of text.
+
+    Args:
+        tokens: (n, length), padded with zeros.
+
+    Returns:
+        LongTensor (n,).
+    """
+    return tokens.argmax(dim=-1) + 1
+
+
 class TowerTextEncoder(BaseTextEncoder):
     """Encodes the prompts of class names with a text tower.
 
