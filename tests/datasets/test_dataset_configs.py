@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine import Config
 from mmseg.registry import DATASETS, METRICS, TRANSFORMS
+
+from mmseg_ovs.structures import Vocabulary
 
 ROOT = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 # file: class, number of classes, first class, background ignored by renumbering
@@ -57,6 +60,28 @@ def test_benchmark(name, tmp_path):
     for step in pipeline:
         TRANSFORMS.build(step)
     METRICS.build(cfg.test_evaluator)
+
+
+@pytest.mark.parametrize('model', ['dinov2-reg-l14', 'dinov3-l16'])
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_benchmark_at_dinotxts_size(name, model):
+    """The authors' resize in place of the benchmark's own, and nothing else."""
+    folder = ROOT.parents[1] / 'dinotxt'
+    cfg = Config.fromfile(folder / f'dinotxt_{model}_{name.replace("_", "-")}.py')
+    base = Config.fromfile(ROOT / f'{name}.py').test_dataloader
+    ours = cfg.test_dataloader
+    assert cfg.val_dataloader == ours
+    resize = ours.dataset.pipeline[1]
+    shown = TRANSFORMS.build(resize)(dict(img=np.zeros((60, 90, 3), np.uint8)))
+    assert shown['img'].shape == (512, 768, 3)
+    assert (resize.interpolation, resize.backend) == ('bicubic', 'pillow')
+    ours.dataset.pipeline[1] = base.dataset.pipeline[1]
+    assert ours == base
+    vocabulary = cfg.default_hooks.vocabulary.get('vocabulary')
+    if vocabulary is not None:
+        vocabulary = Vocabulary.build(vocabulary)
+        assert vocabulary.num_classes == BENCHMARKS[name][1]
+        assert len(vocabulary.prompts[0]) > 20  # what stands for the background
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
