@@ -58,10 +58,23 @@ def peak_mb(function: Variant) -> float:
     return peak
 
 
-def compare(title: str, variants: dict[str, Variant], pairs: int) -> None:
-    """Print time, memory and difference of variants against the first one."""
+def compare(
+    title: str,
+    variants: dict[str, Variant],
+    pairs: int,
+    memory: dict[str, float] | None = None,
+) -> None:
+    """Print time, memory and difference of variants against the first one.
+
+    Args:
+        title: What is compared.
+        variants: Functions to compare by name.
+        pairs: Interleaved repetitions.
+        memory: Peak memory of each, where it was measured in processes of their own.
+    """
     results, seconds = {}, {name: [] for name in variants}
-    memory = {name: peak_mb(function) for name, function in variants.items()}
+    if memory is None:
+        memory = {name: peak_mb(function) for name, function in variants.items()}
     for _ in range(pairs):
         for name, function in variants.items():
             start = time.perf_counter()

@@ -50,12 +50,13 @@ class FeatureUnification(nn.Module):
         patches = F.pad(feature, margin).unfold(1, side, 1).unfold(2, side, 1)
         basis = self.basis.flatten(1).t()
         count = max(1, _CHUNK_NUMBERS // (channels * self.out_channels))
-        unified = []
+        # filled in place: small results kept between chunks would split the heap
+        unified = feature.new_empty(height, width, self.out_channels)
         for row in range(height):
             for start in range(0, width, count):
                 cells = slice(start, start + count)
                 part = patches[:, row, cells].transpose(0, 1).flatten(2)
                 part = (part / share[row, cells, None, None]) @ basis
                 part = part.flatten(1).unflatten(1, (self.out_channels, channels))
-                unified.append(part.softmax(dim=1).mean(dim=2))
-        return torch.cat(unified).t().unflatten(1, (height, width))
+                unified[row, cells] = part.softmax(dim=1).mean(dim=2)
+        return unified.permute(2, 0, 1)

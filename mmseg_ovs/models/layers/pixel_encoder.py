@@ -36,23 +36,22 @@ def _group_norm_affine(
     x: Tensor, norm: nn.GroupNorm, bands: Sequence[slice]
 ) -> tuple[Tensor, Tensor]:
     """Scale and shift (C,) which normalise a picture (H, W, C) as ``norm`` does."""
-    means, squares, counts = [], [], []
-    for rows in bands:
+    # Double precision puts the bands together; sums of squares alone would lose the
+    # variance where the mean is large. (Filled in place: small tensors that are kept
+    # between large ones would leave holes in the heap.)
+    means, variances = x.new_empty(2, len(bands), x.shape[-1], dtype=torch.float64)
+    for i, rows in enumerate(bands):
         pixels = x[rows].flatten(0, 1)
         mean = pixels.mean(0)
-        means.append(mean)
-        squares.append((pixels - mean).square_().sum(0))
-        counts.append(len(pixels))
-    # bands are put together in double precision: sums of squares would lose the
-    # variance where the mean is large
-    weight = torch.tensor(counts, dtype=torch.float64, device=x.device)[:, None]
-    weight /= weight.sum()
-    band_means = torch.stack(means).double()
-    mean = (weight * band_means).sum(0).view(norm.num_groups, -1)
-    variance = torch.stack(squares).double().sum(0) / x[..., 0].numel()
-    variance += (weight * (band_means - mean.view(-1)).square()).sum(0)
+        means[i] = mean
+        variances[i] = (pixels - mean).square_().mean(0)
+    counts = [rows.stop - rows.start for rows in bands]
+    share = torch.tensor(counts, device=x.device).double()[:, None] / len(x)
+    mean = (share * means).sum(0)
+    variance = (share * (variances + (means - mean).square())).sum(0)
+    mean, variance = (v.view(norm.num_groups, -1) for v in (mean, variance))
     group_mean = mean.mean(1, keepdim=True)
-    variance = variance.view_as(mean) + (mean - group_mean).square()
+    variance = variance + (mean - group_mean).square()
     deviation = (variance.mean(1, keepdim=True) + norm.eps).sqrt()
     scale = norm.weight.double().view_as(mean) / deviation
     shift = norm.bias.double().view_as(mean) - group_mean * scale
