@@ -39,6 +39,7 @@ from mmseg_ovs.datasets.feature_shards import (
     write_manifest,
     write_shard,
 )
+from mmseg_ovs.models.utils import weights_digest
 
 # Arguments that change how features are computed or where weights come from, but not
 # the features of given weights.
@@ -143,17 +144,6 @@ def describe(
         shard_size=shard_size,
     )
     return json.loads(json.dumps(setting, default=str))
-
-
-def weights_digest(*modules: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers, those that are not saved included."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, value in [*module.named_parameters(), *module.named_buffers()]:
-            digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
-            data = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(data.numpy())
-    return digest.hexdigest()
 
 
 def find_done(out: Path, count: int, setting: dict) -> dict[int, dict]:

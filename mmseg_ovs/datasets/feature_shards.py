@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +138,17 @@ def write_manifest(folder: Path, setting: Mapping, shards: list[dict]) -> None:
         temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
 
 
-def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
+def read_manifest(
+    folder: str | os.PathLike,
+    tool: str = 'tools/extract_features.py',
+    keys: Sequence[str] = ('setting', 'shards'),
+) -> dict[str, Any]:
     """Read the manifest of a finished folder.
+
+    Args:
+        folder: The folder.
+        tool: What writes such folders, for messages.
+        keys: What the manifest has to hold.
 
     Raises:
         FeatureFileError: It is missing or damaged.
@@ -150,11 +159,11 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise FeatureFileError(
             f'there is no {path}: no features were extracted there, or not all yet. '
-            'Run tools/extract_features.py (again, to go on)'
+            f'Run {tool} (again, to go on)'
         ) from error
     except ValueError as error:
         raise FeatureFileError(f'{path} is damaged: {error}') from error
-    if not isinstance(manifest, dict) or not {'setting', 'shards'} <= set(manifest):
+    if not isinstance(manifest, dict) or not set(keys) <= set(manifest):
         raise FeatureFileError(f'{path} is not a manifest of features')
     return manifest
 

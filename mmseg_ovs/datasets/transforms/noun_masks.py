@@ -39,7 +39,8 @@ class PackNounMasks(PackSegInputs):
         """Pack a sample.
 
         Raises:
-            ValueError: There are not as many masks as nouns.
+            ValueError: There are not as many masks as nouns; the picture was flipped
+                and the teacher's features were not.
         """
         packed = super().transform(results)
         sample = packed['data_samples']
@@ -55,5 +56,11 @@ class PackNounMasks(PackSegInputs):
             masks = np.ascontiguousarray(masks.transpose(2, 0, 1))
             sample.gt_noun_masks = PixelData(data=torch.from_numpy(masks))
         if 'teacher_features' in results:
+            if results.get('flip'):
+                raise ValueError(
+                    f'{results.get("img_path")} is flipped, and the stored features of '
+                    'the teacher are those of the picture as it is: leave RandomFlip '
+                    'out of the pipeline, or let the teacher run in training'
+                )
             sample.teacher_features = PixelData(data=results['teacher_features'])
         return packed

@@ -22,12 +22,11 @@ class AlignmentHead(BaseModule):
     """Auxiliary head of training: distance of a map from that of a frozen teacher.
 
     It has no weights. The teacher is built when the first loss is computed, is in no
-    checkpoint, and costs nothing at inference. Without a teacher, samples carry its
-    features, computed beforehand by ``tools/extract_teacher_features.py``.
+    checkpoint, and costs nothing at inference. It is not built at all where samples
+    carry its features, computed beforehand by ``tools/extract_teacher_features.py``.
 
     Args:
-        teacher: Config of the teacher's backbone, weights by its ``init_cfg``. None:
-            samples carry ``teacher_features``.
+        teacher: Config of the teacher's backbone, weights by its ``init_cfg``.
         input_size: Size at which the teacher sees the pictures (bilinear); None: that
             of the training pipeline.
         in_index: Which map is aligned.
@@ -37,14 +36,14 @@ class AlignmentHead(BaseModule):
 
     def __init__(
         self,
-        teacher: dict | None,
+        teacher: dict,
         input_size: tuple[int, int] | None = None,
         in_index: int = 0,
         cosine_weight: float = 1.0,
         mse_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.teacher = None if teacher is None else FrozenTeacher(teacher, input_size)
+        self.teacher = FrozenTeacher(teacher, input_size)
         self.in_index = in_index
         self.cosine_weight = cosine_weight
         self.mse_weight = mse_weight
@@ -57,16 +56,17 @@ class AlignmentHead(BaseModule):
         Args:
             features: Maps of the model, and as ``image`` the pictures at the size of
                 the training pipeline.
-            data_samples: With ``teacher_features`` (C, h, w) if there is no teacher.
+            data_samples: All with ``teacher_features`` (C, h, w), or none.
 
         Raises:
-            ValueError: The teacher's features are missing or of another shape.
+            ValueError: Some samples lack the teacher's features, or they are of another
+                shape than the map.
         """
         ours = features.maps[self.in_index]
-        if self.teacher is not None:
-            target = self.teacher(features.image)
-        else:
+        if any('teacher_features' in sample for sample in data_samples):
             target = _stored_features(data_samples)
+        else:
+            target = self.teacher(features.image)
         if ours.shape != target.shape:
             raise ValueError(
                 f'The map to align is {_describe(ours)}, that of the teacher '
@@ -86,8 +86,8 @@ def _stored_features(data_samples: SampleList) -> Tensor:
         if 'teacher_features' not in sample:
             raise ValueError(
                 f'{sample.get("img_path", "A sample")} comes without features of the '
-                'teacher: add LoadTeacherFeatures to the pipeline, or give the '
-                'AlignmentHead a teacher'
+                'teacher, others of its batch with them: put LoadTeacherFeatures into '
+                'the pipeline of every data set, or of none'
             )
     return torch.stack([sample.teacher_features.data for sample in data_samples])
 

@@ -49,6 +49,8 @@ class OVSDINOHead(TextSimilarityHead):
         text_channels: Width of the text encoder's vectors, and of the projection.
         negatives: Nouns of other pictures of the batch, drawn at random, that join each
             picture as empty masks.
+        mask_size: Height and width that masks are brought to (nearest) before the loss,
+            which takes memory by the pixel. None: as they come.
         logit_scale: Initial factor of the cosine.
         loss_decode: Losses of mask logits (M, P) against masks (M, P); by default
             binary cross-entropy and Dice with equal weights.
@@ -60,6 +62,7 @@ class OVSDINOHead(TextSimilarityHead):
         in_channels: int = 768,
         text_channels: int = 512,
         negatives: int = 0,
+        mask_size: tuple[int, int] | None = None,
         logit_scale: float = 10.0,
         loss_decode: dict | list[dict] | None = None,
         **kwargs,
@@ -78,6 +81,7 @@ class OVSDINOHead(TextSimilarityHead):
             **kwargs,
         )
         self.negatives = negatives
+        self.mask_size = mask_size
 
     def loss(
         self, features: VisualFeatures, text_encoder, data_samples: SampleList
@@ -105,6 +109,9 @@ class OVSDINOHead(TextSimilarityHead):
 
     def loss_of_masks(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Losses of mask logits (M, h, w) against masks (M, H, W)."""
+        if self.mask_size is not None:
+            masks = resize(masks[:, None].float(), self.mask_size, mode='nearest')
+            masks = masks.squeeze(1)
         logits = resize(
             logits[:, None],
             masks.shape[-2:],

@@ -19,6 +19,7 @@ from .model_checkpoint import (
 from .pictures import resize_pictures
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
+from .weights_digest import weights_digest
 from .windows import Window, merge_windows, split_windows, window_grid
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     'rows_per_chunk',
     'split_windows',
     'unwrap_model',
+    'weights_digest',
     'window_grid',
 ]

@@ -192,7 +192,7 @@ def test_alignment_of_a_map_with_itself_is_zero():
     target = torch.randn(1, 8, 4, 4)
     sample = SegDataSample()
     sample.teacher_features = PixelData(data=target[0])
-    losses = AlignmentHead(None).loss(VisualFeatures((target,)), [sample])
+    losses = AlignmentHead(TEACHER).loss(VisualFeatures((target,)), [sample])
     assert all(value.abs() < 1e-6 for value in losses.values())
 
 
@@ -203,11 +203,16 @@ def test_features_of_another_grid_are_an_error():
         head.loss(ours, [])
 
 
-def test_missing_teacher_features_are_an_error():
-    sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
-    features = VisualFeatures((torch.randn(1, 8, 5, 4),))
+def test_stored_features_spare_the_teacher_but_not_for_half_a_batch():
+    with_features = SegDataSample()
+    with_features.teacher_features = PixelData(data=torch.randn(8, 5, 4))
+    without = SegDataSample(metainfo=dict(img_path='a.jpg'))
+    features = VisualFeatures((torch.randn(2, 8, 5, 4),))
+    head = AlignmentHead(TEACHER)
+    head.loss(features, [with_features, with_features])
+    assert head.teacher._network is None
     with pytest.raises(ValueError, match='a.jpg comes without features'):
-        AlignmentHead(None).loss(features, [sample])
+        head.loss(features, [with_features, without])
 
 
 def test_a_model_trains_with_a_teacher_that_it_does_not_save(build_segmentor):

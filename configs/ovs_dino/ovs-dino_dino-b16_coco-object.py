@@ -1,0 +1,3 @@
+_base_ = ['./ovs-dino_dino-b16.py', '../_base_/datasets/coco_object.py']
+
+default_hooks = dict(vocabulary=dict(background=dict(type='threshold', value=0.5)))

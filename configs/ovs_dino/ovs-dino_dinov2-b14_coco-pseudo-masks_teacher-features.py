@@ -1,0 +1,22 @@
+"""The same training with SAM's features computed beforehand.
+
+``tools/extract_teacher_features.py`` fills the folder. Pictures are not flipped: the
+features are those of the pictures as they are.
+"""
+
+_base_ = './ovs-dino_dinov2-b14_coco-pseudo-masks.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadNounMasks'),
+            dict(type='Resize', scale=(1024, 1024)),
+            dict(
+                type='LoadTeacherFeatures',
+                folder='data/features/sam-b_coco-train2017',
+            ),
+            dict(type='PackNounMasks'),
+        ]
+    )
+)

@@ -1,0 +1,44 @@
+"""Loading of a teacher's features that were computed beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+from ..teacher_features import (
+    feature_path,
+    read_features,
+    read_setting,
+    setting_digest,
+)
+
+
+@TRANSFORMS.register_module()
+class LoadTeacherFeatures(BaseTransform):
+    """Add ``teacher_features`` (C, h, w), float32, of the picture to the sample.
+
+    It marks the place in the pipeline at which the teacher saw the picture: what stands
+    before is applied by ``tools/extract_teacher_features.py`` as well and has to be
+    free of chance; what comes after may change colours, but not geometry.
+
+    Args:
+        folder: Folder that the tool wrote.
+
+    Raises:
+        FeatureFileError: The folder is not finished; a file is missing, damaged or of
+            another setting.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder).expanduser()
+        self.setting: str | None = None
+
+    def transform(self, results: dict) -> dict:
+        """Load the features of ``results['img_path']``."""
+        if self.setting is None:
+            self.setting = setting_digest(read_setting(self.folder))
+        path = feature_path(self.folder, results['img_path'])
+        results['teacher_features'] = read_features(path, self.setting).float()
+        return results

@@ -1,0 +1,64 @@
+"""Every shipped config parses and builds its model; metafiles name what is there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine import Config
+from mmseg.registry import MODELS
+
+from mmseg_ovs.models.text_encoders import save_embeddings
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(
+    path for path in (ROOT / 'configs').glob('*/*.py') if path.parent.name != '_base_'
+)
+METHODS = sorted({path.parent for path in CONFIGS})
+
+
+def each_once(values):
+    """The values without repetitions; they need not be hashable."""
+    kept = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return kept
+
+
+@pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
+def test_models_build(method, tmp_path):
+    """Every model of a method once, without memory but for the text encoders."""
+    paths = [path for path in CONFIGS if path.parent == method]
+    configs = [Config.fromfile(path) for path in paths]
+    assert all(cfg.custom_imports['imports'] == ['mmseg_ovs'] for cfg in configs)
+    models = each_once(cfg.model for cfg in configs)
+    texts = each_once(model.pop('text_encoder', None) for model in models)
+    for text_encoder in filter(None, texts):
+        assert MODELS.build(text_encoder).embed_dims > 0
+    path = tmp_path / 'text.safetensors'
+    save_embeddings(path, ['a'], torch.ones(1, 8))
+    for model in each_once(models):
+        if model.type == 'OpenVocabSegmentor':
+            model.text_encoder = dict(type='PrecomputedTextEncoder', path=str(path))
+        # a stock backbone reads values when it is built; it is small
+        stock = model.get('backbone', {}).get('type') == 'MixVisionTransformer'
+        with torch.device('cpu' if stock else 'meta'):
+            built = MODELS.build(model)
+        assert sum(p.numel() for p in built.parameters()) > 0
+
+
+@pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
+def test_metafile(method):
+    assert (method / 'README.md').is_file()
+    metafile = yaml.safe_load((method / 'metafile.yml').read_text())
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert f'configs/{method.name}/metafile.yml' in index['Import']
+    names = [model['Name'] for model in metafile['Models']]
+    assert names == sorted(p.stem for p in CONFIGS if p.parent == method)
+    collections = {item['Name'] for item in metafile['Collections']}
+    for model in metafile['Models']:
+        assert model['Config'] == f'configs/{method.name}/{model["Name"]}.py'
+        assert model['In Collection'] in collections
+    for item in metafile['Collections']:
+        assert (ROOT / item['README']).is_file()

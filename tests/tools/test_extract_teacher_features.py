@@ -1,0 +1,203 @@
+"""Teacher features: extraction, resuming, training from them, damaged files."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from PIL import Image
+
+from mmseg_ovs.datasets.feature_shards import FeatureFileError
+from mmseg_ovs.datasets.teacher_features import read_features, write_features
+from mmseg_ovs.datasets.transforms import LoadTeacherFeatures
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools' / 'extract_teacher_features.py'
+PICTURES = 5
+
+CONFIG = """
+_base_ = '{root}/configs/ovs_dino/ovs-dino_tiny_shapes-112x112.py'
+model = dict(
+    data_preprocessor=dict(size=(56, 56)),
+    auxiliary_head=dict(teacher=dict(init_cfg=None)),
+)
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root='{data}',
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadLabelMap'),
+            dict(type='Resize', scale=(56, 56)),
+            dict(type='LoadTeacherFeatures', folder='{data}/features'),
+            dict(type='PhotoMetricDistortion'),
+            dict(type='PackNounMasks'),
+        ],
+    ),
+)
+val_dataloader = None
+val_cfg = None
+val_evaluator = None
+test_dataloader = None
+test_cfg = None
+test_evaluator = None
+train_cfg = dict(max_iters=2)
+work_dir = '{data}/work'
+"""
+
+
+@pytest.fixture
+def main():
+    spec = importlib.util.spec_from_file_location('extract_teacher_features', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool.main
+
+
+@pytest.fixture
+def config(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ('images/train', 'annotations/train'):
+        (tmp_path / folder).mkdir(parents=True)
+    for i in range(PICTURES):
+        name = f'{i:05d}.png'
+        picture = rng.integers(0, 255, (60, 70, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / 'images/train' / name)
+        labels = rng.integers(0, 100, (60, 70), dtype=np.uint8)
+        Image.fromarray(labels).save(tmp_path / 'annotations/train' / name)
+    path = tmp_path / 'config.py'
+    path.write_text(CONFIG.format(root=ROOT, data=tmp_path))
+    return path
+
+
+def files(config):
+    return sorted((config.parent / 'features').glob('*.safetensors'))
+
+
+def test_extraction_resumes_and_training_reads_it(config, main):
+    torch.manual_seed(0)  # the teacher's weights are drawn
+    main([str(config), '--batch-size', '2'])
+    first = files(config)
+    assert [path.name for path in first] == [
+        f'{i:05d}.png.safetensors' for i in range(PICTURES)
+    ]
+    folder = config.parent / 'features'
+    manifest = json.loads((folder / 'manifest.json').read_text())
+    assert manifest['pictures'] == PICTURES
+    contents = [path.read_bytes() for path in first]
+
+    # half is lost, one file is cut: only those are made again, the same bytes
+    (folder / 'manifest.json').unlink()
+    first[0].unlink()
+    first[3].write_bytes(contents[3][:-10])
+    untouched = first[1].stat().st_mtime_ns
+    torch.manual_seed(0)
+    main([str(config), '--batch-size', '1'])
+    assert first[1].stat().st_mtime_ns == untouched
+    again = [read_features(p, _setting(folder)) for p in files(config)]
+    assert len(again) == PICTURES
+    assert again[0].shape == (64, 14, 14) and again[0].dtype == torch.float16
+    assert files(config)[1].read_bytes() == contents[1]
+
+    cfg = Config.fromfile(config)
+    init_default_scope('mmseg')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    # the teacher was not built
+    assert runner.model.auxiliary_head.teacher._network is None
+
+
+def _setting(folder):
+    step = LoadTeacherFeatures(str(folder))
+    step.transform(dict(img_path='00001.png'))
+    return step.setting
+
+
+@torch.no_grad()
+def test_stored_features_are_the_teachers(config, main):
+    torch.manual_seed(0)
+    main([str(config)])
+    torch.manual_seed(0)
+    cfg = Config.fromfile(config)
+    teacher = MODELS.build(cfg.model.auxiliary_head).teacher
+    step = LoadTeacherFeatures(str(config.parent / 'features'))
+    stored = step.transform(dict(img_path='images/train/00002.png'))
+    picture = Image.open(config.parent / 'images/train/00002.png')
+    array = mmcv.imresize(np.asarray(picture)[..., ::-1], (56, 56))
+    image = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    inputs = preprocessor(dict(inputs=[image]))['inputs']
+    features = teacher(inputs)[0]
+    assert torch.allclose(stored['teacher_features'], features, atol=5e-3)
+
+
+def test_other_weights_are_another_setting(config, main):
+    torch.manual_seed(0)
+    main([str(config)])
+    torch.manual_seed(1)
+    with pytest.raises(SystemExit, match='features of another setting'):
+        main([str(config)])
+
+
+def test_chance_before_the_teacher_is_refused(config, main):
+    step = "dict(type='LoadTeacherFeatures'"
+    flip = "dict(type='RandomFlip', prob=0.5), "
+    config.write_text(config.read_text().replace(step, flip + step))
+    with pytest.raises(SystemExit, match='RandomFlip before LoadTeacherFeatures'):
+        main([str(config)])
+
+
+def test_a_config_without_the_step_is_refused(main):
+    online = ROOT / 'configs/ovs_dino/ovs-dino_tiny_shapes-112x112.py'
+    with pytest.raises(SystemExit, match='needs LoadTeacherFeatures once'):
+        main([str(online)])
+
+
+def test_an_unfinished_folder_is_refused(tmp_path):
+    step = LoadTeacherFeatures(str(tmp_path))
+    with pytest.raises(FeatureFileError, match='extract_teacher_features.py'):
+        step.transform(dict(img_path='a.png'))
+
+
+def test_missing_damaged_and_foreign_files_are_named(tmp_path):
+    path = tmp_path / 'a.png.safetensors'
+    with pytest.raises(FeatureFileError, match='a.png.safetensors are missing'):
+        read_features(path, 'x')
+    write_features(path, torch.randn(4, 3, 3), 'x')
+    assert read_features(path, 'x').shape == (4, 3, 3)
+    with pytest.raises(FeatureFileError, match='in another setting'):
+        read_features(path, 'y')
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(FeatureFileError, match='digests differ'):
+        read_features(path, 'x')
+    path.write_bytes(data[:-5])
+    with pytest.raises(FeatureFileError, match='truncated'):
+        read_features(path, 'x')
+
+
+def test_features_that_overflow_are_refused(tmp_path):
+    with pytest.raises(FeatureFileError, match='not finite'):
+        write_features(tmp_path / 'a', torch.full((1, 2, 2), 1e6), 'x')
+
+
+def test_flipped_pictures_do_not_go_with_stored_features(config, main):
+    main([str(config)])
+    text = config.read_text().replace(
+        "dict(type='PhotoMetricDistortion')", "dict(type='RandomFlip', prob=1.0)"
+    )
+    config.write_text(text)
+    cfg = Config.fromfile(config)
+    init_default_scope('mmseg')
+    with pytest.raises(RuntimeError, match='is flipped'):
+        Runner.from_cfg(cfg).train()
