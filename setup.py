@@ -86,6 +86,8 @@ setup(
             'mmpretrain==1.2.0',
             'opencv-python>=4.8,<6',
         ],
+        # tools/pseudo_masks alone needs these; without them the rest works.
+        'pseudo_masks': ['nltk>=3.9.1,<4', 'transformers>=4.56,<6'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },
     zip_safe=False,

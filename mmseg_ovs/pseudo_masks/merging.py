@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pycocotools import mask as coco_mask
 
@@ -21,14 +21,15 @@ from .shards import canonical, open_stage
 PSEUDO_MASKS = 'pseudo_masks.json'
 
 
-def merge(out: Path) -> dict[str, Any]:
-    """Write ``pseudo_masks.json``, if nothing is lost, doubled or damaged.
+def merge(out: Path, file: Path | None = None) -> dict[str, Any]:
+    """Write all masks into one file, if nothing is lost, doubled or damaged.
 
     The shards are read twice; memory holds the list of pictures and a record of each
     shard. An earlier file stays until the new one is complete.
 
     Args:
         out: Folder of the whole run.
+        file: What to write; ``pseudo_masks.json`` in ``out`` by default.
 
     Returns:
         The report that the file holds under ``info``.
@@ -46,16 +47,16 @@ def merge(out: Path) -> dict[str, Any]:
     )
     categories = [dict(id=n['id'], name=n['name']) for n in content['nouns']]
     with (
-        replacing(out / PSEUDO_MASKS) as temporary,
-        temporary.open('w', encoding='utf-8') as file,
+        replacing(file or out / PSEUDO_MASKS) as temporary,
+        temporary.open('w', encoding='utf-8') as stream,
     ):
-        file.write(f'{{"info": {canonical(info)},\n"categories": ')
-        _write_list(file, categories)
-        file.write(',\n"images": ')
-        _write_list(file, images)
-        file.write(',\n"annotations": ')
-        _write_list(file, _annotations(out, content))
-        file.write('}\n')
+        stream.write(f'{{"info": {canonical(info)},\n"categories": ')
+        _write_list(stream, categories)
+        stream.write(',\n"images": ')
+        _write_list(stream, images)
+        stream.write(',\n"annotations": ')
+        _write_list(stream, _annotations(out, content))
+        stream.write('}\n')
     return report
 
 
@@ -167,9 +168,9 @@ def _annotations(out: Path, content: dict[str, Any]) -> Iterator[dict[str, Any]]
             )
 
 
-def _write_list(file: Any, values: Any) -> None:
+def _write_list(stream: TextIO, values: Iterable[Any]) -> None:
     """A JSON list with a value a line, without holding them all."""
-    file.write('[')
+    stream.write('[')
     for place, value in enumerate(values):
-        file.write((',\n' if place else '\n') + canonical(value))
-    file.write(']')
+        stream.write((',\n' if place else '\n') + canonical(value))
+    stream.write(']')

@@ -193,8 +193,9 @@ def test_shards_run_from_the_command_line(files, finished, tmp_path):
             assert main(files.arguments(stage, tmp_path, '--shard', shard)) == 0
         if stage == 'tag':
             assert main(files.arguments('filter', tmp_path)) == 0
-    assert main(files.arguments('merge', tmp_path)) == 0
-    merged = (tmp_path / 'pseudo_masks.json').read_bytes()
+    file = tmp_path / 'masks of' / 'train.json'
+    assert main(files.arguments('merge', tmp_path, '--to', str(file))) == 0
+    merged = file.read_bytes()
     assert merged == (finished / 'pseudo_masks.json').read_bytes()
 
 

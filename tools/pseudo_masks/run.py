@@ -95,10 +95,11 @@ def masks(args: argparse.Namespace) -> list[dict]:
 
 def merge_(args: argparse.Namespace) -> list[dict]:
     """One file of all shards."""
-    report = merge(args.out)
+    file = args.to or args.out / PSEUDO_MASKS
+    report = merge(args.out, file)
     without = len(report['without_masks'])
     print(
-        f'{args.out / PSEUDO_MASKS}: {report["masks"]} masks of '
+        f'{file}: {report["masks"]} masks of '
         f'{report["pictures"]} pictures; {without} have no mask ('
         f'{report["without_nouns"]} no noun), {len(report["unreadable"])} could not '
         'be read'
@@ -178,7 +179,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--sam-checkpoint', required=True, type=Path, help='file of the weights'
     )
 
-    add(merge_, 'merge', images=False, sharded=False)
+    stage = add(merge_, 'merge', images=False, sharded=False)
+    stage.add_argument(
+        '--to', type=Path, help='file to write; pseudo_masks.json in --out by default'
+    )
     return parser.parse_args(argv)
 
 
