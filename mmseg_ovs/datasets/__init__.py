@@ -4,8 +4,9 @@ from .base import OpenVocabSegDataset
 from .coco_captions import COCOCaptionsDataset
 from .coco_object import COCOObjectDataset
 from .feature_pairs import FeaturePairsDataset
+from .noun_masks import NounMasksDataset
 from .shapes_dataset import ShapesDataset
-from .transforms import LoadLabelMap
+from .transforms import LoadLabelMap, LoadNounMasks
 from .voc20 import PascalVOC20Dataset
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     'COCOObjectDataset',
     'FeaturePairsDataset',
     'LoadLabelMap',
+    'LoadNounMasks',
+    'NounMasksDataset',
     'OpenVocabSegDataset',
     'PascalVOC20Dataset',
     'ShapesDataset',
