@@ -19,17 +19,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _NORM_GROUPS = 8
+_MIN_ROWS = 16
 
 
 def row_bands(height: int, width: int, pixels: int) -> list[slice]:
-    """Whole rows of at most ``pixels`` pixels together, at least one row each."""
-    step = max(1, pixels // width)
+    """Bands of about ``pixels`` pixels, of whole rows and at least 16 of them."""
+    step = max(_MIN_ROWS, pixels // width)
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
-def _matrix(conv: nn.Conv2d) -> Tensor:
-    """Weight (in, out) of a 1x1 convolution, for products with pixels as rows."""
-    return conv.weight.flatten(1).t()
+def _pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A 1x1 convolution of a band (rows, W, C).
+
+    Each row is an entry of the batch: on one CPU thread PyTorch hands convolutions to
+    oneDNN from a batch of 16 on, where they are up to twice as fast as matrix products.
+    """
+    return F.conv2d(x[:, None].permute(0, 3, 1, 2), conv.weight)[:, :, 0].mT
 
 
 def _group_norm_affine(
@@ -99,10 +104,8 @@ class PixelResidualBlock(nn.Module):
     def _fill(self, hidden: Tensor, x: Tensor, bands: Sequence[slice]) -> None:
         """The first half of the block, from ``x`` into ``hidden``."""
         affine = _group_norm_affine(x, self.block[0], bands)
-        matrix = _matrix(self.block[2])
         for rows in bands:
-            activation = _activate(x[rows].flatten(0, 1), affine)
-            torch.mm(activation, matrix, out=hidden[rows].flatten(0, 1))
+            hidden[rows] = _pointwise(_activate(x[rows], affine), self.block[2])
 
     def run_(self, x: Tensor, hidden: Tensor, bands: Sequence[slice]) -> None:
         """Apply the block to a picture (H, W, C) in place.
@@ -114,10 +117,8 @@ class PixelResidualBlock(nn.Module):
         """
         self._fill(hidden, x, bands)
         affine = _group_norm_affine(hidden, self.block[3], bands)
-        matrix = _matrix(self.block[5])
         for rows in bands:
-            activation = _activate(hidden[rows].flatten(0, 1), affine)
-            x[rows].flatten(0, 1).addmm_(activation, matrix)
+            x[rows] += _pointwise(_activate(hidden[rows], affine), self.block[5])
 
     def run_pooled(
         self,
@@ -135,7 +136,7 @@ class PixelResidualBlock(nn.Module):
         affine = _group_norm_affine(hidden, self.block[3], bands)
         for rows in bands:
             hidden[rows] = _activate(hidden[rows], affine)
-        return pool(x, size) + pool(hidden, size) @ _matrix(self.block[5])
+        return pool(x, size) + _pointwise(pool(hidden, size), self.block[5])
 
 
 class PixelEncoder(nn.Sequential):
@@ -173,9 +174,8 @@ class PixelEncoder(nn.Sequential):
 
     def multiply(self, x: Tensor, out: Tensor, bands: Sequence[slice]) -> None:
         """The first layer, a 1x1 convolution, from (H, W, C) into ``out`` or ``x``."""
-        matrix = _matrix(self[0])
         for rows in bands:
-            out[rows] = x[rows] @ matrix
+            out[rows] = _pointwise(x[rows], self[0])
 
     def run_(self, x: Tensor, hidden: Tensor, bands: Sequence[slice]) -> None:
         """Apply the residual blocks to a picture (H, W, C) in place."""

@@ -111,7 +111,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
             otherwise, for CLIP for example, are converted.
         frozen: Train none of the weights. Gradients still reach the features.
         chunk_pixels: Pixels that the encoders handle at a time where no gradient is
-            needed; bounds the memory, changes nothing.
+            needed (16 rows at least); bounds the memory, changes nothing.
         init_cfg: Initialisation.
 
     Raises:
@@ -131,7 +131,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         frozen: bool = False,
-        chunk_pixels: int = 3072,
+        chunk_pixels: int = 4096,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
