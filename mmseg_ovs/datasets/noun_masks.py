@@ -28,9 +28,10 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
     ``captions``; :class:`~mmseg_ovs.datasets.LoadNounMasks` decodes the masks. All
     nouns of the file are ``metainfo['nouns']``, sorted by id.
 
-    Masks stay run-length strings until a sample is asked for: about 1 kB each, in one
-    buffer that worker processes share. Reading the json takes several times its size
-    for a moment.
+    Masks stay run-length strings until a sample is asked for, 0.5 to 1 kB each, in one
+    buffer that worker processes share. While the json is read memory is about four
+    times its size: for all of COCO's training pictures with five masks each, 2.3 GB,
+    of which 0.5 GB stay.
 
     Args:
         ann_file: The json, relative to ``data_root``.

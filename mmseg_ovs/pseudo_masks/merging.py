@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from mmseg_ovs.datasets.feature_shards import differing_keys
 from mmseg_ovs.utils import replacing
-from mmseg_ovs.utils.rle import decode_mask
+from mmseg_ovs.utils.rle import check_mask
 
 from .errors import PseudoMaskError
 from .filtering import NOUNS, read_nouns
@@ -149,7 +149,7 @@ def _annotations(out: Path, content: dict[str, Any]) -> Iterator[dict[str, Any]]
             number += 1
             rle = dict(size=record['size'], counts=mask['counts'])
             try:
-                decode_mask(mask['counts'], record['size'])
+                check_mask(mask['counts'], record['size'])
             except ValueError as error:
                 raise PseudoMaskError(
                     f'the mask of noun {mask["noun"]} of picture {image["id"]} in '

@@ -26,6 +26,16 @@ def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
         (H, W) uint8 with 0 and 1.
 
     Raises:
+        ValueError: See :func:`check_mask`.
+    """
+    check_mask(counts, size)
+    return coco_mask.decode(dict(size=list(size), counts=counts.encode('ascii')))
+
+
+def check_mask(counts: str, size: tuple[int, int]) -> None:
+    """Refuse what is no mask of a picture of ``size``.
+
+    Raises:
         ValueError: The string is broken, or its runs do not fill such a picture.
     """
     covered = sum(run_lengths(counts))
@@ -34,7 +44,6 @@ def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
             f'the runs cover {covered} pixels, the picture of {size[0]} x {size[1]} '
             f'has {size[0] * size[1]}'
         )
-    return coco_mask.decode(dict(size=list(size), counts=counts.encode('ascii')))
 
 
 def run_lengths(counts: str) -> list[int]:
