@@ -60,3 +60,11 @@ model = dict(
         ),
     ),
 )
+max_iters = 1000
+warmup = 100
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=warmup, end=max_iters),
+]
+default_hooks = dict(checkpoint=dict(interval=max_iters))

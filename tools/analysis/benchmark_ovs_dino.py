@@ -1,0 +1,109 @@
+"""What OVS-DINO costs: at inference against Talk2DINO, in training by kind of teacher.
+
+    python tools/analysis/benchmark_ovs_dino.py [--threads 1] [--pairs 3]
+
+Full-size configs with random weights, one window of 448 x 448. The training step
+(forward, backward, no optimizer) has one picture, which SAM sees at 1024 x 1024.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
+
+# isort: split
+import torch
+from benchmark import compare
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmseg_ovs.models.text_encoders import save_embeddings
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = [f'class {i}' for i in range(150)]
+
+
+def build(config: str, folder: str) -> nn.Module:
+    """The model of a config with random weights and text vectors."""
+    path = Path(folder) / 'text.safetensors'
+    save_embeddings(path, NAMES, torch.randn(len(NAMES), 512))
+    model = Config.fromfile(ROOT / 'configs' / config).model
+    model.backbone.init_cfg = None
+    if 'auxiliary_head' in model:
+        model.auxiliary_head.teacher.init_cfg = None
+    model.text_encoder = dict(type='PrecomputedTextEncoder', path=str(path))
+    return MODELS.build(dict(model, postprocessors=[], vocabulary=NAMES))
+
+
+@torch.inference_mode()
+def inference(folder: str, pairs: int) -> None:
+    """One window through both models, without post-processors."""
+    image = torch.randn(1, 3, 448, 448)
+    variants = {}
+    for name, config in (
+        ('Talk2DINO', 'talk2dino/talk2dino_dinov2-b14.py'),
+        ('OVS-DINO', 'ovs_dino/ovs-dino_dinov2-b14.py'),
+        ('OVS-DINO with SAM features', 'ovs_dino/ovs-dino_dinov2-b14_sam-features.py'),
+    ):
+        model = build(config, folder).eval()
+        if name.endswith('features'):
+            model.neck[0].teacher.cfg['init_cfg'] = None
+        text = model.project_vocabulary()
+        variants[name] = lambda model=model, text=text: model.encode_decode(image, text)
+    title = f'one window of 448 x 448, ViT-B/14, {len(NAMES)} classes'
+    compare(title, variants, pairs, equal=False)
+
+
+def training(folder: str, pairs: int) -> None:
+    """A training step with SAM running and with its features from disk."""
+    model = build('ovs_dino/ovs-dino_dinov2-b14.py', folder).train()
+    image = torch.randn(1, 3, 1024, 1024)
+    with torch.no_grad():
+        features = model.auxiliary_head.teacher(image)[0]
+
+    def step(stored: bool) -> Tensor:
+        sample = SegDataSample(metainfo=dict(nouns=NAMES[:3]))
+        masks = torch.rand(3, 1024, 1024) > 0.5
+        sample.gt_noun_masks = PixelData(data=masks.to(torch.uint8))
+        if stored:
+            sample.teacher_features = PixelData(data=features)
+        model.zero_grad()
+        loss = sum(model.loss(image, [sample]).values())
+        loss.backward()
+        return loss.detach()
+
+    compare(
+        'training step, one picture, three nouns',
+        {
+            'teacher beside the training': lambda: step(stored=False),
+            'teacher features from disk': lambda: step(stored=True),
+        },
+        pairs,
+        equal=False,
+    )
+
+
+def main() -> None:
+    """Run both comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--threads', type=int, default=1, help='torch threads')
+    parser.add_argument('--pairs', type=int, default=3, help='interleaved repetitions')
+    args = parser.parse_args()
+    init_default_scope('mmseg')
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    print(f'torch {torch.__version__}, {args.threads} thread(s), float32')
+    with tempfile.TemporaryDirectory() as folder:
+        inference(folder, args.pairs)
+        training(folder, args.pairs)
+
+
+if __name__ == '__main__':
+    main()
