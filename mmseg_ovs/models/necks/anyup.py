@@ -88,6 +88,8 @@ class AnyUp(PretrainedModule, FeatureNeck):
     The other maps and the tokens stay. Works with maps of any width and stride, also
     from backbones that the weights have never seen; inside :class:`BackboneWithNeck` it
     serves stock segmentors.
+    A map is taken to cover its whole picture: give backbones pictures whose sides their
+    patch divides, since ``fit='pad'`` and ``'crop'`` would shift the two a little.
 
     Published weights: ``init_cfg=dict(type='Pretrained', checkpoint=...)`` with
     ``anyup_paper.pth`` (trained on DINOv2 ViT-S) or ``anyup_multi_backbone.pth``. They
