@@ -53,6 +53,12 @@ def test_caption_data_without_classes_leave_the_vocabulary():
     assert runner.model.vocabulary is None
 
 
+def test_nouns_are_the_classes_of_a_data_set_of_masks():
+    runner = runner_with(train=dict(nouns=('cat', 'dog')))
+    VocabularyHook().before_train(runner)
+    assert runner.model.vocabulary.classes == ('cat', 'dog')
+
+
 def test_prompts_may_differ_from_the_class_names():
     runner = runner_with(test=dict(classes=('background', 'tvmonitor')))
     hook = VocabularyHook(

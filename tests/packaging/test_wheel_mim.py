@@ -39,8 +39,14 @@ SOURCES = (
     'mmseg_ovs',
 )
 
-# Config of the package that mim finds by its bare name, cut to two iterations.
-BARE_NAME = 'text-similarity_mit-tiny_shapes-112x112.py'
+# Configs of the package that mim finds by their bare names, cut to two iterations.
+BARE_NAMES = {
+    'text_similarity/text-similarity_mit-tiny_shapes-112x112.py': (),
+    # its teacher is trained before, by another config
+    'ovs_dino/ovs-dino_tiny_shapes-112x112.py': (
+        'model.auxiliary_head.teacher.init_cfg=None',
+    ),
+}
 TWO_ITERATIONS = (
     '--cfg-options',
     'train_cfg.max_iters=2',
@@ -140,21 +146,24 @@ def test_the_environment_has_the_wheel_and_not_the_checkout(python, folder):
     assert Path(where).is_relative_to(folder / 'env')
 
 
-def test_mim_train_and_test_by_bare_name(python, folder):
-    work_dir = folder / 'work_bare'
+@pytest.mark.parametrize('config', BARE_NAMES)
+def test_mim_train_and_test_by_bare_name(python, folder, config):
+    name = Path(config).name
+    work_dir = folder / f'work_{name}'
     mim = (python, '-m', 'mim')
     # where the config looks for it, seen from the folder in which mim runs
     write_shapes(folder / 'data' / 'shapes', seed=0, sizes=(16, 4, 4), workers=1)
     done = run(
-        *(*mim, 'train', 'mmseg_ovs', BARE_NAME, '--work-dir', work_dir),
+        *(*mim, 'train', 'mmseg_ovs', name, '--work-dir', work_dir),
         *TWO_ITERATIONS,
+        *BARE_NAMES[config],
         cwd=folder,
     )
-    assert f'.mim/configs/text_similarity/{BARE_NAME}' in done.stdout
+    assert f'.mim/configs/{config}' in done.stdout
     checkpoint = work_dir / 'iter_2.pth'
     assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 2
     done = run(
-        *(*mim, 'test', 'mmseg_ovs', BARE_NAME, '--checkpoint', checkpoint),
+        *(*mim, 'test', 'mmseg_ovs', name, '--checkpoint', checkpoint),
         *('--work-dir', folder / 'work_test'),
         cwd=folder,
     )

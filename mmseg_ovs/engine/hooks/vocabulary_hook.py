@@ -51,11 +51,13 @@ class VocabularyHook(Hook):
 
     def _set_training_vocabulary(self, runner: Runner) -> None:
         metainfo = runner.train_dataloader.dataset.metainfo
-        if metainfo.get('classes'):  # caption data sets have none
-            self._model(runner).set_vocabulary(Vocabulary.from_metainfo(metainfo))
+        # Masks of nouns have no classes, and captions have neither.
+        names = metainfo.get('classes') or metainfo.get('nouns')
+        if names:
+            self._model(runner).set_vocabulary(Vocabulary.build(names))
 
     def before_train(self, runner: Runner) -> None:
-        """Training data: its classes, if it has any."""
+        """Training data: its classes or nouns, if it has any."""
         self._set_training_vocabulary(runner)
 
     def before_val(self, runner: Runner) -> None:
