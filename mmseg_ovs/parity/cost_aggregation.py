@@ -122,10 +122,11 @@ def run_class_block(golden: Golden) -> dict[str, Tensor]:
     ours = {}
     for name in golden.outputs:
         guidance = golden.inputs[name.replace('x', 'guidance')]
-        out = [
-            torch.cat(block(list(_by_class(x).split(2)), guide)).permute(3, 0, 1, 2)
-            for x, guide in zip(golden.inputs[name], guidance, strict=True)
-        ]
+        out = []
+        for x, guide in zip(golden.inputs[name], guidance, strict=True):
+            chunks = list(_by_class(x).split(2))
+            block(chunks, guide)
+            out.append(torch.cat(chunks).permute(3, 0, 1, 2))
         ours[name] = torch.stack(out)
     return ours
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .chunks import replace_chunk
 from .class_block import ClassBlock
 from .correlation import correlation, strongest_classes
 from .guided_decoder import GuidedUpsampling
@@ -209,11 +210,9 @@ class Aggregator(nn.Module):
         chunks = [self._embed(features, part) for part in text.split(chunk)]
         for layer in self.layers:
             prepared = layer.swin_block.prepare(appearance, size)
-            chunks.reverse()
-            chunks = [
-                layer.swin_block(chunks.pop(), prepared) for _ in range(len(chunks))
-            ]
-            chunks = layer.attention(chunks, text_guidance)
+            for i, cost in enumerate(chunks):
+                replace_chunk(chunks, i, layer.swin_block(cost, prepared))
+            layer.attention(chunks, text_guidance)
         logits = self._decode(chunks, size, decoder_guidance)
         if kept is None:
             return logits
@@ -228,7 +227,7 @@ class Aggregator(nn.Module):
     def _decode(
         self, chunks: list[Tensor], size: tuple[int, int], guidance: list[Tensor]
     ) -> Tensor:
-        """Logits (T, 4h, 4w) of all costs (t, h, w, C); empties the list."""
+        """Logits (T, 4h, 4w) of all costs (t, h, w, C)."""
         stages = [self.decoder1, self.decoder2]
         guidance = guidance or [None, None]
         prepared = [
@@ -236,9 +235,8 @@ class Aggregator(nn.Module):
             for i, (stage, guide) in enumerate(zip(stages, guidance, strict=True), 1)
         ]
         logits = []
-        chunks.reverse()
-        while chunks:
-            x = chunks.pop().permute(0, 3, 1, 2)
+        for cost in chunks:
+            x = cost.permute(0, 3, 1, 2)
             for stage, ready in zip(stages, prepared, strict=True):
                 x = stage(x, ready)
             logits.append(self.head(x).squeeze(1))

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .chunks import replace_chunk
+
 # Keys and values (n, places, heads, dims) and how often each of the n tokens counts.
 KeysValues = tuple[Tensor, Tensor, int]
 
@@ -171,23 +173,19 @@ class ClassBlock(nn.Module):
             self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dims))
             self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dims))
 
-    def forward(self, chunks: list[Tensor], guidance: Tensor) -> list[Tensor]:
+    def forward(self, chunks: list[Tensor], guidance: Tensor) -> None:
         """Refine the cost of all classes of an image.
 
         Args:
-            chunks: Cost (t, h, w, C) of some classes each. The list is emptied, so
-                that old and new cost do not exist together.
+            chunks: Cost (t, h, w, C) of some classes each; replaced.
             guidance: Text guidance (T, G) of all classes.
-
-        Returns:
-            The refined cost in the same chunks.
         """
         shares = guidance.split([len(chunk) for chunk in chunks])
         length = max(len(guidance), self.pad_len or 0)
         tokens = self._keys_values(chunks, shares, length)
         attention = ATTENTIONS[self.attention.kind](tokens, length)
-        chunks.reverse()
-        return [self._refine(chunks.pop(), share, attention) for share in shares]
+        for i, share in enumerate(shares):
+            replace_chunk(chunks, i, self._refine(chunks[i], share, attention))
 
     def _keys_values(
         self, chunks: list[Tensor], shares: tuple[Tensor, ...], length: int
