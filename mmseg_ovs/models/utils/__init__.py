@@ -19,6 +19,7 @@ from .model_checkpoint import (
 from .pictures import resize_pictures
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
+from .trainable import set_trainable
 from .weights_digest import weights_digest
 from .windows import Window, merge_windows, split_windows, window_grid
 
@@ -41,6 +42,7 @@ __all__ = [
     'resize_argmax',
     'resize_pictures',
     'rows_per_chunk',
+    'set_trainable',
     'split_windows',
     'unwrap_model',
     'weights_digest',

@@ -1,0 +1,52 @@
+"""Which parameters of a pretrained network are trained, said by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import nn
+
+# Regular expressions of parameter names. 'attention' is CAT-Seg's light tuning without
+# its choice of queries and values, which lie in one weight with the keys here.
+TRAINABLE = {
+    'all': ('',),
+    'none': (),
+    'attention': (r'(^|\.)attn\.',),
+}
+
+
+def set_trainable(module: nn.Module, trainable: str | Sequence[str]) -> None:
+    """Freeze every parameter of a network but those named.
+
+    Nothing is unfrozen: what the network froze itself (``frozen_stages``, ``frozen``)
+    stays frozen. To be called when a model is built, before DDP looks at it. The
+    learning rate of what remains is a matter of the optimizer:
+    ``paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.01)))``.
+
+    Args:
+        module: The network.
+        trainable: 'all', 'none', 'attention' (the weights of attention layers), or
+            regular expressions of which one has to be found in a parameter's name.
+
+    Raises:
+        ValueError: An unknown word, or an expression that no parameter's name has.
+    """
+    patterns = trainable
+    if isinstance(trainable, str):
+        if trainable not in TRAINABLE:
+            raise ValueError(
+                f'trainable has to be one of {sorted(TRAINABLE)} or a list of regular '
+                f'expressions, got {trainable!r}'
+            )
+        patterns = TRAINABLE[trainable]
+    parameters = dict(module.named_parameters())
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in parameters):
+            raise ValueError(
+                f'No parameter of {type(module).__name__} is trainable by {pattern!r}; '
+                f'names are like {", ".join(list(parameters)[:5])}'
+            )
+    for name, parameter in parameters.items():
+        if not any(re.search(pattern, name) for pattern in patterns):
+            parameter.requires_grad_(False)
