@@ -4,6 +4,7 @@ from .anyup import AnyUp
 from .base import BackboneWithNeck, FeatureNeck, apply_neck, as_visual_features
 from .dinotxt_head import DinoTxtVisionHead
 from .preservation_gate import PreservationGate
+from .semantic_prior_encoder import SemanticPriorEncoder
 from .structure_aware_encoder import StructureAwareEncoder
 from .structure_modulated_decoder import StructureModulatedDecoder
 from .teacher_features import TeacherFeatures
@@ -14,6 +15,7 @@ __all__ = [
     'DinoTxtVisionHead',
     'FeatureNeck',
     'PreservationGate',
+    'SemanticPriorEncoder',
     'StructureAwareEncoder',
     'StructureModulatedDecoder',
     'TeacherFeatures',

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
+from ..utils import set_trainable
+
 
 class FeatureNeck(BaseModule):
     """Base of necks that read or replace tokens, or look at the picture again.
@@ -50,6 +52,8 @@ class BackboneWithNeck(BaseModule):
     Args:
         backbone: Backbone config.
         neck: Config of a neck, or a list of them.
+        trainable: What is trained of both: 'all', 'attention', 'none' or regular
+            expressions of parameter names, see :func:`set_trainable`.
         init_cfg: Initialisation.
     """
 
@@ -57,11 +61,13 @@ class BackboneWithNeck(BaseModule):
         self,
         backbone: dict,
         neck: dict | list[dict],
+        trainable: str | Sequence[str] = 'all',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
+        set_trainable(self, trainable)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pictures (B, 3, H, W) to the maps that the last neck returns."""

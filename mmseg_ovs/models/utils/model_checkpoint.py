@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ def complete_state(
     A *whole* part (a direct child such as ``backbone``) without any weight in the
     state dict keeps its values if it has been initialised already (at the start of a
     training run), and is initialised now if it brings weights of its own: checkpoints
-    of a head alone work with published towers.
+    of a head alone work with published towers. Inside a part the same holds for a
+    network that itself names its weights (a frozen prior among the necks).
 
     Args:
         model: The model, without wrapper.
@@ -85,14 +86,10 @@ def complete_state(
         if k in own or not any(re.search(pattern, k) for pattern in allow)
     }
     kept = {k for k in own if any(re.search(pattern, k) for pattern in allow)}
-    lacking = {}
+    lacking: dict[str, nn.Module] = {}
     if any(k in own for k in state):
-        for part, module in model.named_children():
-            keys = [k for k in own if k.startswith(f'{part}.')]
-            ready = getattr(module, 'is_init', False) or brings_weights(module)
-            if ready and keys and not any(k in state for k in keys):
-                lacking[part] = module
-                kept.update(keys)
+        lacking = dict(_parts_with_values(model, state))
+        kept.update(k for k in own if k.startswith(tuple(f'{p}.' for p in lacking)))
     filled = {**{k: own[k] for k in kept}, **state}
     mismatch = describe_mismatch(model, filled)
     if mismatch:
@@ -106,6 +103,23 @@ def complete_state(
         print_log(f'{name} has no weights for {part!r}: it keeps its own', 'current')
     # The values of parts initialised above were copied into the same tensors.
     return filled
+
+
+def _parts_with_values(
+    module: nn.Module, state: Mapping[str, Tensor], prefix: str = ''
+) -> Iterator[tuple[str, nn.Module]]:
+    """Parts of which a state dict has nothing, and that need nothing of it."""
+    for name, part in module.named_children():
+        path = f'{prefix}{name}'
+        given = [f'{path}.{key}' in state for key in part.state_dict()]
+        if prefix:
+            ready = _names_weights(part)
+        else:
+            ready = getattr(part, 'is_init', False) or brings_weights(part)
+        if ready and given and not any(given):
+            yield path, part
+        elif not all(given):
+            yield from _parts_with_values(part, state, f'{path}.')
 
 
 def init_own_weights(module: nn.Module) -> None:
@@ -132,10 +146,11 @@ def brings_weights(part: nn.Module) -> bool:
     Text towers say so themselves (``brings_weights``), other parts by an ``init_cfg``
     of type ``Pretrained``.
     """
-    return any(
-        getattr(module, 'brings_weights', False) or _is_pretrained(module)
-        for module in part.modules()
-    )
+    return any(_names_weights(module) for module in part.modules())
+
+
+def _names_weights(module: nn.Module) -> bool:
+    return getattr(module, 'brings_weights', False) or _is_pretrained(module)
 
 
 def _is_pretrained(module: nn.Module) -> bool:

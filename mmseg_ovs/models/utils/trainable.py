@@ -42,7 +42,7 @@ def set_trainable(module: nn.Module, trainable: str | Sequence[str]) -> None:
         patterns = TRAINABLE[trainable]
     parameters = dict(module.named_parameters())
     for pattern in patterns:
-        if not any(re.search(pattern, name) for name in parameters):
+        if pattern and not any(re.search(pattern, name) for name in parameters):
             raise ValueError(
                 f'No parameter of {type(module).__name__} is trainable by {pattern!r}; '
                 f'names are like {", ".join(list(parameters)[:5])}'

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmengine.model import BaseModule, BaseTTAModel
+from mmengine.model import BaseModule, BaseTTAModel, Sequential
 from torch import nn
 
 from mmseg_ovs.engine.hooks import CheckpointGuardHook
@@ -92,6 +92,36 @@ def test_in_a_training_run_a_missing_part_keeps_its_first_values(trained, publis
     state = {k: v for k, v in trained.state_dict().items() if 'head' not in k}
     model.load_state_dict(complete_state(model, state, 'x'))
     assert torch.equal(model.head.layer.weight, first)
+
+
+class Nested(BaseModule):
+    """A part of several, of which some name their weights."""
+
+    def __init__(self, *init_cfgs):
+        super().__init__()
+        self.backbone = Part()
+        self.neck = Sequential(*(Part(cfg) for cfg in init_cfgs))
+
+
+def test_a_network_inside_a_part_brings_its_own_weights(tmp_path, published):
+    cfg = dict(type='Pretrained', checkpoint=str(published))
+    trained = Nested(None, cfg)
+    path = save(trained, tmp_path / 'x.pth', drop='neck.1.')
+    model = Nested(None, cfg)
+    load_model_checkpoint(model, path)
+    own = torch.load(published, weights_only=True)['layer.weight']
+    assert torch.equal(model.neck[1].layer.weight, own)
+    assert torch.equal(model.neck[0].layer.weight, trained.neck[0].layer.weight)
+    with pytest.raises(CheckpointError, match=r'2 missing: neck\.1\.layer'):
+        load_model_checkpoint(Nested(None, None), path)
+    started = Nested(None, None)
+    started.init_weights()  # at random: no reason to leave a layer out
+    with pytest.raises(CheckpointError, match=r'2 missing: neck\.1\.layer'):
+        load_model_checkpoint(started, path)
+    state = {**trained.state_dict()}
+    state.pop('neck.1.layer.bias')
+    with pytest.raises(CheckpointError, match=r'1 missing: neck\.1\.layer\.bias'):
+        complete_state(Nested(None, cfg), state, 'x')
 
 
 @pytest.mark.parametrize(
