@@ -1,8 +1,8 @@
 """Whole-image and sliding-window inference with bounded memory.
 
-Every window leaves only its scores on the patch grid; they are resized, refined, merged
-and compared a chunk of rows at a time, so that the scores of all classes at image size
-never exist together unless the caller keeps them.
+Every view of a picture leaves only its scores on the patch grid; they are resized,
+refined, merged and compared a chunk of rows at a time, so that the scores of all
+classes at image size never exist together unless the caller keeps them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from ..utils import (
 if TYPE_CHECKING:
     from .open_vocab_segmentor import OpenVocabSegmentor
 
-MODES = ('whole', 'slide')
+MODES = ('whole', 'slide', 'local-global')
+AGGREGATIONS = ('features', 'logits')
 
 
 @dataclass
@@ -39,17 +40,23 @@ class InferenceCfg:
     """``test_cfg`` of :class:`OpenVocabSegmentor`.
 
     Attributes:
-        mode: 'whole' or 'slide'.
-        crop_size: Height and width of a window ('slide').
-        stride: Vertical and horizontal step of the windows ('slide').
+        mode: 'whole', 'slide' or 'local-global' (windows of the picture stretched to
+            ``image_size``, and all of it at once).
+        crop_size: Height and width of a window ('slide', 'local-global').
+        stride: Vertical and horizontal step of the windows ('slide', 'local-global').
+        image_size: Height and width to which pictures are stretched, whatever their
+            aspect ('local-global').
+        aggregation: What of windows and whole picture is averaged ('local-global'):
+            'features' (:class:`FeatureAggregation`) or 'logits'
+            (:class:`LogitsAggregation`).
         input_size: Windows are resized to it (bilinear) before the backbone, whatever
             their aspect. None: windows go in as they are.
-        input_antialias: Whether that resize is antialiased. torchvision did not for
-            tensors below version 0.17, which Talk2DINO pins.
+        input_antialias: Whether pictures and windows are resized with antialiasing.
+            torchvision did not for tensors below version 0.17, which Talk2DINO pins.
         window_batch_size: Windows run through the backbone together.
         window_softmax: Whether scores become a softmax over all text rows, at the size
-            of each window, before windows are merged ('slide'; with 'whole' there is
-            nothing to merge, and scores stay as they are).
+            of each window, before windows are merged (where scores are merged; scores
+            of the whole picture at once stay as they are).
         chunk_mb: Size in MiB of the score maps that are resized, refined and merged
             together. Bounds the memory, does not change the result.
         keep_logits: Keep the scores of all classes at the size of the original image in
@@ -59,6 +66,8 @@ class InferenceCfg:
     mode: str = 'whole'
     crop_size: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None = None
+    aggregation: str = 'features'
     input_size: tuple[int, int] | None = None
     input_antialias: bool = True
     window_batch_size: int = 8
@@ -69,8 +78,33 @@ class InferenceCfg:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f'test_cfg.mode has to be one of {MODES}: {self.mode!r}')
-        if self.mode == 'slide' and not (self.crop_size and self.stride):
-            raise ValueError("test_cfg.mode 'slide' needs crop_size and stride")
+        if self.mode != 'whole' and not (self.crop_size and self.stride):
+            raise ValueError(f'test_cfg.mode {self.mode!r} needs crop_size and stride')
+        if self.mode == 'local-global':
+            self._check_local_global()
+
+    def _check_local_global(self) -> None:
+        if self.aggregation not in AGGREGATIONS:
+            raise ValueError(
+                f'test_cfg.aggregation has to be one of {AGGREGATIONS}: '
+                f'{self.aggregation!r}'
+            )
+        if not self.image_size:
+            raise ValueError(
+                "test_cfg.mode 'local-global' needs image_size, the height and width "
+                'to which pictures are stretched'
+            )
+        crop, image = tuple(self.crop_size), tuple(self.image_size)
+        if crop[0] > image[0] or crop[1] > image[1]:
+            raise ValueError(
+                f'test_cfg.crop_size {crop} has to fit into image_size {image}: '
+                'windows are cut from the stretched picture'
+            )
+        if self.aggregation == 'features' and self.input_size:
+            raise ValueError(
+                "test_cfg.input_size is for aggregation='logits': features of resized "
+                'windows have no place on the grid of the whole picture'
+            )
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
         """The windows of an image of a size."""
@@ -80,8 +114,35 @@ class InferenceCfg:
 
 
 @dataclass
+class Layout:
+    """The views of one picture that are scored.
+
+    Attributes:
+        canvas: The picture (3, H, W) on which their scores are merged.
+        windows: Where they lie on it.
+        views: The pictures of the windows; more may follow, as a strategy defines.
+    """
+
+    canvas: Tensor
+    windows: list[Window]
+    views: list[Tensor]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the canvas."""
+        return tuple(self.canvas.shape[-2:])
+
+    @property
+    def view_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each view."""
+        return [tuple(view.shape[-2:]) for view in self.views]
+
+
+@dataclass
 class WindowedInference:
     """Runs a segmentor over windows and turns scores into labels.
+
+    Subclasses change which views a picture has and how their scores are merged.
 
     Args:
         model: The segmentor.
@@ -105,76 +166,117 @@ class WindowedInference:
             Labels (H, W) at the original size for each picture and, with
             ``keep_logits``, class scores (N, H, W), else None.
         """
-        layouts = [self.cfg.windows(tuple(image.shape[-2:])) for image in images]
-        crops = [split_windows(i, w) for i, w in zip(images, layouts, strict=True)]
-        scores = iter(self._score_windows([c for crop in crops for c in crop]))
+        layouts = [self.lay_out(image) for image in images]
+        text = self.model.project_vocabulary()
+        scores = self.score(layouts, text)
         return [
-            self._finish(image, crop, [next(scores) for _ in layout], layout, meta)
-            for image, crop, layout, meta in zip(
-                images, crops, layouts, metas, strict=True
+            self._finish(layout, grids, tuple(meta.get('ori_shape', size)[:2]), meta)
+            for layout, grids, size, meta in zip(
+                layouts,
+                scores,
+                [tuple(image.shape[-2:]) for image in images],
+                metas,
+                strict=True,
             )
         ]
 
-    def _score_windows(self, crops: list[Tensor]) -> list[Tensor]:
-        """Grid scores (R, h, w) of every window, batched by size."""
-        text = self.model.project_vocabulary()
-        sizes = [self.cfg.input_size or tuple(crop.shape[-2:]) for crop in crops]
-        scores: list[Tensor | None] = [None] * len(crops)
-        for size in dict.fromkeys(map(tuple, sizes)):
-            members = [i for i, s in enumerate(sizes) if tuple(s) == size]
+    # ----------------------------------------------------- what strategies change
+    @property
+    def merges_scores(self) -> bool:
+        """Whether scores of several views are merged."""
+        return self.cfg.mode != 'whole'
+
+    def lay_out(self, image: Tensor) -> Layout:
+        """Views of a picture (3, H, W)."""
+        windows = self.cfg.windows(tuple(image.shape[-2:]))
+        return Layout(image, windows, split_windows(image, windows))
+
+    def score(self, layouts: list[Layout], text: Tensor) -> list[list[Tensor]]:
+        """Grid scores (R, h, w) of every view of every picture, batched by size."""
+        views = [view for layout in layouts for view in layout.views]
+        sizes = [tuple(self.cfg.input_size or view.shape[-2:]) for view in views]
+        scores: list[Tensor | None] = [None] * len(views)
+        for size in dict.fromkeys(sizes):
+            members = [i for i, s in enumerate(sizes) if s == size]
             for start in range(0, len(members), self.cfg.window_batch_size):
                 batch = members[start : start + self.cfg.window_batch_size]
-                inputs = torch.stack([self._to_size(crops[i], size) for i in batch])
-                for i, grid in zip(
-                    batch, self.model.encode_decode(inputs, text), strict=True
-                ):
+                inputs = torch.stack([self.to_size(views[i], size) for i in batch])
+                grids = self.score_batch(inputs, text)
+                for i, grid in zip(batch, grids, strict=True):
                     scores[i] = grid
-        return scores
+        remaining = iter(scores)
+        return [[next(remaining) for _ in layout.views] for layout in layouts]
+
+    def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
+        """Grid scores (B, R, h, w) of pictures (B, 3, H, W)."""
+        return self.model.encode_decode(inputs, text)
+
+    def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
+        """Grid scores (n, h, w) of some rows to scores at the size of their view."""
+        return self.resize(grid, size)
+
+    def merge(self, maps: list[Tensor], layout: Layout) -> Tensor:
+        """Scores (n, h, w) of all views to scores on the canvas."""
+        return merge_windows(maps, layout.windows, layout.size)
+
+    # ------------------------------------------------------------ what they share
+    def to_size(self, picture: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize a picture (3, h, w)."""
+        return resize_pictures(picture[None], size, self.cfg.input_antialias)[0]
+
+    def resize(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize scores (n, h, w)."""
+        if tuple(scores.shape[-2:]) == tuple(size):
+            return scores
+        return resize(
+            scores[None],
+            size,
+            mode='bilinear',
+            align_corners=self.model.align_corners,
+            warning=False,
+        )[0]
 
     def _finish(
         self,
-        image: Tensor,
-        crops: list[Tensor],
+        layout: Layout,
         scores: list[Tensor],
-        windows: list[Window],
+        out_size: tuple[int, int],
         meta: Mapping,
     ) -> tuple[Tensor, Tensor | None]:
-        """Grid scores of one image's windows to labels (and class scores)."""
+        """Grid scores of one picture's views to labels (and class scores)."""
         model, vocabulary = self.model, self.model.vocabulary
-        size = tuple(image.shape[-2:])
-        out_size = tuple(meta.get('ori_shape', size)[:2])
-        on_window = [
-            [(p, p.prepare(model.denormalize(crop))) for crop in crops]
+        on_view = [
+            [(p, p.prepare(model.denormalize(view))) for view in layout.views]
             for p in model.image_postprocessors('window')
         ]
-        on_image = [
-            (p, p.prepare(model.denormalize(image)))
+        on_canvas = [
+            (p, p.prepare(model.denormalize(layout.canvas)))
             for p in model.image_postprocessors('image')
         ]
-        softmax = self.cfg.window_softmax and self.cfg.mode == 'slide'
-        log_sums = self._log_sums(scores, windows) if softmax else None
+        softmax = self.cfg.window_softmax and self.merges_scores
+        log_sums = self._log_sums(scores, layout) if softmax else None
         argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype)
         kept = []
-        chunk = rows_per_chunk(size, self.cfg.chunk_mb)
+        chunk = rows_per_chunk(layout.size, self.cfg.chunk_mb)
         for start in range(0, len(scores[0]), chunk):
             maps = [
-                self._resize(grid[start : start + chunk], window.size)
-                for grid, window in zip(scores, windows, strict=True)
+                self.to_view(grid[start : start + chunk], size)
+                for grid, size in zip(scores, layout.view_sizes, strict=True)
             ]
             if log_sums is not None:
                 for i, log_sum in enumerate(log_sums):
                     maps[i] = (maps[i] - log_sum).exp_()
-            for prepared in on_window:
+            for prepared in on_view:
                 maps = [
                     p.refine(m, ready)
                     for m, (p, ready) in zip(maps, prepared, strict=True)
                 ]
-            merged = merge_windows(maps, windows, size)
-            for p, ready in on_image:
+            merged = self.merge(maps, layout)
+            for p, ready in on_canvas:
                 merged = p.refine(merged, ready)
             merged = _unflip(merged, meta)
             if self.cfg.keep_logits:
-                merged = self._resize(merged, out_size)
+                merged = self.resize(merged, out_size)
                 kept.append(merged)
             resize_argmax(merged, argmax, start, model.align_corners, self.cfg.chunk_mb)
         labels = vocabulary.row_to_class.to(argmax.index.device)[argmax.index]
@@ -185,31 +287,16 @@ class WindowedInference:
         kept = vocabulary.reduce(torch.cat(kept)[None])[0] if kept else None
         return labels, kept
 
-    def _log_sums(self, scores: list[Tensor], windows: list[Window]) -> list[Tensor]:
-        """Log-sum-exp (H, W) over the rows of every window at its size, in chunks."""
+    def _log_sums(self, scores: list[Tensor], layout: Layout) -> list[Tensor]:
+        """Log-sum-exp (H, W) over the rows of every view at its size, in chunks."""
         sums = []
-        for grid, window in zip(scores, windows, strict=True):
-            total = grid.new_full(window.size, -torch.inf)
-            for part in grid.split(rows_per_chunk(window.size, self.cfg.chunk_mb)):
-                partial = self._resize(part, window.size).logsumexp(dim=0)
+        for grid, size in zip(scores, layout.view_sizes, strict=True):
+            total = grid.new_full(size, -torch.inf)
+            for part in grid.split(rows_per_chunk(size, self.cfg.chunk_mb)):
+                partial = self.to_view(part, size).logsumexp(dim=0)
                 torch.logaddexp(total, partial, out=total)
             sums.append(total)
         return sums
-
-    def _to_size(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize a picture (3, h, w) for the backbone."""
-        return resize_pictures(crop[None], size, self.cfg.input_antialias)[0]
-
-    def _resize(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        if tuple(scores.shape[-2:]) == tuple(size):
-            return scores
-        return resize(
-            scores[None],
-            size,
-            mode='bilinear',
-            align_corners=self.model.align_corners,
-            warning=False,
-        )[0]
 
 
 def _unflip(scores: Tensor, meta: Mapping) -> Tensor:

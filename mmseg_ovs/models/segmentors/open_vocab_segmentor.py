@@ -24,7 +24,8 @@ from ..decode_heads import AlignmentHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
 from ..utils import resize_pictures
-from .inference import InferenceCfg, WindowedInference
+from .inference import InferenceCfg
+from .local_global import build_inference
 
 
 @MODELS.register_module()
@@ -132,10 +133,17 @@ class OpenVocabSegmentor(EncoderDecoder):
             )
         return self.vocabulary
 
+    def run_backbone(self, inputs: Tensor) -> VisualFeatures:
+        """Features of images (B, 3, H, W) before the neck, with the images."""
+        return as_visual_features(self.backbone(inputs), inputs)
+
+    def run_neck(self, features: VisualFeatures) -> VisualFeatures:
+        """Features after the neck, if there is one."""
+        return apply_neck(self.neck, features) if self.with_neck else features
+
     def extract_feat(self, inputs: Tensor) -> VisualFeatures:
         """Features of images (B, 3, H, W), after the neck."""
-        features = as_visual_features(self.backbone(inputs), inputs)
-        return apply_neck(self.neck, features) if self.with_neck else features
+        return self.run_neck(self.run_backbone(inputs))
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name of a batch of pictures (B, 3, H, W)."""
@@ -177,7 +185,10 @@ class OpenVocabSegmentor(EncoderDecoder):
             inputs: Normalised pictures of one size (B, 3, H, W).
             text: Projected text rows (R, C).
         """
-        features = self.extract_feat(inputs)
+        return self.decode(self.extract_feat(inputs), text)
+
+    def decode(self, features: VisualFeatures, text: Tensor) -> Tensor:
+        """As :meth:`encode_decode`, from features after the neck."""
         scores = self.decode_head.activate(self.decode_head(features, text))
         for processor in self.postprocessors:
             if isinstance(processor, GridPostProcessor):
@@ -216,7 +227,7 @@ class OpenVocabSegmentor(EncoderDecoder):
             data_samples = [SegDataSample() for _ in inputs]
         metas = [sample.metainfo for sample in data_samples]
         images = [_unpad(image, m) for image, m in zip(inputs, metas, strict=True)]
-        inference = WindowedInference(self, InferenceCfg(**(self.test_cfg or {})))
+        inference = build_inference(self, InferenceCfg(**(self.test_cfg or {})))
         results = inference(images, metas, vocabulary)
         for sample, (labels, scores) in zip(data_samples, results, strict=True):
             sample.pred_sem_seg = PixelData(data=labels[None])

@@ -139,22 +139,32 @@ class LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize('softmax', [False, True])
+@pytest.mark.parametrize(
+    'mode',
+    [
+        dict(mode='slide'),
+        dict(mode='local-global', image_size=(168, 168), aggregation='logits'),
+        dict(mode='local-global', image_size=(168, 168), aggregation='features'),
+    ],
+    ids=['slide', 'logits', 'features'],
+)
 def test_scores_of_all_classes_never_exist_at_the_size_of_a_window(
-    build_segmentor, softmax
+    build_segmentor, softmax, mode
 ):
     model = build_segmentor(
         test_cfg=dict(
-            mode='slide',
             crop_size=(112, 112),
             stride=(56, 56),
             window_batch_size=1,
             window_softmax=softmax,
             chunk_mb=0.1,
+            **mode,
         )
     )
     with LargestTensor() as largest:
         run(model, [picture(112, 168)])
-    assert largest.elements < 12 * 112 * 112 / 2
+    canvas = mode.get('image_size', (112, 168))
+    assert largest.elements < max(12 * 112 * 112 / 2, 3.1 * canvas[0] * canvas[1])
 
 
 def test_result_has_the_original_size(build_segmentor):
