@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
-from .sample_errors import NamesFailingSample
+from .sample_errors import NamesFailingSample, check_images_exist
 
 PAIRINGS = ('caption', 'image')
 
@@ -73,7 +73,12 @@ class COCOCaptionsDataset(NamesFailingSample, BaseDataset):
         for number, annotation in enumerate(annotations):
             image_id, caption = self._checked(number, annotation, file_names)
             captions.setdefault(image_id, []).append(caption)
-        self._check_images(file_names)
+        check_images_exist(
+            file_names.values(),
+            self.data_prefix['img_path'],
+            self.ann_file,
+            self.backend_args,
+        )
         bare = len(file_names) - len(captions)
         if bare:
             print_log(
@@ -149,25 +154,3 @@ class COCOCaptionsDataset(NamesFailingSample, BaseDataset):
         if not isinstance(caption, str) or not caption.strip():
             raise ValueError(f'{where} has no text: {caption!r}')
         return image_id, caption.strip()
-
-    def _check_images(self, file_names: dict[int, str]) -> None:
-        """All image files are there (one listing: cheaper than 100,000 look-ups)."""
-        folder = self.data_prefix['img_path']
-        present = set()
-        if fileio.isdir(folder, backend_args=self.backend_args):
-            present.update(
-                fileio.list_dir_or_file(
-                    folder,
-                    list_dir=False,
-                    recursive=True,
-                    backend_args=self.backend_args,
-                )
-            )
-        missing = [name for name in file_names.values() if name not in present]
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} of the {len(file_names)} images named in '
-                f'{self.ann_file} are not in {folder}: {", ".join(missing[:3])}'
-                f'{", ..." if len(missing) > 3 else ""}; check data_root and '
-                'data_prefix'
-            )

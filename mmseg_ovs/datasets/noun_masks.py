@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from typing import Any
 
 import mmengine.fileio as fileio
@@ -12,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
-from .sample_errors import NamesFailingSample
+from .sample_errors import NamesFailingSample, check_images_exist
 
 
 @DATASETS.register_module()
@@ -76,7 +75,12 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
                     f'masks of {names[category]!r}; give their union'
                 )
             own[category] = counts
-        self._check_images({images[key]['file_name'] for key in masks})
+        check_images_exist(
+            {images[key]['file_name'] for key in masks},
+            self.data_prefix['img_path'],
+            self.ann_file,
+            self.backend_args,
+        )
         bare = len(images) - len(masks)
         if not masks:
             raise ValueError(f'no image of {self.ann_file} has a mask')
@@ -177,25 +181,3 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
                 f'{str(counts)[:40]}'
             )
         return image_id, category, counts
-
-    def _check_images(self, file_names: set[str]) -> None:
-        """All image files are there (one listing: cheaper than 100,000 look-ups)."""
-        folder = self.data_prefix['img_path']
-        present = set()
-        if fileio.isdir(folder, backend_args=self.backend_args):
-            present.update(
-                fileio.list_dir_or_file(
-                    folder,
-                    list_dir=False,
-                    recursive=True,
-                    backend_args=self.backend_args,
-                )
-            )
-        missing = sorted(file_names - present)
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} images that have masks in {self.ann_file} are not in '
-                f'{os.fspath(folder)}: {", ".join(missing[:3])}'
-                f'{", ..." if len(missing) > 3 else ""}; check data_root and '
-                'data_prefix'
-            )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+
+import mmengine.fileio as fileio
+
 
 class NamesFailingSample:
     """Mixin for ``BaseDataset``: a failing pipeline names the image it failed on.
@@ -24,3 +29,37 @@ class NamesFailingSample:
                 f'{type(self).__name__} sample {idx}, image {path}: '
                 f'{type(error).__name__}: {error}'
             ) from error
+
+
+def check_images_exist(
+    names: Iterable[str],
+    folder: str | os.PathLike,
+    ann_file: str,
+    backend_args: dict | None = None,
+) -> None:
+    """Look for image files in a folder (one listing: cheaper than 100,000 look-ups).
+
+    Args:
+        names: File names, relative to the folder.
+        folder: Image folder.
+        ann_file: The file that names them, for messages.
+        backend_args: File backend, as in mmseg.
+
+    Raises:
+        FileNotFoundError: Some are missing.
+    """
+    present = set()
+    if fileio.isdir(folder, backend_args=backend_args):
+        present.update(
+            fileio.list_dir_or_file(
+                folder, list_dir=False, recursive=True, backend_args=backend_args
+            )
+        )
+    names = list(names)
+    missing = sorted(name for name in names if name not in present)
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of the {len(names)} images named in {ann_file} are not in '
+            f'{os.fspath(folder)}: {", ".join(missing[:3])}'
+            f'{", ..." if len(missing) > 3 else ""}; check data_root and data_prefix'
+        )

@@ -243,7 +243,7 @@ def test_missing_files(build, tmp_path):
     (tmp_path / 'pictures' / '1.png').unlink()  # has no mask
     build()
     (tmp_path / 'pictures' / '2.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 images that have masks.*2\.png'):
+    with pytest.raises(FileNotFoundError, match=r'1 of the 2 images.*2\.png'):
         build()
     with pytest.raises(FileNotFoundError, match='none.json does not exist'):
         build(ann_file='none.json')
