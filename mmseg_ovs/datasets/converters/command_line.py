@@ -1,0 +1,49 @@
+"""What the converters' command lines share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .conversion import Conversion, ConversionError, run
+
+EXIT_CODES = (
+    'Exit codes: 0, the published split is complete; 1, pictures are missing or broken '
+    '(all others are converted, the report names them); 2, something has to be mended '
+    'first. An interrupted run goes on where it stopped.'
+)
+
+
+def make_parser(description: str, folder: str) -> argparse.ArgumentParser:
+    """Parser with the source folder, ``--splits`` and ``--workers``."""
+    parser = argparse.ArgumentParser(description=description, epilog=EXIT_CODES)
+    parser.add_argument('folder', type=Path, help=folder)
+    parser.add_argument(
+        '--splits',
+        nargs='+',
+        choices=('train', 'val'),
+        default=('train', 'val'),
+        help='both by default; benchmarks need val alone',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count(), help='processes that convert'
+    )
+    return parser
+
+
+def convert_splits(args: argparse.Namespace, plan: Callable[[str], Conversion]) -> int:
+    """Convert the splits one after the other; the exit code."""
+    code = 0
+    for split in args.splits:
+        try:
+            report = run(plan(split), args.workers)
+        except (ConversionError, OSError) as error:
+            print(f'{split}: {error}', file=sys.stderr)
+            code = 2
+            continue
+        print(report)
+        code = max(code, 0 if report.complete else 1)
+    return code

@@ -1,0 +1,400 @@
+"""One run of a converter: restartable, checked, and honest about what is missing.
+
+Beside the label maps of split S of data set D lie ``D_S.sha256`` (for
+``sha256sum -c``) and ``D_S.json``, which says what was made, from what, and what is
+missing. Both are the same however often a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+from mmengine.utils import ProgressBar
+from PIL import Image
+
+from mmseg_ovs.utils import replacing
+
+from .label_files import count_labels, encode_labels
+
+# What mmseg_ovs.utils.replacing calls a file that is not finished.
+_LEFTOVER = re.compile(r'\..+-[0-9a-f]{32}\.tmp\..+')
+_POOL_FROM = 64  # pictures; fewer are done sooner than processes start
+
+
+class ConversionError(ValueError):
+    """A data set that cannot be converted; the message says why and how to mend it."""
+
+
+class Converted(NamedTuple):
+    """What a converter makes of a picture.
+
+    Args:
+        labels: (H, W), integers.
+        image: The picture's file, where the converter makes a new one.
+    """
+
+    labels: np.ndarray
+    image: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, its label map to be made, and what that is made from.
+
+    Args:
+        name: Its name without suffix.
+        image: The picture that the label map belongs to.
+        labels: The label map.
+        source: Whatever the converter needs.
+        makes_image: ``image`` is made by the converter as well.
+    """
+
+    name: str
+    image: Path
+    labels: Path
+    source: Any
+    makes_image: bool = False
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files that are made."""
+        return (self.image, self.labels) if self.makes_image else (self.labels,)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A split of a data set, planned.
+
+    Args:
+        name: Name of data set and split, of which the report's file names are made.
+        root: Folder of the report; all outputs lie below it.
+        num_classes: Number of classes N.
+        ignore_index: Label of unlabelled pixels.
+        expected: Pictures that the published split has.
+        setting: What the label maps depend on besides the sources, as JSON.
+        pictures: Those whose sources are there.
+        missing: The others: name and what is missing.
+        convert: From ``Picture`` to :class:`Converted`, importable by its name.
+        list_file: Where the names of the converted pictures are listed, if anywhere.
+    """
+
+    name: str
+    root: Path
+    num_classes: int
+    ignore_index: int
+    expected: int
+    setting: dict[str, Any]
+    pictures: Sequence[Picture]
+    missing: Mapping[str, str]
+    convert: Callable[[Picture], Converted]
+    list_file: Path | None = None
+
+
+@dataclass
+class Report:
+    """How a run ended.
+
+    Args:
+        name: As in :class:`Conversion`.
+        expected: Pictures that the published split has.
+        converted: Pictures whose label maps are there and checked.
+        made: How many of them this run made.
+        missing: Pictures without source: name and what is missing.
+        failed: Pictures whose source is broken: name and reason.
+        pixels: Pixels of each class and, last, unlabelled ones.
+    """
+
+    name: str
+    expected: int
+    converted: int = 0
+    made: int = 0
+    missing: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    pixels: list[int] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Everything that the published split has is there."""
+        return not (self.missing or self.failed) and self.converted == self.expected
+
+    def __str__(self) -> str:
+        *classes, unlabelled = self.pixels
+        total = max(sum(self.pixels), 1)
+        lines = [
+            f'{self.name}: {self.converted} of {self.expected} pictures '
+            f'({self.made} made now), {sum(map(bool, classes))} of {len(classes)} '
+            f'classes occur, {unlabelled / total:.1%} of the pixels are unlabelled'
+        ]
+        for what, names in (('missing', self.missing), ('failed', self.failed)):
+            if names:
+                lines.append(f'  {len(names)} {what}:')
+            lines += [f'    {name}: {names[name]}' for name in sorted(names)[:10]]
+            if len(names) > 10:
+                lines.append(f'    ... all are listed in {self.name}.json')
+        unnamed = self.expected - self.converted - len(self.missing) - len(self.failed)
+        if unnamed > 0:
+            lines.append(
+                f'  {unnamed} more belong to the published split; nothing of them is '
+                'here'
+            )
+        if unnamed < 0:
+            lines.append(f'  {-unnamed} more than the published split has')
+        return '\n'.join(lines)
+
+
+class _Made(NamedTuple):
+    name: str
+    digests: dict[str, str]
+    pixels: np.ndarray | None
+    made: bool
+    error: str | None = None
+
+
+def run(conversion: Conversion, workers: int = 1) -> Report:
+    """Make what is missing or damaged, check everything, write list and report.
+
+    Args:
+        conversion: What to do.
+        workers: Processes.
+
+    Raises:
+        ConversionError: Nothing to convert; label maps of another setting or origin
+            lie there; another process is at work; a worker was killed.
+        OSError: Files cannot be written.
+    """
+    if not conversion.pictures:
+        reasons = sorted(conversion.missing.items())[:3]
+        raise ConversionError(
+            f'{conversion.name}: there is nothing to convert in {conversion.root}. '
+            + '; '.join(f'{name}: {why}' for name, why in reasons)
+        )
+    conversion.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(conversion.root / f'.{conversion.name}.lock', timeout=0):
+            return _run(conversion, workers)
+    except Timeout as error:
+        raise ConversionError(
+            f'{conversion.name}: another process is converting in {conversion.root}'
+        ) from error
+
+
+def _run(conversion: Conversion, workers: int) -> Report:
+    report_file = conversion.root / f'{conversion.name}.json'
+    list_file = conversion.root / f'{conversion.name}.sha256'
+    _claim(conversion, report_file)
+    _remove_leftovers(conversion)
+    known = _read_digests(list_file)
+
+    report = Report(
+        conversion.name, conversion.expected, missing=dict(conversion.missing)
+    )
+    pixels = np.zeros(conversion.num_classes + 1, dtype=np.int64)
+    digests: dict[str, str] = {}
+    names = []
+    bar = ProgressBar(len(conversion.pictures), file=sys.stderr)
+    for made in _make_all(conversion, known, workers):
+        bar.update()
+        if made.error is not None:
+            report.failed[made.name] = made.error
+            continue
+        names.append(made.name)
+        digests.update(made.digests)
+        pixels += made.pixels
+        report.made += made.made
+    bar.file.write('\n')
+    report.converted = len(names)
+    report.pixels = pixels.tolist()
+
+    if conversion.list_file is not None:
+        _write(conversion.list_file, ''.join(f'{name}\n' for name in names))
+    lines = (f'{digest}  {name}\n' for name, digest in sorted(digests.items()))
+    _write(list_file, ''.join(lines))
+    _write_report(conversion, report_file, report)
+    return report
+
+
+def _claim(conversion: Conversion, report_file: Path) -> None:
+    """Note whose label maps these are, before the first is made.
+
+    Raises:
+        ConversionError: They are of another setting, or not of this tool.
+    """
+    try:
+        setting = json.loads(report_file.read_text(encoding='utf-8'))['setting']
+    except FileNotFoundError:
+        foreign = [p.labels for p in conversion.pictures if p.labels.exists()]
+        if foreign:
+            raise ConversionError(
+                f'{len(foreign)} label maps are there that this tool has not made, '
+                f'such as {foreign[0]}: use them as they are, or move them away'
+            ) from None
+        _write_report(conversion, report_file, None)
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConversionError(
+            f'{report_file} is damaged: delete it and the label maps it is about'
+        ) from error
+    differing = sorted(
+        key
+        for key in setting.keys() | conversion.setting.keys()
+        if setting.get(key) != conversion.setting.get(key)
+    )
+    if differing:
+        raise ConversionError(
+            f'the label maps of {conversion.name} were made from something else, '
+            f'which differs in {differing}: delete them and {report_file}'
+        )
+
+
+def _write_report(conversion: Conversion, path: Path, report: Report | None) -> None:
+    content: dict[str, Any] = dict(
+        setting=conversion.setting,
+        num_classes=conversion.num_classes,
+        ignore_index=conversion.ignore_index,
+        expected=conversion.expected,
+        complete=report is not None and report.complete,
+    )
+    if report is not None:
+        *classes, unlabelled = report.pixels
+        content.update(
+            converted=report.converted,
+            missing=dict(sorted(report.missing.items())),
+            failed=dict(sorted(report.failed.items())),
+            pixels=classes,
+            unlabelled_pixels=unlabelled,
+        )
+    _write(path, json.dumps(content, indent=1) + '\n')
+
+
+def _remove_leftovers(conversion: Conversion) -> None:
+    """Delete what a killed run had not finished."""
+    folders = {path.parent for p in conversion.pictures for path in p.outputs}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in os.scandir(folder):
+            if _LEFTOVER.fullmatch(entry.name):
+                os.unlink(entry.path)
+
+
+def _read_digests(path: Path) -> dict[str, str]:
+    """SHA-256 by relative path, of a finished run."""
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.split('  ', 1) for line in lines)
+    return {name: digest for digest, name in pairs}
+
+
+def _make_all(
+    conversion: Conversion, known: Mapping[str, str], workers: int
+) -> Iterator[_Made]:
+    """Results in the order of the pictures."""
+    make = partial(
+        _make,
+        conversion.convert,
+        conversion.root,
+        conversion.num_classes,
+        conversion.ignore_index,
+    )
+    tasks = [
+        (picture, [known.get(_relative(p, conversion.root)) for p in picture.outputs])
+        for picture in conversion.pictures
+    ]
+    if workers == 1 or len(tasks) < _POOL_FROM:
+        yield from map(make, tasks)
+        return
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(make, tasks, chunksize=8)
+    except BrokenProcessPool as error:
+        raise ConversionError(
+            'a worker was killed (out of memory?): start again, with fewer --workers; '
+            'what is done stays done'
+        ) from error
+
+
+def _make(
+    convert: Callable[[Picture], Converted],
+    root: Path,
+    num_classes: int,
+    ignore_index: int,
+    task: tuple[Picture, list[str | None]],
+) -> _Made:
+    """Keep a picture's outputs if they are intact, else make them."""
+    picture, known = task
+    check = partial(_check, picture, root, num_classes, ignore_index)
+    if all(path.is_file() for path in picture.outputs):
+        try:
+            digests, pixels = check()
+        except ValueError:
+            pass  # damaged: made again
+        else:
+            pairs = zip(digests.values(), known, strict=True)
+            if all(then in (None, now) for now, then in pairs):
+                return _Made(picture.name, digests, pixels, made=False)
+    try:
+        labels, image = convert(picture)
+        content = encode_labels(labels, num_classes)
+    except Exception as error:
+        reason = f'{type(error).__name__}: {error}'
+        return _Made(picture.name, {}, None, made=False, error=reason)
+    # Not within the try: a full disk is no fault of the picture.
+    if image is not None:
+        with replacing(picture.image) as temporary:
+            temporary.write_bytes(image)
+    with replacing(picture.labels) as temporary:
+        temporary.write_bytes(content)
+    try:
+        digests, pixels = check()
+    except ValueError as error:
+        # Wrong label maps must not lie where a data set would find them.
+        picture.labels.unlink()
+        return _Made(picture.name, {}, None, made=False, error=str(error))
+    return _Made(picture.name, digests, pixels, made=True)
+
+
+def _check(
+    picture: Picture, root: Path, num_classes: int, ignore_index: int
+) -> tuple[dict[str, str], np.ndarray]:
+    """SHA-256 of each output by relative path, and the pixels of each class.
+
+    Raises:
+        ValueError: Picture or label map is not as it should be.
+    """
+    contents = {path: path.read_bytes() for path in picture.outputs}
+    try:
+        with Image.open(picture.image) as image:
+            size = image.size
+            if picture.makes_image:
+                image.load()
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'the picture cannot be read: {error}') from error
+    pixels = count_labels(contents[picture.labels], num_classes, ignore_index, size)
+    digests = {
+        _relative(path, root): hashlib.sha256(content).hexdigest()
+        for path, content in contents.items()
+    }
+    return digests, pixels
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')

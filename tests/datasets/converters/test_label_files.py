@@ -1,0 +1,64 @@
+"""Label maps survive being written and read, and wrong ones are found."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmseg_ovs.datasets.converters.label_files import count_labels, encode_labels
+
+
+@given(
+    num_classes=st.sampled_from([2, 60, 255, 256, 459, 847]),
+    seed=st.integers(0, 99),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+)
+def test_round_trip(num_classes, seed, height, width):
+    ignore = 255 if num_classes <= 255 else 65535
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, num_classes, (height, width))
+    labels[random.random(labels.shape) < 0.2] = ignore
+    content = encode_labels(labels, num_classes)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == ('L' if num_classes <= 255 else 'I;16')
+        np.testing.assert_array_equal(np.array(image), labels)
+    counts = count_labels(content, num_classes, ignore, (width, height))
+    assert counts.shape == (num_classes + 1,)
+    assert counts[-1] == (labels == ignore).sum()
+    assert counts[0] == (labels == 0).sum()
+    assert counts[num_classes - 1] == (labels == num_classes - 1).sum()
+
+
+def test_labels_that_do_not_fit_are_not_written():
+    with pytest.raises(ValueError, match=r'0\.\.300 do not fit into uint8'):
+        encode_labels(np.array([[0, 300]]), 60)
+    with pytest.raises(ValueError, match=r'-1\.\.5 do not fit into uint16'):
+        encode_labels(np.array([[-1, 5]]), 847)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'size', 'message'),
+    [
+        (np.array([[0, 847]], np.uint16), (2, 1), 'the value 847, which is neither'),
+        (np.array([[255, 846]], np.uint16), (1, 2), '2 x 1 pixels, the picture 1 x 2'),
+        (np.array([[0, 1]], np.uint8), (2, 1), 'uint8 of shape .*uint16'),
+        (np.zeros((1, 2, 3), np.uint8), (2, 1), 'not one plane'),
+    ],
+    ids=['value', 'size', 'depth', 'colours'],
+)
+def test_wrong_label_maps_are_found(labels, size, message):
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, 'PNG')
+    with pytest.raises(ValueError, match=message):
+        count_labels(buffer.getvalue(), 847, 65535, size)
+
+
+def test_a_cut_file_is_found():
+    labels = np.random.default_rng(0).integers(0, 847, (50, 50))
+    content = encode_labels(labels, 847)
+    with pytest.raises(ValueError, match='cannot be read'):
+        count_labels(content[:-100], 847, 65535, (50, 50))
