@@ -1,15 +1,19 @@
 """Data sets that mmseg lacks, and the transforms that load them."""
 
+from .ade20k_847 import ADE20K847Dataset
 from .base import OpenVocabSegDataset
 from .coco_captions import COCOCaptionsDataset
 from .coco_object import COCOObjectDataset
+from .context459 import PascalContext459Dataset
 from .feature_pairs import FeaturePairsDataset
 from .noun_masks import NounMasksDataset
 from .shapes_dataset import ShapesDataset
 from .transforms import LoadLabelMap, LoadNounMasks
 from .voc20 import PascalVOC20Dataset
+from .voc20b import PascalVOC20bDataset
 
 __all__ = [
+    'ADE20K847Dataset',
     'COCOCaptionsDataset',
     'COCOObjectDataset',
     'FeaturePairsDataset',
@@ -17,6 +21,8 @@ __all__ = [
     'LoadNounMasks',
     'NounMasksDataset',
     'OpenVocabSegDataset',
+    'PascalContext459Dataset',
     'PascalVOC20Dataset',
+    'PascalVOC20bDataset',
     'ShapesDataset',
 ]

@@ -20,7 +20,11 @@ BENCHMARKS = {
     'coco_stuff164k': ('COCOStuffDataset', 171, 'person', False),
     'cityscapes': ('CityscapesDataset', 19, 'road', False),
     'ade20k': ('ADE20KDataset', 150, 'wall', True),
+    'voc20b': ('PascalVOC20bDataset', 21, 'aeroplane', False),
+    'context459': ('PascalContext459Dataset', 459, 'accordion', False),
+    'ade20k_847': ('ADE20K847Dataset', 847, 'wall', False),
 }
+DINOTXT_BENCHMARKS = list(BENCHMARKS)[:8]
 
 
 def build_lazily(cfg, tmp_path):
@@ -59,11 +63,12 @@ def test_benchmark(name, tmp_path):
         assert 'num_classes' in loader
     for step in pipeline:
         TRANSFORMS.build(step)
-    METRICS.build(cfg.test_evaluator)
+    metric = METRICS.build(cfg.test_evaluator)
+    assert metric.ignore_index == dataset.ignore_index >= number
 
 
 @pytest.mark.parametrize('model', ['dinov2-reg-l14', 'dinov3-l16'])
-@pytest.mark.parametrize('name', BENCHMARKS)
+@pytest.mark.parametrize('name', DINOTXT_BENCHMARKS)
 def test_benchmark_at_dinotxts_size(name, model):
     """The authors' resize in place of the benchmark's own, and nothing else."""
     folder = ROOT.parents[1] / 'dinotxt'

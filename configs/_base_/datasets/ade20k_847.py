@@ -1,0 +1,34 @@
+"""ADE20K-full val, 847 classes, 16-bit labels, at Talk2DINO's test size."""
+
+dataset_type = 'ADE20K847Dataset'
+data_root = 'data/ade/ADE20K_847'
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
+    # After Resize: predictions are scored at the size of the original label.
+    dict(type='LoadLabelMap'),
+    dict(type='PackSegInputs'),
+]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(
+            img_path='images/validation', seg_map_path='annotations/validation'
+        ),
+        pipeline=test_pipeline,
+    ),
+)
+val_dataloader = test_dataloader
+
+test_evaluator = dict(
+    type='OpenVocabIoUMetric', iou_metrics=['mIoU'], ignore_index=65535
+)
+val_evaluator = test_evaluator
+
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
