@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .anyup import run_anyup
+from .catseg import RUNNERS as CATSEG
 from .cost_aggregation import RUNNERS as COST_AGGREGATION
 from .dino import run_backbone
 from .dinotxt import run_dinotxt
@@ -44,6 +45,8 @@ def check(path: str | Path, weights_dir: str | Path | None = None) -> Comparison
         ours = run_dinotxt(golden)
     elif component == 'catseg' and name[-1] in COST_AGGREGATION:
         ours = COST_AGGREGATION[name[-1]](golden)
+    elif component == 'catseg' and name[-1] in CATSEG:
+        ours = CATSEG[name[-1]](golden)
     elif component == 'talk2dino' and name[-1] == 'PAMR':
         ours = run_pamr(golden)
     elif component == 'talk2dino' and 'ProjectionLayer' in name:

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_ovs.models.utils import complete_state, unwrap_model
+from mmseg_ovs.models.utils import complete_state, find_state_dict, unwrap_model
 
 
 @HOOKS.register_module()
@@ -30,10 +30,8 @@ class CheckpointGuardHook(Hook):
         self.allow = tuple(allow)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add to the checkpoint what it may lack, or refuse it."""
-        state = checkpoint.get('state_dict', checkpoint)
-        plain = {k.removeprefix('module.'): v for k, v in state.items()}
-        filled = complete_state(
-            unwrap_model(runner.model), plain, 'The checkpoint', self.allow
+        """Put what the model needs of the checkpoint in place, or refuse it."""
+        state = find_state_dict(checkpoint, 'The checkpoint')
+        checkpoint['state_dict'] = complete_state(
+            unwrap_model(runner.model), state, 'The checkpoint', self.allow
         )
-        state.update({k: v for k, v in filled.items() if k not in plain})

@@ -1,8 +1,15 @@
-"""Backbones: DINOv2 and DINOv3 on one ViT trunk, SAM's image encoder."""
+"""Backbones: DINOv2, DINOv3 and CLIP on one ViT trunk, SAM's image encoder."""
 
+from .clip import OpenCLIPImageEncoder
 from .dinov2 import DINOv2
 from .dinov3 import DINOv3
 from .sam import SAMImageEncoder
 from .vision_transformer import VisionTransformer
 
-__all__ = ['DINOv2', 'DINOv3', 'SAMImageEncoder', 'VisionTransformer']
+__all__ = [
+    'DINOv2',
+    'DINOv3',
+    'OpenCLIPImageEncoder',
+    'SAMImageEncoder',
+    'VisionTransformer',
+]

@@ -25,9 +25,9 @@ EXTRA_OUTPUTS = ('cls_token', 'registers', 'cls_attention')
 class PatchEmbed(nn.Module):
     """Non-overlapping patches to tokens. (B, 3, H, W) -> (B, dims, H / p, W / p)."""
 
-    def __init__(self, dims: int, patch_size: int) -> None:
+    def __init__(self, dims: int, patch_size: int, bias: bool = True) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, dims, patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(3, dims, patch_size, stride=patch_size, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x)
@@ -47,6 +47,8 @@ class VisionTransformer(PretrainedModule):
         layer_scale: Initial LayerScale, None for none.
         qkv_bias: Whether q, k and v have a bias.
         mask_key_bias: Keep the key bias at zero.
+        patch_bias: Whether the patch convolution has a bias.
+        last_block: Class of the last block.
         out_indices: Blocks (0-based, negative from the end) whose output is returned.
         final_norm: Apply the final LayerNorm to every output, as Meta's
             ``get_intermediate_layers(norm=True)`` does. One value for each of
@@ -79,6 +81,8 @@ class VisionTransformer(PretrainedModule):
         layer_scale: float | None = 1e-5,
         qkv_bias: bool = True,
         mask_key_bias: bool = False,
+        patch_bias: bool = True,
+        last_block: type[ViTBlock] = ViTBlock,
         out_indices: int | Sequence[int] = -1,
         final_norm: bool | Sequence[bool] = True,
         extra_outputs: Sequence[str] = (),
@@ -114,7 +118,7 @@ class VisionTransformer(PretrainedModule):
             frozen_stages, trainable_blocks
         )
 
-        self.patch_embed = PatchEmbed(embed_dims, patch_size)
+        self.patch_embed = PatchEmbed(embed_dims, patch_size, patch_bias)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
         nn.init.normal_(self.cls_token, std=0.02)
         if num_registers:
@@ -123,7 +127,7 @@ class VisionTransformer(PretrainedModule):
             self.register_parameter(self.register_name, registers)
         rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
-            ViTBlock(
+            (last_block if i == depth - 1 else ViTBlock)(
                 embed_dims,
                 SelfAttention(embed_dims, num_heads, qkv_bias, mask_key_bias),
                 feed_forward(),

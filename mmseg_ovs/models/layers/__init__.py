@@ -2,7 +2,7 @@
 
 from .attention import MaskedKeyBiasLinear, SelfAttention
 from .feature_unification import FeatureUnification
-from .feed_forward import Mlp, SwiGLU, SwiGLUFused, swiglu_hidden_dims
+from .feed_forward import Mlp, QuickGELUMlp, SwiGLU, SwiGLUFused, swiglu_hidden_dims
 from .layer_scale import LayerScale
 from .pixel_encoder import PixelEncoder, row_bands
 from .position_embedding import interpolate_position_embedding
@@ -17,6 +17,7 @@ __all__ = [
     'MaskedKeyBiasLinear',
     'Mlp',
     'PixelEncoder',
+    'QuickGELUMlp',
     'SelfAttention',
     'SwiGLU',
     'SwiGLUFused',

@@ -1,11 +1,13 @@
 """Feed-forward networks of the DINO family, in the authors' key layout.
 
-``Mlp``: facebookresearch/dinov2 and dinov3, S to L. ``SwiGLUFused``: DINOv2 giant, one
-matrix for gate and value. ``SwiGLU``: DINOv3 plus models, 7B and the dino.txt head.
+``Mlp``: facebookresearch/dinov2 and dinov3, S to L. ``QuickGELUMlp``: OpenAI's CLIP.
+``SwiGLUFused``: DINOv2 giant, one matrix for gate and value. ``SwiGLU``: DINOv3 plus
+models, 7B and the dino.txt head.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,6 +28,14 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
+
+
+class QuickGELUMlp(Mlp):
+    """As :class:`Mlp`, with CLIP's approximation of GELU, x * sigmoid(1.702 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc1(x)
+        return self.fc2(x * torch.sigmoid(1.702 * x))
 
 
 class SwiGLUFused(nn.Module):

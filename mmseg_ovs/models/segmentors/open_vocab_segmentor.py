@@ -23,13 +23,14 @@ from mmseg_ovs.visualization.palette import make_palette
 from ..decode_heads import AlignmentHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
-from ..utils import resize_pictures
+from ..utils import PretrainedModule, resize_pictures
+from .catseg_checkpoint import catseg_state_dict
 from .inference import InferenceCfg
 from .local_global import build_inference
 
 
 @MODELS.register_module()
-class OpenVocabSegmentor(EncoderDecoder):
+class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
     """``EncoderDecoder`` with a text encoder and a vocabulary that may change.
 
     Args:
@@ -45,13 +46,15 @@ class OpenVocabSegmentor(EncoderDecoder):
         postprocessors: Configs of post-processors, run in the order given within their
             stage (grid, window, image).
         train_cfg: ``input_size`` (height, width): pictures are resized to it
-            (bilinear, antialiased) before the backbone, while a teacher sees them as
-            the training pipeline made them.
+            (bilinear) before the backbone, while a teacher sees them as the training
+            pipeline made them. ``input_antialias``: whether that resize is antialiased
+            (default True).
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
             deviation also give post-processors the picture back.
         pretrained: As in ``EncoderDecoder``; ``mmseg.apis.init_model`` sets it to None.
-        init_cfg: Initialisation.
+        init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads a
+            file of the whole model strictly: an own one, or CAT-Seg's as published.
     """
 
     def __init__(
@@ -147,8 +150,9 @@ class OpenVocabSegmentor(EncoderDecoder):
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name of a batch of pictures (B, 3, H, W)."""
-        size = (self.train_cfg or {}).get('input_size')
-        features = self.extract_feat(resize_pictures(inputs, size))
+        cfg = self.train_cfg or {}
+        size, antialias = cfg.get('input_size'), cfg.get('input_antialias', True)
+        features = self.extract_feat(resize_pictures(inputs, size, antialias))
         losses = self._decode_head_forward_train(features, data_samples)
         if self.with_auxiliary_head:
             features = features._replace(image=inputs)
@@ -194,6 +198,10 @@ class OpenVocabSegmentor(EncoderDecoder):
             if isinstance(processor, GridPostProcessor):
                 scores = processor(scores, features, text)
         return scores
+
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Published files of the whole model (CAT-Seg's) to the keys of its parts."""
+        return catseg_state_dict(self, state)
 
     def image_postprocessors(self, stage: str) -> list[ImagePostProcessor]:
         """Post-processors that refine maps with the picture at a stage."""

@@ -3,7 +3,12 @@
 from .base import BaseTextEncoder
 from .dinotxt import DinoTxtTextEncoder, DinoTxtTextTower
 from .embedding_file import EmbeddingFileError, load_embeddings, save_embeddings
-from .open_clip import OpenCLIPTextEncoder, OpenCLIPTextTower
+from .open_clip import (
+    OpenCLIPTextEncoder,
+    OpenCLIPTextTower,
+    build_clip,
+    text_state_dict,
+)
 from .precomputed import PrecomputedTextEncoder, UnknownNameError
 from .san import SANTextEncoder
 from .templates import TEMPLATE_SETS, get_templates
@@ -22,7 +27,9 @@ __all__ = [
     'TextTower',
     'TowerTextEncoder',
     'UnknownNameError',
+    'build_clip',
     'get_templates',
     'load_embeddings',
     'save_embeddings',
+    'text_state_dict',
 ]

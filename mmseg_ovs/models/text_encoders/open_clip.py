@@ -5,9 +5,7 @@ Only open_clip's public functions, classes and attribute names are used.
 
 from __future__ import annotations
 
-import difflib
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +14,21 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..utils import CheckpointError
+from ..utils import (
+    CheckpointError,
+    is_self_contained,
+    join_projections,
+    named_config,
+    pretrained_clip,
+    set_trainable,
+)
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 # Built in place of the vision tower and dropped at once.
 _NO_VISION = dict(image_size=1, patch_size=1, width=8, head_width=8, layers=1)
 _DROPPED = ('visual', 'text_decoder', 'logit_scale', 'logit_bias')
-_SCHEMES = ('hf-hub:', 'local-dir:')
+# Numbers that OpenAI's state dicts hold besides.
+_UNUSED = {*_DROPPED, 'input_resolution', 'context_length', 'vocab_size'}
 
 
 class OpenCLIPTextTower(TextTower):
@@ -100,7 +106,10 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
             OpenAI's original archive. They are loaded by :meth:`init_weights`.
         templates, template_average, frozen, chunk_size, cache_dir, vocabulary: See
             :class:`TowerTextEncoder`.
-        init_cfg: As in mmengine; the way to load weights of an own tower.
+        trainable: What is trained of a tower that is not frozen: a word or regular
+            expressions of parameter names, see :func:`set_trainable`.
+        init_cfg: As in mmengine; the way to load weights of an own tower, or those of
+            a whole CLIP in a file of its own (the text part of them is taken).
 
     Raises:
         ValueError: If the model is unknown or its description incomplete.
@@ -116,12 +125,13 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         chunk_size: int = 64,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
+        trainable: str | Sequence[str] = 'all',
         init_cfg: Any = None,
     ) -> None:
         import open_clip  # takes seconds, and models without a tower do not need it
 
         if isinstance(model, str):
-            config = _named_config(model, pretrained)
+            config = named_config(model, pretrained)
             tokenizer = open_clip.get_tokenizer(model)
         else:
             config = _own_config(model, pretrained)
@@ -133,7 +143,7 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         if config['text_cfg'].get('proj_type') == 'none':
             embed_dims = config['text_cfg']['width']
         super().__init__(
-            OpenCLIPTextTower(_build_clip(config), description=config),
+            OpenCLIPTextTower(build_clip(config), description=config),
             tokenizer,
             embed_dims,
             templates=templates,
@@ -144,9 +154,10 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
             vocabulary=vocabulary,
             init_cfg=init_cfg,
         )
+        set_trainable(self, trainable)
         self.model = model
         self.pretrained = None if pretrained is None else os.fspath(pretrained)
-        by_scheme = isinstance(model, str) and model.startswith(_SCHEMES)
+        by_scheme = isinstance(model, str) and is_self_contained(model)
         self.brings_weights = self.pretrained is not None or by_scheme
         self._awaits_weights = self.brings_weights
 
@@ -190,15 +201,9 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
             self._awaits_weights = False
 
     def _load_pretrained(self) -> None:
-        state = _pretrained_clip(self.model, self.pretrained).state_dict()
-        dropped = tuple(f'{name}.' for name in _DROPPED)
-        state = {
-            key: value
-            for key, value in state.items()
-            if key not in _DROPPED and not key.startswith(dropped)
-        }
+        clip = pretrained_clip(self.model, self.pretrained)
         try:
-            self.tower.clip.load_state_dict(state)
+            self.tower.clip.load_state_dict(text_state_dict(clip.state_dict()))
         except RuntimeError as error:
             raise CheckpointError(
                 f'The text weights of {self.pretrained!r} do not fit the model '
@@ -206,31 +211,23 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
             ) from error
         self._awaits_weights = False
 
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The text part of a CLIP (open_clip's, OpenAI's, CAT-Seg's layout)."""
+        if any(key.startswith('tower.') for key in state):
+            return state
+        return {f'tower.clip.{k}': v for k, v in text_state_dict(state).items()}
 
-def _named_config(name: str, pretrained: Any) -> dict[str, Any]:
-    """open_clip's description of a model, with the activation of its weights."""
-    import open_clip
 
-    scheme = name.startswith(_SCHEMES)
-    identifier = name if scheme else name.replace('/', '-')
-    config = open_clip.get_model_config(identifier)
-    if config is None:
-        known = open_clip.list_models()
-        close = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
-        raise ValueError(
-            f'open_clip has no model {name!r}; close to it are {close}, and '
-            'open_clip.list_models() lists all.'
-        )
-    if scheme and pretrained is not None:
-        raise ValueError(
-            f'{name!r} brings its own weights: leave out pretrained={pretrained!r}.'
-        )
-    tag = open_clip.get_pretrained_cfg(identifier, str(pretrained)) or {}
-    if tag.get(
-        'quick_gelu'
-    ):  # trained with it, which the plain model name does not say
-        config['quick_gelu'] = True
-    return config
+def text_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a whole CLIP to those of its text side, as open_clip names them."""
+    dropped = tuple(f'{name}.' for name in _DROPPED)
+    return join_projections(
+        {
+            key: value
+            for key, value in state.items()
+            if key not in _UNUSED and not key.startswith(dropped)
+        }
+    )
 
 
 def _own_config(model: Mapping[str, Any], pretrained: Any) -> dict[str, Any]:
@@ -259,7 +256,7 @@ def _check_vocabulary_size(text_cfg: Mapping[str, Any], needed: int) -> None:
         )
 
 
-def _build_clip(config: Mapping[str, Any]) -> nn.Module:
+def build_clip(config: Mapping[str, Any]) -> nn.Module:
     """The model with random text weights and no vision tower worth the name."""
     import open_clip
 
@@ -275,42 +272,6 @@ def _build_clip(config: Mapping[str, Any]) -> nn.Module:
     else:
         kind = open_clip.CLIP
     return kind(**{**config, 'text_cfg': text_cfg, 'vision_cfg': dict(_NO_VISION)})
-
-
-def _pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
-    """The whole model with its weights, loaded by open_clip."""
-    import open_clip
-
-    if pretrained is not None:
-        tags = open_clip.list_pretrained_tags_by_model(model.replace('/', '-'))
-        if pretrained not in tags and not os.path.isfile(pretrained):
-            raise CheckpointError(
-                f'pretrained={pretrained!r} is neither a file nor one of the tags of '
-                f'{model!r}: {tags}.'
-            )
-    try:
-        if pretrained is not None and _is_torchscript(pretrained):
-            if not open_clip.get_model_config(model).get('quick_gelu'):
-                raise ValueError(
-                    "OpenAI's archives need the activation QuickGELU: use the model "
-                    f'{model}-quickgelu.'
-                )
-            return open_clip.load_openai_model(
-                pretrained, precision='fp32', device='cpu'
-            )
-        return open_clip.create_model(model, pretrained, require_pretrained=True)
-    except Exception as error:
-        raise CheckpointError(
-            f'The weights {pretrained or model!r} cannot be loaded into the open_clip '
-            f'model {model!r}: {error}'
-        ) from error
-
-
-def _is_torchscript(path: str) -> bool:
-    if not os.path.isfile(path) or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any('/code/' in name for name in archive.namelist())
 
 
 def _is_causal(mask: Tensor | None) -> bool:

@@ -4,6 +4,7 @@ from .checkpoint import (
     CheckpointError,
     PretrainedModule,
     describe_mismatch,
+    find_state_dict,
     load_pretrained,
     read_checkpoint,
     read_state_dict,
@@ -15,6 +16,12 @@ from .model_checkpoint import (
     load_model_checkpoint,
     parts_at_random,
     unwrap_model,
+)
+from .open_clip_models import (
+    is_self_contained,
+    join_projections,
+    named_config,
+    pretrained_clip,
 )
 from .pictures import resize_pictures
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
@@ -32,11 +39,16 @@ __all__ = [
     'complete_state',
     'cosine_similarity_map',
     'describe_mismatch',
+    'find_state_dict',
     'init_own_weights',
+    'is_self_contained',
+    'join_projections',
     'load_model_checkpoint',
     'load_pretrained',
     'merge_windows',
+    'named_config',
     'parts_at_random',
+    'pretrained_clip',
     'read_checkpoint',
     'read_state_dict',
     'resize_argmax',

@@ -68,7 +68,8 @@ def complete_state(
 
     Args:
         model: The model, without wrapper.
-        state: Weights by name.
+        state: Weights by name; the model's ``convert_state_dict`` is applied first, if
+            it has one.
         name: What the checkpoint is called in messages.
         allow: Regular expressions of keys that may be missing or unexpected.
 
@@ -80,6 +81,8 @@ def complete_state(
             the state dict has nothing of the model.
     """
     own = model.state_dict()
+    if hasattr(model, 'convert_state_dict'):
+        state = model.convert_state_dict(dict(state))
     state = {
         k: v
         for k, v in state.items()

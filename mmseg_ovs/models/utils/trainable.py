@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-# Regular expressions of parameter names. 'attention' is CAT-Seg's light tuning without
-# its choice of queries and values, which lie in one weight with the keys here.
+# Regular expressions of parameter names, in our layout and in open_clip's.
 TRAINABLE = {
     'all': ('',),
     'none': (),
+    'blocks': (r'(^|\.)(res)?blocks\.\d+\.',),
     'attention': (r'(^|\.)attn\.',),
+    'query_value': (r'(^|\.)attn\.(qkv\.|in_proj_)weight$',),
 }
 
 
@@ -26,8 +28,11 @@ def set_trainable(module: nn.Module, trainable: str | Sequence[str]) -> None:
 
     Args:
         module: The network.
-        trainable: 'all', 'none', 'attention' (the weights of attention layers), or
-            regular expressions of which one has to be found in a parameter's name.
+        trainable: 'all'; 'none'; 'blocks' (CAT-Seg's "full": transformer blocks, but
+            no embeddings, norms and projections around them); 'attention' (attention
+            layers); 'query_value' (CAT-Seg's "attention": the projections of queries
+            and values without biases); or regular expressions of which one has to be
+            found in a parameter's name.
 
     Raises:
         ValueError: An unknown word, or an expression that no parameter's name has.
@@ -50,3 +55,11 @@ def set_trainable(module: nn.Module, trainable: str | Sequence[str]) -> None:
     for name, parameter in parameters.items():
         if not any(re.search(pattern, name) for pattern in patterns):
             parameter.requires_grad_(False)
+        elif trainable == 'query_value' and parameter.requires_grad:
+            parameter.register_hook(_without_keys)
+
+
+def _without_keys(gradient: Tensor) -> Tensor:
+    """Gradient of one weight for queries, keys and values, zero for the keys."""
+    query, key, value = gradient.chunk(3)
+    return torch.cat([query, torch.zeros_like(key), value])

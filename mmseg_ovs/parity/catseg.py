@@ -1,0 +1,180 @@
+"""Our CLIP towers and local-global inference, run on CAT-Seg's golden files."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmseg_ovs.models.backbones import OpenCLIPImageEncoder
+from mmseg_ovs.models.decode_heads import OpenVocabHead
+from mmseg_ovs.models.text_encoders import (
+    OpenCLIPTextTower,
+    build_clip,
+    save_embeddings,
+    text_state_dict,
+)
+from mmseg_ovs.models.utils import load_pretrained
+
+from .golden import Golden
+
+CLIP_MEAN = [122.7709383, 116.7460125, 104.09373615]
+CLIP_STD = [68.5005327, 66.6321579, 70.3231630]
+
+
+def _image_encoder(golden: Golden, **kwargs) -> OpenCLIPImageEncoder:
+    constructor = golden.config['constructor']
+    clip = constructor['kwargs']
+    encoder = OpenCLIPImageEncoder(
+        dict(
+            embed_dim=clip['embed_dim'],
+            quick_gelu=True,
+            vision_cfg=dict(
+                width=clip['vision_width'],
+                layers=clip['vision_layers'],
+                head_width=clip['vision_width'] // constructor['vision_heads'],
+                patch_size=clip['vision_patch_size'],
+                image_size=clip['image_resolution'],
+            ),
+        ),
+        extra_outputs=('cls_token',),
+        **kwargs,
+    )
+    load_pretrained(encoder, golden.weights)
+    return encoder.eval()
+
+
+def _text_tower(golden: Golden) -> OpenCLIPTextTower:
+    clip = golden.config['constructor']['kwargs']
+    config = dict(
+        embed_dim=clip['embed_dim'],
+        quick_gelu=True,
+        text_cfg=dict(
+            context_length=clip['context_length'],
+            vocab_size=clip['vocab_size'],
+            width=clip['transformer_width'],
+            heads=clip['transformer_heads'],
+            layers=clip['transformer_layers'],
+        ),
+    )
+    tower = OpenCLIPTextTower(build_clip(config)).eval()
+    load_pretrained(tower.clip, text_state_dict(golden.weights))
+    return tower
+
+
+@torch.no_grad()
+def run_clip(golden: Golden) -> dict[str, Tensor]:
+    """Dense features, guidance layers, the picture's embedding, and text."""
+    last = golden.config['constructor']['kwargs']['vision_layers'] - 1
+    layers = tuple(range(last))
+    dense = _image_encoder(
+        golden,
+        dense=True,
+        out_indices=(*layers, last),
+        final_norm=(*(False for _ in layers), True),
+    )
+    plain = _image_encoder(golden)
+    # The golden layers hold the class token too, which our maps do not.
+    tokens = {}
+    for i in layers:
+        dense.blocks[i].register_forward_hook(
+            lambda module, args, out, i=i: tokens.update({i: out[0].transpose(0, 1)})
+        )
+    ours = {}
+    for name, image in golden.inputs.items():
+        if not name.startswith('image'):
+            continue
+        features = dense(image)
+        *guidance, last_map = features.maps
+        patches = last_map.flatten(2).transpose(1, 2)
+        ours[f'{name}.dense'] = torch.cat([features.cls_token[:, None], patches], 1)
+        for i, layer in enumerate(guidance):
+            ours[f'{name}.layer{i}'] = torch.cat(
+                [tokens[i][:1], layer.flatten(2).permute(2, 0, 1)]
+            )
+        if f'{name}.pooled' in golden.outputs:
+            ours[f'{name}.pooled'] = plain(image).cls_token
+    ours['text'] = _text_tower(golden)(golden.inputs['tokens'])
+    return ours
+
+
+class _Recorder(nn.Module):
+    """A backbone that hands its pictures on."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (x,)
+
+
+class _GivenLogits(OpenVocabHead):
+    """A head that keeps its pictures and answers with given logits, in order."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+        self.pictures: list[Tensor] = []
+
+    def forward(self, features, text: Tensor) -> Tensor:
+        start = sum(map(len, self.pictures))
+        (pictures,) = features.maps
+        self.pictures.append(pictures)
+        return self.logits[start : start + len(pictures)]
+
+    def activate(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    def loss(self, features, text_encoder, data_samples):
+        raise NotImplementedError
+
+
+@torch.no_grad()
+def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
+    """Windows and whole picture through the public segmentor, and their merge."""
+    kwargs = golden.config['constructor']['kwargs']
+    kernel, clip = kwargs['kernel'], kwargs['clip']
+    stride = int(kernel * (1 - kwargs['overlap']))
+    names = [f'class {i}' for i in range(kwargs['classes'])]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'text.safetensors'
+        save_embeddings(path, names, torch.ones(len(names), 1))
+        model = MODELS.build(
+            dict(
+                type='OpenVocabSegmentor',
+                data_preprocessor=dict(
+                    type='OpenVocabDataPreProcessor', mean=CLIP_MEAN, std=CLIP_STD
+                ),
+                backbone=dict(type='DINOv3', arch='small'),
+                text_encoder=dict(type='PrecomputedTextEncoder', path=str(path)),
+                decode_head=dict(
+                    type='TextSimilarityHead', in_channels=1, text_channels=1
+                ),
+                vocabulary=names,
+                test_cfg=dict(
+                    mode='local-global',
+                    aggregation='logits',
+                    image_size=kwargs['out_res'],
+                    crop_size=(kernel, kernel),
+                    stride=(stride, stride),
+                    input_size=(clip, clip),
+                    input_antialias=False,
+                    window_batch_size=2,
+                    keep_logits=True,
+                ),
+            )
+        ).eval()
+    model.backbone = _Recorder()
+    model.decode_head = head = _GivenLogits(golden.inputs['logits'])
+    sample = SegDataSample(metainfo=dict(ori_shape=tuple(kwargs['out'])))
+    data = dict(inputs=[golden.inputs['image']], data_samples=[sample])
+    (result,) = model.test_step(data)
+    return {
+        'clip_images': torch.cat(head.pictures),
+        'sem_seg': result.seg_logits.data,
+    }
+
+
+# Counterparts by the last part of the official name.
+RUNNERS = {'CLIP': run_clip, 'inference_sliding_window': run_sliding_window}
