@@ -14,7 +14,8 @@ the text tower does is done once for each vocabulary and stands apart.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
 
 import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
@@ -80,94 +81,79 @@ def parts_of(module: nn.Module, prefix: str = '') -> dict[str, nn.Module]:
     return parts
 
 
-def count_flops(parts: dict[str, nn.Module], run: Callable[[], object]) -> dict:
-    """Operations of each part while a function runs, and of 'other' code."""
-    flops = dict.fromkeys(parts, 0)
-    started = {}
-    counter = FlopCounterMode(display=False)
+class PartCounter(FlopCounterMode):
+    """Counts the operations of parts while they run inside it.
 
-    def before(name: str) -> Callable:
-        def hook(*_: object) -> None:
-            started[name] = counter.get_total_flops()
+    Args:
+        parts: Parts by name.
+    """
 
-        return hook
+    def __init__(self, parts: dict[str, nn.Module]) -> None:
+        super().__init__(display=False)
+        self.flops = dict.fromkeys(parts, 0)
+        for name, part in parts.items():
+            part.register_forward_pre_hook(partial(self._add, name, -1))
+            part.register_forward_hook(partial(self._add, name, 1))
 
-    def after(name: str) -> Callable:
-        def hook(*_: object) -> None:
-            flops[name] += counter.get_total_flops() - started[name]
-
-        return hook
-
-    handles = []
-    for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(before(name)))
-        handles.append(part.register_forward_hook(after(name)))
-    try:
-        with counter:
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {**flops, 'other': counter.get_total_flops() - sum(flops.values())}
+    def _add(self, name: str, sign: int, *_: object) -> None:
+        self.flops[name] += sign * self.get_total_flops()
 
 
-def count(model: nn.Module, shape: tuple[int, int]) -> list[tuple[str, int, int, int]]:
-    """Name, parameters, trained parameters and operations of every part.
+class Row(NamedTuple):
+    """A part of the table."""
+
+    name: str
+    weights: int
+    trained: int
+    flops: int
+
+    def __str__(self) -> str:
+        return (
+            f'{self.name:<44} {self.weights / 1e6:9.2f} {self.trained / 1e6:10.2f} '
+            f'{self.flops / 1e9:10.1f} {self.flops / 2e9:9.1f}'
+        )
+
+
+HEADER = f'{"part":<44} {"weights M":>9} {"trained M":>10} {"GFLOP":>10} {"GMAC":>9}'
+
+
+def count(model: nn.Module, shape: tuple[int, int]) -> list[Row]:
+    """Every part, the rest of the code, and their sum without the text encoder's work.
 
     Args:
         model: What :func:`build_on_meta` returns.
         shape: Height and width of the picture.
     """
-    inference = build_inference(model, InferenceCfg(**(model.test_cfg or {})))
-    picture = torch.empty(3, *shape, device='meta')
     parts = parts_of(model)
-    weights = {name: list(part.parameters()) for name, part in parts.items()}
-    trained = {n: [p for p in ws if p.requires_grad] for n, ws in weights.items()}
+    weights = {
+        name: [(p.numel(), p.requires_grad) for p in part.parameters()]
+        for name, part in parts.items()
+    }
     # The same operations with a graph: without one AnyUp and the text encoders leave
     # autocast, which the meta device does not have.
     model.requires_grad_(True)
-    text = FlopCounterMode(display=False)
-    with text:
-        rows = model.text_encoder.encode_names(model.vocabulary.rows)
-    flops = count_flops(
-        parts,
-        lambda: inference.score(
-            [inference.lay_out(picture)], model.decode_head.project_text(rows)
-        ),
-    )
-    flops[TEXT] = text.get_total_flops()
-    return [
-        (name, _numel(weights.get(name, ())), _numel(trained.get(name, ())), operations)
-        for name, operations in flops.items()
-    ]
-
-
-def _numel(weights: Iterable[nn.Parameter]) -> int:
-    return sum(weight.numel() for weight in weights)
-
-
-def format_table(rows: list[tuple[str, int, int, int]]) -> str:
-    """Text table with sums; the text encoder's operations are not part of them."""
-    lines = [
-        f'{"part":<24} {"weights M":>9} {"trained M":>10} {"GFLOP":>10} {"GMAC":>9}'
-    ]
-
-    def line(name: str, weights: int, trained: int, operations: int) -> str:
-        return (
-            f'{name:<24} {weights / 1e6:9.2f} {trained / 1e6:10.2f} '
-            f'{operations / 1e9:10.1f} {operations / 2e9:9.1f}'
+    with FlopCounterMode(display=False) as text_counter:
+        text = model.text_encoder.encode_names(model.vocabulary.rows)
+    inference = build_inference(model, InferenceCfg(**(model.test_cfg or {})))
+    picture = torch.empty(3, *shape, device='meta')
+    with PartCounter(parts) as counter:
+        text = model.decode_head.project_text(text)
+        inference.score([inference.lay_out(picture)], text)
+    total = counter.get_total_flops()
+    flops = {**counter.flops, TEXT: text_counter.get_total_flops()}
+    rows = [
+        Row(
+            f'{name} ({type(part).__name__})',
+            sum(n for n, _ in weights[name]),
+            sum(n for n, trained in weights[name] if trained),
+            flops[name],
         )
-
-    lines += [line(*row) for row in rows]
-    lines.append(
-        line(
-            'sum of a picture',
-            sum(row[1] for row in rows),
-            sum(row[2] for row in rows),
-            sum(row[3] for row in rows if row[0] != TEXT),
-        )
-    )
-    return '\n'.join(lines)
+        for name, part in parts.items()
+    ]
+    rows.append(Row('other', 0, 0, total - sum(counter.flops.values())))
+    every = [sum(getattr(row, field) for row in rows) for field in Row._fields[1:3]]
+    rows.append(Row(f'sum (operations: without {TEXT})', *every, total))
+    return rows
 
 
 def main() -> None:
@@ -177,12 +163,10 @@ def main() -> None:
     init_default_scope('mmseg')
     model = build_on_meta(cfg.model, args.vocabulary)
     rows = count(model, tuple(args.shape))
-    print(
-        f'{args.config}: a picture of {args.shape[0]} x {args.shape[1]}, '
-        f'{len(model.vocabulary.rows)} names; {TEXT} once a vocabulary, in no sum of '
-        'operations'
-    )
-    print(format_table(rows))
+    height, width = args.shape
+    names = len(model.vocabulary.rows)
+    print(f'{args.config}, a picture of {height} x {width}, {names} names')
+    print(HEADER, *rows, sep='\n')
 
 
 if __name__ == '__main__':

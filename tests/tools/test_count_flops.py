@@ -1,0 +1,89 @@
+"""Operations of a model, counted by hand and by the tool."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from mmengine.registry import init_default_scope
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'count_flops.py'
+CONFIG = """
+model = dict(
+    type='OpenVocabSegmentor',
+    backbone=dict(
+        type='BackboneWithNeck',
+        backbone=dict(
+            type='DINOv2',
+            arch=dict(embed_dims=16, depth=2, num_heads=2, feed_forward='mlp'),
+            img_size=56,
+            frozen_stages=2,
+        ),
+        neck=dict(type='AnyUp', output_size=1, qk_dim=8),
+    ),
+    text_encoder=dict(
+        type='DinoTxtTextEncoder', embed_dims=20, width=16, depth=1, num_heads=2
+    ),
+    decode_head=dict(
+        type='TextSimilarityHead', in_channels=16, text_channels=20, channels=12
+    ),
+    test_cfg=dict(mode='slide', crop_size=(56, 56), stride=(28, 28)),
+)
+"""
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location('count_flops', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    init_default_scope('mmseg')
+    return module
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'model.py'
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def vit_flops(tokens, dims, depth, patch):
+    """Two for each multiplication and addition; one token has no patch."""
+    embedding = 2 * (tokens - 1) * 3 * patch**2 * dims
+    linears = 2 * tokens * dims * (3 + 1 + 4 + 4) * dims
+    attention = 2 * 2 * tokens**2 * dims
+    return embedding + depth * (linears + attention)
+
+
+def test_counts(tool, config):
+    cfg = tool.Config.fromfile(config)
+    model = tool.build_on_meta(cfg.model, 'ade20k_150')
+    rows = tool.count(model, (56, 84))
+    table = {row.name.split()[0]: row for row in rows}
+    windows, cells, names = 2, 16, len(model.vocabulary.rows)
+    assert names == 150
+    backbone = table['backbone.backbone']
+    assert backbone.flops == windows * vit_flops(1 + cells, 16, 2, 14)
+    assert backbone.weights > 0 and backbone.trained == 0
+    neck = table['backbone.neck']
+    assert neck.weights == neck.trained > 0 and neck.flops > 0
+    head = table['decode_head']
+    assert head.weights == (16 + 1) * 12 + (20 + 1) * 12
+    assert head.flops == windows * 2 * cells * 12 * (16 + names)
+    assert table['other'].flops == 2 * names * 20 * 12  # the text's projection
+    total = rows[-1]
+    assert total.weights == sum(p.numel() for p in model.parameters())
+    text = table['text_encoder']
+    assert text.flops > 2 * names * 16 * 40
+    assert total.flops == sum(row.flops for row in rows[:-1]) - text.flops
+
+
+def test_table(tool, config, monkeypatch, capsys):
+    options = ['--shape', '56', '56', '--cfg-options', 'model.test_cfg.mode=whole']
+    monkeypatch.setattr('sys.argv', ['count_flops.py', config, *options])
+    tool.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert 'a picture of 56 x 56' in lines[0] and lines[1].startswith('part ')
+    assert lines[2].startswith('backbone.backbone (DINOv2) ')
+    assert lines[3].startswith('backbone.neck (AnyUp) ')
+    assert lines[-1].startswith('sum (operations: without text_encoder) ')
