@@ -75,6 +75,7 @@ setup(
         'matplotlib>=3.5,<4',
         'prettytable>=3,<4',
         'filelock>=3.12,<5',
+        'scipy>=1.11,<2',
     ],
     extras_require={
         # Not in install_requires: a full mmcv instead of mmcv-lite, or the onedl-*
