@@ -222,6 +222,8 @@ def _vision_cfg(model: str | Mapping, config: Mapping[str, Any]) -> dict[str, An
     vision = dict(config.get('vision_cfg', {}))
     missing = {'embed_dim', 'vision_cfg'} - set(config) or _REQUIRED - set(vision)
     unknown = set(vision) - _VISION_KEYS
+    if not isinstance(vision.get('layers', 1), int):  # a ResNet's stages
+        unknown.add('layers')
     if isinstance(model, str) and (missing or unknown):
         raise ValueError(
             f'The image tower of {model!r} is no plain ViT with a class token '

@@ -434,6 +434,24 @@ def test_own_tower_loads_by_init_cfg(tmp_path):
     assert encoder().equal(source())
 
 
+@pytest.mark.parametrize('separate', [False, True], ids=['open_clip', 'cat-seg'])
+def test_own_tower_loads_from_a_whole_clip(separate, tmp_path):
+    source = open_clip_model(open_clip.CLIP)
+    state = source.state_dict()
+    if separate:  # CAT-Seg keeps queries, keys and values apart
+        for key in [k for k in state if k.endswith('in_proj_weight')]:
+            for part, weight in zip('qkv', state.pop(key).chunk(3), strict=True):
+                state[key.replace('in_proj', f'{part}_proj')] = weight.clone()
+    path = tmp_path / 'clip.pth'
+    torch.save({f'clip_model.{k}': v for k, v in state.items()}, path)
+    cfg = dict(type='Pretrained', checkpoint=str(path), prefix='clip_model')
+    encoder = OpenCLIPTextEncoder(MODEL, init_cfg=cfg)
+    encoder.init_weights()
+    with torch.no_grad():
+        expected = source.encode_text(open_clip.tokenize(['cat']))
+    torch.testing.assert_close(encoder.encode(['cat']), expected, rtol=0, atol=1e-5)
+
+
 class _Archive(torch.nn.Module):
     """State of a model under its keys, in something that TorchScript saves."""
 

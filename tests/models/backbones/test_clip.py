@@ -1,0 +1,240 @@
+"""CLIP's image tower: open_clip's numbers, CAT-Seg's dense form, weights, tuning."""
+
+import copy
+import json
+
+import open_clip
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_ovs.models.backbones import OpenCLIPImageEncoder
+from mmseg_ovs.models.utils import CheckpointError, load_pretrained
+
+VISION = dict(width=32, head_width=8, layers=3, patch_size=8, image_size=32)
+TEXT = dict(width=16, heads=2, layers=1)
+MODEL = dict(embed_dim=12, vision_cfg=VISION, quick_gelu=True)
+
+
+def perturbed(module):
+    """Biases and norms away from 0 and 1, so that they count."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return module.eval()
+
+
+def open_clip_model(quick_gelu=True):
+    torch.manual_seed(2)
+    return perturbed(open_clip.CLIP(12, VISION, TEXT, quick_gelu=quick_gelu))
+
+
+def encoder(clip=None, **kwargs):
+    torch.manual_seed(1)
+    built = perturbed(OpenCLIPImageEncoder(**{'model': MODEL, **kwargs}))
+    if clip is not None:
+        load_pretrained(built, clip.state_dict())
+    return built
+
+
+def trained(module):
+    return {name for name, p in module.named_parameters() if p.requires_grad}
+
+
+# ------------------------------------------------------- the same as open_clip
+@pytest.mark.parametrize('quick_gelu', [True, False])
+@torch.no_grad()
+def test_class_token_is_open_clips_embedding(quick_gelu):
+    clip = open_clip_model(quick_gelu)
+    model = dict(MODEL, quick_gelu=quick_gelu)
+    ours = encoder(clip, model=model, extra_outputs=('cls_token',))
+    image = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(ours(image).cls_token, clip.encode_image(image))
+
+
+@torch.no_grad()
+def test_blocks_are_open_clips_intermediate_maps():
+    clip = open_clip_model()
+    ours = encoder(clip, out_indices=(0, 1, 2), final_norm=False, dense=False)
+    image = torch.randn(2, 3, 32, 32)
+    expected = clip.visual.forward_intermediates(image, indices=[0, 1, 2])
+    for mine, theirs in zip(ours(image), expected['image_intermediates'], strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+# ----------------------------------------------------------------------- dense
+@torch.no_grad()
+def test_dense_form_keeps_patches_apart_in_the_last_block():
+    """With one block, another patch changes only its own place."""
+    model = dict(MODEL, vision_cfg=dict(VISION, layers=1))
+    dense, plain = encoder(model=model, dense=True), encoder(model=model)
+    image = torch.randn(1, 3, 32, 32)
+    other = image.clone()
+    other[..., 8:16, 16:24] += 1
+    changed = (dense(image)[0] - dense(other)[0]).abs().amax(dim=(0, 1)) > 1e-6
+    assert changed.nonzero().tolist() == [[1, 2]]
+    assert ((plain(image)[0] - plain(other)[0]).abs().amax(dim=(0, 1)) > 1e-6).all()
+
+
+@torch.no_grad()
+def test_dense_changes_the_last_block_only():
+    args = dict(out_indices=(0, 1, 2), final_norm=(False, False, True))
+    dense, plain = encoder(dense=True, **args), encoder(**args)
+    assert dense.state_dict().keys() == plain.state_dict().keys()
+    dense.load_state_dict(plain.state_dict())
+    image = torch.randn(1, 3, 48, 40)
+    ours, theirs = dense(image), plain(image)
+    assert [m.shape for m in ours] == [(1, 32, 6, 5), (1, 32, 6, 5), (1, 12, 6, 5)]
+    assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+    assert (ours[2] - theirs[2]).abs().max() > 0.01
+
+
+# --------------------------------------------------------------------- weights
+def catseg_layout(clip):
+    """With separate weights of queries, keys and values."""
+    state = {}
+    for key, value in clip.state_dict().items():
+        if key.endswith('in_proj_weight'):
+            for part, weight in zip('qkv', value.chunk(3), strict=True):
+                state[key.replace('in_proj', f'{part}_proj')] = weight.clone()
+        else:
+            state[key] = value
+    return state
+
+
+@pytest.mark.parametrize('layout', ['whole', 'tower', 'cat-seg', 'own'])
+def test_layouts_load_by_init_cfg(layout, tmp_path):
+    clip = open_clip_model()
+    reference = encoder(clip)
+    state, prefix = clip.state_dict(), None
+    if layout == 'tower':
+        state = clip.visual.state_dict()
+    elif layout == 'own':
+        state = reference.state_dict()
+    elif layout == 'cat-seg':
+        prefix = 'sem_seg_head.predictor.clip_model'
+        state = {f'{prefix}.{k}': v for k, v in catseg_layout(clip).items()}
+        state['upsample1.weight'] = torch.zeros(1)
+    torch.save(state, tmp_path / 'clip.pth')
+    cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'clip.pth'))
+    ours = encoder(init_cfg=dict(cfg, prefix=prefix) if prefix else cfg)
+    ours.init_weights()
+    image = torch.randn(1, 3, 40, 32)
+    assert torch.equal(ours(image)[0], reference(image)[0])
+
+
+def test_what_does_not_fit_is_listed():
+    state = open_clip_model().state_dict()
+    del state['visual.ln_pre.weight']
+    state['visual.surprise'] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match=r'missing: norm_pre.weight(.|\n)*: surp'):
+        load_pretrained(encoder(), state)
+    larger = dict(MODEL, vision_cfg=dict(VISION, width=40))
+    with pytest.raises(CheckpointError, match=r'of another shape: .*\(1, 1, 32\)'):
+        load_pretrained(encoder(model=larger), open_clip_model().state_dict())
+
+
+def test_named_model_and_its_weights(tmp_path):
+    """A name of open_clip, its description, and a file of its weights."""
+    vision = dict(VISION, width=64, head_width=64)
+    config = dict(embed_dim=12, vision_cfg=vision, text_cfg=dict(width=64, heads=1))
+    (tmp_path / 'tiny-image.json').write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / 'tiny-image.json')
+    clip = perturbed(open_clip.create_model('tiny-image'))
+    torch.save(clip.state_dict(), tmp_path / 'clip.pt')
+    ours = MODELS.build(
+        dict(
+            type='OpenCLIPImageEncoder',
+            model='tiny-image',
+            pretrained=str(tmp_path / 'clip.pt'),
+            extra_outputs=('cls_token',),
+        )
+    ).eval()
+    assert ours.brings_weights and not ours.is_init
+    ours.init_weights()
+    image = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(ours(image).cls_token, clip.encode_image(image))
+
+
+@pytest.mark.parametrize(
+    ('name', 'arch'),
+    [
+        ('ViT-B-16-quickgelu', (768, 12, 12, 16, 197, 512)),
+        ('ViT-L-14-336-quickgelu', (1024, 24, 16, 14, 577, 768)),
+        ('ViT-H-14', (1280, 32, 16, 14, 257, 1024)),
+    ],
+)
+def test_published_sizes(name, arch):
+    with torch.device('meta'):
+        built = OpenCLIPImageEncoder(name)
+    attention = built.blocks[-1].attn
+    assert arch == (
+        built.embed_dims,
+        len(built.blocks),
+        attention.num_heads,
+        built.patch_size,
+        built.pos_embed.shape[1],
+        built.out_channels,
+    )
+    assert (type(built.blocks[0].mlp).__name__ == 'QuickGELUMlp') == ('quick' in name)
+
+
+# -------------------------------------------------------------- use and tuning
+def test_under_a_stock_segmentor():
+    model = MODELS.build(
+        dict(
+            type='EncoderDecoder',
+            data_preprocessor=SegDataPreProcessor(size=(32, 32)),
+            backbone=dict(type='OpenCLIPImageEncoder', model=MODEL, with_cp=True),
+            decode_head=dict(
+                type='FCNHead', in_channels=12, channels=8, in_index=0, num_classes=3
+            ),
+        )
+    )
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.ones(1, 32, 32).long()))
+    data = dict(inputs=[torch.zeros(3, 32, 32)] * 2, data_samples=[sample] * 2)
+    losses = model(**model.data_preprocessor(data, True), mode='loss')
+    losses['decode.loss_ce'].backward()
+    assert model.backbone.proj.grad.abs().max() > 0
+    assert model.backbone.norm_pre.weight.grad.abs().max() > 0
+
+
+def test_frozen_embeddings_and_tuned_attention():
+    built = encoder(frozen_stages=2).train()
+    assert trained(built) == {
+        name
+        for name, _ in built.named_parameters()
+        if name.startswith(('blocks.2.', 'norm.'))
+    }
+    assert trained(encoder(trainable='none')) == set()
+    built = encoder(trainable='query_value', dense=True)
+    assert trained(built) == {f'blocks.{i}.attn.qkv.weight' for i in range(3)}
+    before = copy.deepcopy(built.state_dict())
+    built(torch.randn(1, 3, 32, 32))[0].square().sum().backward()
+    gradients = [block.attn.qkv.weight.grad.chunk(3) for block in built.blocks]
+    assert all(value.abs().max() > 0 for _, _, value in gradients)
+    assert all(not key.any() for _, key, _ in gradients)
+    assert not gradients[-1][0].any()  # no attention there, so no queries
+    assert all(torch.equal(v, before[k]) for k, v in built.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(model='ViT-B16'), "no model 'ViT-B16'; close to it are.*'ViT-B-16'"),
+        (dict(model='ViT-B-16-SigLIP'), "tower of 'ViT-B-16-SigLIP' is no plain ViT"),
+        (dict(model='RN50'), "tower of 'RN50' is no plain ViT"),
+        (dict(model=dict(embed_dim=8)), r"missing: \['vision_cfg'\]"),
+        (dict(model=dict(embed_dim=8, vision_cfg=TEXT)), r"unknown: \['heads'\]"),
+        (dict(pretrained='openai'), 'init_cfg'),
+        (dict(dense=True, extra_outputs=('cls_attention',)), 'dense=True takes out'),
+        (dict(trainable='queries'), "trainable has to be one of .*'queries'"),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        encoder(**kwargs)
