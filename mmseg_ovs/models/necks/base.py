@@ -52,8 +52,7 @@ class BackboneWithNeck(BaseModule):
     Args:
         backbone: Backbone config.
         neck: Config of a neck, or a list of them.
-        trainable: What is trained of both: 'all', 'attention', 'none' or regular
-            expressions of parameter names, see :func:`set_trainable`.
+        trainable: What is trained of both, in the words of :func:`set_trainable`.
         init_cfg: Initialisation.
     """
 

@@ -218,3 +218,14 @@ def test_strides_that_do_not_fit_the_head(build_segmentor):
         segmentor(
             build_segmentor, appearance_guidance=dict(index=3, channels=8, stride=21)
         )
+
+
+@torch.no_grad()
+def test_a_head_that_waits_for_more_maps(build_segmentor):
+    model = segmentor(build_segmentor)
+    model.neck = None
+    text = torch.randn(5, 1, 16)
+    with pytest.raises(
+        ValueError, match=r'Guidance by map 3, but there are 1 map\(s\)'
+    ):
+        model.decode_head(model.extract_feat(torch.randn(1, 3, 56, 56)), text)

@@ -52,6 +52,16 @@ class GuidanceMap(nn.Module):
             )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Feature maps (B, ., ., .) to guidance (B, out_channels, h, w)."""
+        """Feature maps (B, ., ., .) to guidance (B, out_channels, h, w).
+
+        Raises:
+            ValueError: There is no such map.
+        """
+        if not -len(maps) <= self.index < len(maps):
+            raise ValueError(
+                f'Guidance by map {self.index}, but there are {len(maps)} map(s): give '
+                'the backbone more out_indices or the necks a SemanticPriorEncoder, or '
+                'correct index'
+            )
         guidance = maps[self.index]
         return guidance if self.up is None else self.up(guidance)
