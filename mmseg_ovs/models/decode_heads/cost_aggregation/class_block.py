@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .chunks import replace_chunk
+from .token_linear import token_linear
 
 # Keys and values (n, places, heads, dims) and how often each of the n tokens counts.
 KeysValues = tuple[Tensor, Tensor, int]
@@ -119,14 +120,15 @@ class ClassAttention(nn.Module):
 
     def keys_values(self, x: Tensor, guidance: Tensor, times: int = 1) -> KeysValues:
         """Keys and values of tokens (n, places, C) with guidance (n, G)."""
-        value = self.v(x).unflatten(-1, (self.num_heads, -1))
+        value = token_linear(x, self.v.weight, self.v.bias)
+        value = value.unflatten(-1, (self.num_heads, -1))
         return self._project(self.k, x, guidance), value, times
 
     def _project(self, linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
         """Linear layer of the concatenation; the text's share once a class."""
         own, other = linear.weight.split([x.shape[-1], guidance.shape[-1]], dim=1)
         text = F.linear(guidance, other, linear.bias)
-        out = F.linear(x, own).add_(text[:, None])
+        out = token_linear(x, own).add_(text[:, None])
         return out.unflatten(-1, (self.num_heads, -1))
 
 
@@ -205,7 +207,9 @@ class ClassBlock(nn.Module):
         pooled = self._pool(chunk)
         x = pooled.flatten(1, 2)
         x = x + attention(self.attention.queries(self.norm1(x), share)).flatten(2)
-        x = x + self.MLP(self.norm2(x))
+        first, activation, second = self.MLP
+        hidden = activation(token_linear(self.norm2(x), first.weight, first.bias))
+        x = x + token_linear(hidden, second.weight, second.bias)
         x = x.view_as(pooled)
         if x.shape != chunk.shape:
             x = F.interpolate(

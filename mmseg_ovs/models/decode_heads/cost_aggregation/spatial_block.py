@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...layers import Mlp
 from .shifted_windows import ShiftedWindows
+from .token_linear import token_linear
 
 
 class PreparedWindows(NamedTuple):
@@ -65,14 +66,14 @@ class GuidedWindowAttention(nn.Module):
         weight = torch.cat(
             [self.q.weight[:, :dims], self.k.weight[:, :dims], self.v.weight]
         )
-        qkv = F.linear(x, weight).add_(guidance)
+        qkv = token_linear(x, weight).add_(guidance)
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(3, 1, 0, 4, 2, 5)
         attended = [
             F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             for q, k, v, mask in zip(*qkv, masks, strict=True)
         ]
         attended = torch.stack([a.transpose(1, 2) for a in attended], dim=1)
-        return self.proj(attended.flatten(3))
+        return token_linear(attended.flatten(3), self.proj.weight, self.proj.bias)
 
 
 class SwinBlock(nn.Module):
@@ -90,7 +91,9 @@ class SwinBlock(nn.Module):
         windows, guidance = prepared
         attended = self.attn(windows.partition(self.norm1(x)), guidance, windows.masks)
         x = x + windows.unpartition(attended)
-        return x + self.mlp(self.norm2(x))
+        hidden = token_linear(self.norm2(x), self.mlp.fc1.weight, self.mlp.fc1.bias)
+        hidden = F.gelu(hidden)
+        return x + token_linear(hidden, self.mlp.fc2.weight, self.mlp.fc2.bias)
 
 
 class SpatialBlock(nn.Module):
