@@ -1,0 +1,9 @@
+_base_ = ['./cat-seg_clip-b16.py', '../_base_/datasets/context59.py']
+
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = _base_.resize
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader
+
+# 'diningtable' in place of 'table', as the authors have it
+default_hooks = dict(vocabulary=dict(vocabulary='pascal_context_59_catseg'))

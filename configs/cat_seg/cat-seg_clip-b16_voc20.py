@@ -1,0 +1,6 @@
+_base_ = ['./cat-seg_clip-b16.py', '../_base_/datasets/voc20.py']
+
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = _base_.resize
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader

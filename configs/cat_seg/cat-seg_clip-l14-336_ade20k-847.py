@@ -1,0 +1,11 @@
+_base_ = ['./cat-seg_clip-l14-336.py', '../_base_/datasets/ade20k_847.py']
+
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = _base_.resize
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader
+
+# the authors encode the first synonym only
+default_hooks = dict(
+    vocabulary=dict(vocabulary=dict(source='ade20k_847', synonyms='first'))
+)
