@@ -3,6 +3,9 @@
 The checkpoint may be left out: every part then loads the weights its own ``init_cfg``
 names, which is how a model of published parts (a frozen backbone, a text tower and a
 projection file) is tested without a training run.
+
+At the end the protocol is printed and written to ``protocol.json`` beside the log: what
+the figures depend on, from input size to the hash of the weights.
 """
 
 from __future__ import annotations
@@ -13,11 +16,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_ovs.engine.launch import (
-    add_common_arguments,
-    guard_checkpoints,
-    load_config,
-)
+from mmseg_ovs.engine.launch import add_common_arguments, add_hook, load_config
 from mmseg_ovs.models.utils import (
     CheckpointError,
     init_own_weights,
@@ -75,7 +74,8 @@ def augment_at_test_time(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    guard_checkpoints(cfg)
+    add_hook(cfg, 'CheckpointGuardHook')
+    add_hook(cfg, 'ProtocolHook')
     if args.checkpoint:
         cfg.load_from = args.checkpoint
     if args.show or args.show_dir:

@@ -97,9 +97,8 @@ def enable_amp(cfg: Config) -> None:
         )
 
 
-def guard_checkpoints(cfg: Config) -> None:
-    """Add ``CheckpointGuardHook`` to the hooks of a config that lacks it."""
+def add_hook(cfg: Config, kind: str) -> None:
+    """Add a hook of a type to a config that lacks it."""
     hooks = [*cfg.get('default_hooks', {}).values(), *cfg.get('custom_hooks', [])]
-    if not any(hook and hook['type'] == 'CheckpointGuardHook' for hook in hooks):
-        guard = dict(type='CheckpointGuardHook')
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), guard]
+    if not any(hook and hook['type'] == kind for hook in hooks):
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=kind)]

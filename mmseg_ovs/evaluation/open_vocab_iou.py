@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +12,14 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
+from torch import Tensor
+
+from ..utils import replacing
+
+_PER_CLASS = (
+    *('label', 'class', 'IoU', 'accuracy'),
+    *('intersection', 'predicted pixels', 'labelled pixels'),
+)
 
 
 @METRICS.register_module()
@@ -30,6 +40,9 @@ class OpenVocabIoUMetric(IoUMetric):
         groups: name to class names, such as ``dict(things=[...], stuff=[...])``;
             overrides the data set's ``metainfo['groups']``. Groups may overlap and
             need not cover all classes.
+        per_class_csv: file to write with a line for each class: label, name, IoU and
+            accuracy in percent (empty where the class does not occur), and pixels of
+            the intersection, the prediction and the label.
         **kwargs: see ``mmseg.evaluation.IoUMetric``.
 
     Raises:
@@ -43,6 +56,7 @@ class OpenVocabIoUMetric(IoUMetric):
         ignore_index: int = 255,
         seen_classes: Sequence[str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
+        per_class_csv: str | os.PathLike | None = None,
         **kwargs,
     ) -> None:
         super().__init__(ignore_index=ignore_index, **kwargs)
@@ -50,6 +64,7 @@ class OpenVocabIoUMetric(IoUMetric):
             raise ValueError(f'ignore_index must be in 0..65535, got {ignore_index}')
         self.seen_classes = seen_classes
         self.groups = groups
+        self.per_class_csv = per_class_csv
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Check the labels, then count as mmseg does."""
@@ -68,10 +83,12 @@ class OpenVocabIoUMetric(IoUMetric):
         metrics = super().compute_metrics(results)
         if self.format_only or 'mIoU' not in self.metrics:
             return metrics
+        areas = [sum(column) for column in zip(*results, strict=True)]
+        if self.per_class_csv is not None:
+            self._write_classes(*areas)
         parts = self._parts()
         if not parts:
             return metrics
-        areas = [sum(column) for column in zip(*results, strict=True)]
         iou = self.total_area_to_metrics(
             *areas, metrics=['mIoU'], nan_to_num=self.nan_to_num
         )['IoU']
@@ -87,6 +104,27 @@ class OpenVocabIoUMetric(IoUMetric):
         self._log(split, parts, iou)
         metrics.update(split)
         return metrics
+
+    def _write_classes(
+        self, intersect: Tensor, union: Tensor, pred: Tensor, label: Tensor
+    ) -> None:
+        """Write ``per_class_csv`` from pixels (number of classes,)."""
+        rows = zip(
+            self.dataset_meta['classes'],
+            100 * intersect / union,
+            100 * intersect / label,
+            *(intersect, pred, label),
+            strict=True,
+        )
+        with (
+            replacing(self.per_class_csv) as temporary,
+            open(temporary, 'w', newline='', encoding='utf-8') as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(_PER_CLASS)
+            for number, (name, iou, accuracy, *pixels) in enumerate(rows):
+                shares = [f'{float(x):.4f}' if x == x else '' for x in (iou, accuracy)]
+                writer.writerow([number, name, *shares, *map(int, pixels)])
 
     def _check_label(self, sample: dict) -> None:
         classes = self.dataset_meta['classes']

@@ -8,6 +8,8 @@ import yaml
 from mmengine import Config
 from mmseg.registry import MODELS
 
+from mmseg_ovs.benchmark.zoo import Zoo, missing_facts, readme_figures
+from mmseg_ovs.benchmark.zoo_page import zoo_page
 from mmseg_ovs.models.text_encoders import save_embeddings
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +64,33 @@ def test_metafile(method):
         assert model['In Collection'] in collections
     for item in metafile['Collections']:
         assert (ROOT / item['README']).is_file()
+
+
+@pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
+def test_metafile_says_what_weights_and_figures_are(method):
+    zoo = Zoo.read(ROOT / 'configs')
+    content = yaml.safe_load((method / 'metafile.yml').read_text())
+    for item in content['Collections']:
+        assert missing_facts(zoo, item['Name']) == []
+
+
+@pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
+def test_figures_of_the_readme_are_in_the_metafile(method):
+    """Every row of figures is the results of some model, and the other way round."""
+    figures = readme_figures((method / 'README.md').read_text())
+    models = yaml.safe_load((method / 'metafile.yml').read_text())['Models']
+    results = [
+        {item['Dataset']: item['Metrics']['mIoU'] for item in model['Results']}
+        for model in models
+        if model.get('Results')
+    ]
+    lacking = {name: row for name, row in figures.items() if row not in results}
+    assert not lacking, 'rows of the README that are the Results of no model'
+    assert not [row for row in results if row not in figures.values()]
+
+
+def test_model_zoo_page_is_up_to_date():
+    page = (ROOT / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
+    assert page == zoo_page(Zoo.read(ROOT / 'configs')), (
+        'run python tools/generate_model_zoo.py'
+    )

@@ -1,5 +1,6 @@
 """mIoU: mmseg's figures, and the means over parts of the vocabulary."""
 
+import csv
 import logging
 
 import numpy as np
@@ -109,6 +110,19 @@ def test_split_is_logged(caplog):
         logger.removeHandler(caplog.handler)
     row = next(line for line in caplog.text.splitlines() if ' seen ' in line)
     assert [cell.strip() for cell in row.split('|')[1:5]] == ['seen', '3', '2', '75.0']
+
+
+def test_figures_of_each_class(tmp_path):
+    label = [[0, 0, 1, 255]]
+    metric = OpenVocabIoUMetric(per_class_csv=tmp_path / 'a' / 'classes.csv')
+    scores = score(metric, [sample([[0, 1, 1, 2]], label)], dict(classes=classes(4)))
+    with open(tmp_path / 'a' / 'classes.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['IoU'] for row in rows] == ['50.0000', '50.0000', '', '']
+    assert [row['accuracy'] for row in rows] == ['50.0000', '100.0000', '', '']
+    assert [row['labelled pixels'] for row in rows] == ['2', '1', '0', '0']
+    assert (rows[1]['label'], rows[1]['class']) == ('1', 'class 1')
+    assert scores['mIoU'] == 50
 
 
 def test_unknown_names():

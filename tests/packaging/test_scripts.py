@@ -46,7 +46,7 @@ def train(monkeypatch, config: Path, *args) -> Path:
 
 
 def scores(work_dir: Path) -> dict:
-    (path,) = work_dir.glob('*/*.json')
+    (path,) = set(work_dir.glob('*/*.json')) - set(work_dir.glob('*/protocol.json'))
     return json.loads(path.read_text())
 
 
@@ -88,7 +88,15 @@ def test_show_dir_paints_every_image_and_out_writes_label_maps(
     assert len(labels) == 4
     assert all(label.shape == (32, 32) for label in labels)
     assert set(np.unique(labels)) <= {0, 1}
-    assert 0 <= scores(folder / 'test')['mIoU'] <= 100
+    mean = scores(folder / 'test')['mIoU']
+    assert 0 <= mean <= 100
+
+    (path,) = (folder / 'test').glob('*/protocol.json')  # beside the figures
+    written = json.loads(path.read_text())
+    assert written['metrics']['mIoU'] == pytest.approx(mean)
+    assert written['protocol']['weights'].endswith(', iter_2.pth')
+    assert written['protocol']['vocabulary'] == 'fixed, 2 classes'
+    assert 'SHA-256' in next((folder / 'test').glob('*/*.log')).read_text()
 
 
 def test_show_dir_keeps_the_interval_of_the_config(monkeypatch, stock_config):

@@ -1,0 +1,1 @@
+"""Tables of results: protocol, plans, runs and the model zoo."""

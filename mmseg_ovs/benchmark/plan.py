@@ -1,0 +1,205 @@
+"""What a benchmark runs: models and data sets, from a YAML file or the metafiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..apis.shipped_configs import UnknownConfigError, find_config
+from .zoo import Zoo
+
+_MODEL_KEYS = {'config', 'name', 'checkpoint', 'like', 'cfg_options', 'published'}
+_DATA_KEYS = {'config', 'cfg_options'}
+_PLAN_KEYS = {'models', 'datasets', 'cfg_options'}
+
+
+class PlanError(ValueError):
+    """A plan that cannot be run; the message says why."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A line of the table.
+
+    Attributes:
+        config: Config of the model, with or without a data set.
+        name: How the table calls it.
+        checkpoint: Of the whole model; None: each part loads what its config names.
+        like: Stem of a config beside it whose benchmark configs are followed.
+        cfg_options: Settings over those of the config.
+        published: mIoU in percent by data set, over those of the metafile.
+    """
+
+    config: Path
+    name: str
+    checkpoint: str | None = None
+    like: str | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataEntry:
+    """A column of the table.
+
+    Attributes:
+        config: Base config with ``test_dataloader`` and ``test_evaluator``.
+        name: Its stem with ``-`` for ``_``, as in the names of benchmark configs.
+        cfg_options: Settings over those of the config, for every model.
+    """
+
+    config: Path
+    name: str
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Models times data sets."""
+
+    models: Sequence[ModelEntry]
+    datasets: Sequence[DataEntry]
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_plan(path: str | Path, zoo: Zoo, configs: Path) -> Plan:
+    """Read a plan::
+
+        models:
+        - talk2dino_dinov2-reg-b14          # a path, a shipped config, a collection
+        - config: talk2dino_dinov2-reg-l14
+          name: L, whole                    # the rest may be left out
+          checkpoint: work_dirs/x/iter_1.pth
+          like: talk2dino_dinov2-reg-b14
+          cfg_options: {model.test_cfg.mode: whole}
+          published: {voc21: 65.8}
+        datasets:                           # left out: the models' own benchmarks
+        - voc21
+        - config: configs/_base_/datasets/camvid.py
+          cfg_options: {test_dataloader.dataset.data_root: /data/camvid}
+        cfg_options: {test_dataloader.num_workers: 2}
+
+    Args:
+        path: The YAML file.
+        zoo: The metafiles.
+        configs: Folder of the shipped configs.
+
+    Raises:
+        PlanError: It cannot be read, or names what is not there.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except (OSError, yaml.YAMLError) as error:
+        raise PlanError(f'{path} cannot be read: {error}') from error
+    content = _checked(content, _PLAN_KEYS, str(path))
+    return make_plan(
+        content.get('models') or [],
+        content.get('datasets') or [],
+        zoo,
+        configs,
+        content.get('cfg_options') or {},
+    )
+
+
+def make_plan(
+    models: Iterable[str | Mapping],
+    datasets: Iterable[str | Mapping],
+    zoo: Zoo,
+    configs: Path,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Make a plan of names or entries; see :func:`read_plan`.
+
+    Raises:
+        PlanError: Something is not there, or a name occurs twice.
+    """
+    entries = [entry for item in models for entry in _models(item, zoo)]
+    if not entries:
+        raise PlanError('The plan names no model.')
+    datasets = list(datasets)
+    if not datasets:
+        datasets = [
+            name
+            for name in _own_benchmarks(entries, zoo)
+            if _data_config(name, configs) is not None
+        ]
+    if not datasets:
+        names = ', '.join(entry.name for entry in entries)
+        raise PlanError(
+            f'The plan names no data set, and there are no benchmark configs of {names}'
+        )
+    columns = [_data(item, configs) for item in datasets]
+    for what, names in (
+        ('model', [entry.name for entry in entries]),
+        ('data set', [column.name for column in columns]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise PlanError(f'The {what} {twice[0]!r} is in the plan twice')
+    return Plan(entries, columns, dict(cfg_options or {}))
+
+
+def _checked(content: Any, known: set[str], what: str) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise PlanError(f'{what} has to be a mapping with keys of {sorted(known)}')
+    unknown = sorted(set(content) - known, key=str)
+    if unknown:
+        raise PlanError(f'{what}: unknown key {unknown[0]!r}, known: {sorted(known)}')
+    return content
+
+
+def _models(item: str | Mapping, zoo: Zoo) -> list[ModelEntry]:
+    if isinstance(item, str) and item in zoo.collections:
+        with_benchmarks = [
+            model.name
+            for model in zoo.of_collection(item)
+            if zoo.datasets_of(model.name)
+        ]
+        if not with_benchmarks:
+            raise PlanError(f'The collection {item!r} has no benchmark configs')
+        return [entry for name in with_benchmarks for entry in _models(name, zoo)]
+    if isinstance(item, str):
+        item = dict(config=item)
+    item = dict(_checked(item, _MODEL_KEYS, 'A model of the plan'))
+    if 'config' not in item:
+        raise PlanError(f'A model of the plan has no config: {item}')
+    try:
+        config = find_config(item.pop('config'))
+    except UnknownConfigError as error:
+        known = ', '.join(sorted(zoo.collections))
+        raise PlanError(f'{error} Collections are: {known}.') from error
+    return [ModelEntry(config=config, name=item.pop('name', config.stem), **item)]
+
+
+def _own_benchmarks(entries: Sequence[ModelEntry], zoo: Zoo) -> list[str]:
+    """Data sets with a config of any of the models, in the order of tables."""
+    found = [name for e in entries for name in zoo.datasets_of(e.like or e.config.stem)]
+    return list(dict.fromkeys(found))
+
+
+def _data_config(name: str, configs: Path) -> Path | None:
+    for path in (configs / '_base_' / 'datasets').glob('*.py'):
+        if path.stem.replace('_', '-') == name:
+            return path
+    return None
+
+
+def _data(item: str | Mapping, configs: Path) -> DataEntry:
+    if isinstance(item, str):
+        item = dict(config=item)
+    item = dict(_checked(item, _DATA_KEYS, 'A data set of the plan'))
+    name = str(item.get('config'))
+    path = Path(name)
+    if not path.is_file():
+        path = _data_config(name.replace('_', '-'), configs)
+    if path is None:
+        found = sorted(p.stem for p in (configs / '_base_' / 'datasets').glob('*.py'))
+        raise PlanError(
+            f'{name} is neither a file nor a data set of configs/_base_/datasets: '
+            f'{", ".join(found)}'
+        )
+    return DataEntry(path, path.stem.replace('_', '-'), item.get('cfg_options') or {})

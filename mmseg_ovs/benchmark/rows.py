@@ -1,0 +1,121 @@
+"""The rows of a benchmark: what each is, and what is known of it on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..utils import replacing
+from .identity import DataAbsent, data_state, run_key
+from .plan import DataEntry, ModelEntry, Plan, PlanError
+from .recipe import row_config
+
+DONE, PENDING, ABSENT, FAILED = 'done', 'pending', 'absent', 'failed'
+PER_CLASS = 'per_class.csv'
+
+
+@dataclass
+class Row:
+    """One model on one data set.
+
+    Attributes:
+        model, data: Of the plan.
+        status: 'done', 'pending', 'absent' (the data) or 'failed'.
+        reason: Why it is absent or failed.
+        folder: Where config, log and result lie; named by the hash of config, weights
+            and data.
+        result: What ``ProtocolHook`` wrote.
+    """
+
+    model: ModelEntry
+    data: DataEntry
+    status: str = PENDING
+    reason: str = ''
+    folder: Path | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f'{self.model.name} on {self.data.name}'
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Figures in percent, empty if there are none."""
+        return self.result.get('metrics', {})
+
+    @property
+    def protocol(self) -> Mapping[str, str]:
+        """What the figures depend on."""
+        return self.result.get('protocol', {})
+
+    def read_result(self) -> None:
+        """Take over the result of a finished run, if there is one."""
+        path = self.folder / 'result.json'
+        if not path.is_file():
+            return
+        self.result = json.loads(path.read_text(encoding='utf-8'))
+        if self.metrics.get('mIoU') is None:
+            self.fail(f'the evaluators report no mIoU: {dict(self.metrics)}')
+        else:
+            self.status, self.reason = DONE, ''
+
+    def fail(self, reason: str) -> None:
+        """Mark it as failed."""
+        self.status, self.reason = FAILED, reason
+
+
+def prepare_rows(plan: Plan, out: Path) -> list[Row]:
+    """All rows of a plan: finished, absent, failed already, or ready to run.
+
+    The whole config of each is written to its folder ``<out>/runs/<name>_<hash>``.
+    """
+    rows = [Row(model, data) for model in plan.models for data in plan.datasets]
+    for row in rows:
+        try:
+            _prepare(row, plan, out)
+        except DataAbsent as error:
+            row.status, row.reason = ABSENT, str(error)
+        except PlanError as error:
+            row.fail(str(error))
+        except Exception as error:  # a config that cannot be read stops no other row
+            row.fail(f'{type(error).__name__}: {error}')
+    return rows
+
+
+def _prepare(row: Row, plan: Plan, out: Path) -> None:
+    cfg = row_config(plan, row.model, row.data)
+    state = data_state(cfg)
+    key = run_key(cfg, state)
+    name = re.sub(r'[^\w.-]+', '-', f'{row.model.name}_{row.data.name}')
+    row.folder = out / 'runs' / f'{name}_{key[:16]}'
+    row.read_result()
+    if row.status != PENDING:
+        return
+    cfg.work_dir = str(row.folder / 'work')
+    extra = {'data hash': f'SHA-256 {state.digest[:16]}', 'run hash': key[:16]}
+    hook = dict(
+        type='ProtocolHook', out_file=str(row.folder / 'result.json'), extra=extra
+    )
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    _ask_for_classes(cfg, row.folder / PER_CLASS)
+    row.folder.mkdir(parents=True, exist_ok=True)
+    with replacing(row.folder / 'config.py') as temporary:
+        cfg.dump(temporary)
+
+
+def _ask_for_classes(cfg: Config, path: Path) -> None:
+    """Let the first of our metrics write the figures of each class."""
+    evaluators = cfg.test_evaluator
+    evaluators = [evaluators] if isinstance(evaluators, Mapping) else list(evaluators)
+    for evaluator in evaluators:
+        if evaluator['type'] == 'OpenVocabIoUMetric':
+            evaluator['per_class_csv'] = str(path)
+            break
+    cfg.test_evaluator = evaluators

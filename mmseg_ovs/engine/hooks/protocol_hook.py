@@ -1,0 +1,70 @@
+"""Prints and writes how a test was done, beside its figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_ovs.utils import replacing
+
+
+@HOOKS.register_module()
+class ProtocolHook(Hook):
+    """Write a JSON file with ``metrics``, ``protocol`` and ``seconds`` after a test.
+
+    The protocol is also logged. ``tools/test.py`` adds this hook.
+
+    Args:
+        out_file: The file; by default ``protocol.json`` beside the log of the run.
+        extra: Further lines of the protocol that the caller knows, at its end.
+    """
+
+    priority = 'VERY_LOW'  # the figures are on disk already
+
+    def __init__(
+        self, out_file: str | None = None, extra: Mapping[str, str] | None = None
+    ) -> None:
+        self.out_file = out_file
+        self.extra = dict(extra or {})
+        self._start = 0.0
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    @master_only
+    def after_test_epoch(
+        self, runner: Runner, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Describe, log and write."""
+        # models import the engine's registries; not at the top
+        from mmseg_ovs.benchmark.protocol import describe_protocol, format_protocol
+
+        seconds = time.perf_counter() - self._start
+        protocol = describe_protocol(runner.model, runner.cfg, runner.seed)
+        protocol['pictures'] = str(len(runner.test_dataloader.dataset))
+        protocol.update(self.extra)
+        path = Path(self.out_file or Path(runner.log_dir) / 'protocol.json')
+        content = dict(
+            metrics={k: _number(v) for k, v in (metrics or {}).items()},
+            protocol=protocol,
+            seconds=round(seconds, 2),
+        )
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + '\n')
+        block = format_protocol(protocol)
+        runner.logger.info(f'Protocol (written to {path}):\n{block}')
+
+
+def _number(value: object) -> float | None:
+    """A number that JSON has, of four decimals; nan becomes None."""
+    number = round(float(value), 4)
+    return number if math.isfinite(number) else None

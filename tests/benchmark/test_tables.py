@@ -1,0 +1,69 @@
+"""The tables: what was measured, what was published, what is not there."""
+
+import csv
+import io
+from pathlib import Path
+
+from mmseg_ovs.benchmark.plan import DataEntry, ModelEntry
+from mmseg_ovs.benchmark.rows import ABSENT, DONE, FAILED, Row
+from mmseg_ovs.benchmark.tables import write_tables
+from mmseg_ovs.benchmark.zoo import Zoo
+
+ZOO = Zoo.read(Path(__file__).parents[2] / 'configs')
+
+
+def rows(tmp_path):
+    """Two models on two data sets; one cell absent, one failed."""
+    first = ModelEntry(Path('ovs-dino_dinov2-b14.py'), 'ours & theirs')
+    second = ModelEntry(Path('mine.py'), 'b', published={'voc21': 12.5})
+    made = [
+        Row(model, DataEntry(Path(f'{data}.py'), data), folder=tmp_path / data)
+        for model in (first, second)
+        for data in ('voc21', 'ade20k')
+    ]
+    for row, figure in zip(made[:3], (50.0, 21.256, 13.0), strict=True):
+        row.status = DONE
+        row.result = dict(
+            metrics=dict(mIoU=figure, mAcc=70.0),
+            protocol={'mode': 'slide', 'weights': f'hash {figure}'},
+            seconds=3,
+        )
+    made[3].status, made[3].reason = ABSENT, 'data/ade is not there'
+    return made
+
+
+def test_tables(tmp_path):
+    text = write_tables(rows(tmp_path), ZOO, tmp_path)
+    head, _, first, second = text.splitlines()
+    assert head == '| model | class | weights | VOC21 | ADE20K | mean |'
+    # means of complete lines only; published figures of the metafile
+    weights = ZOO.models['ovs-dino_dinov2-b14'].weights
+    assert first == (
+        f'| ours & theirs | caption-supervised | {weights} | 50.00 (64) | '
+        '21.26 (20.6) | 35.63 (42.3) |'
+    )
+    assert second == '| b | not stated | not stated | 13.00 (12.5) | absent | – |'
+
+    page = (tmp_path / 'table.md').read_text()
+    assert text in page and 'absent: data/ade is not there' in page
+    assert 'mode     slide\nweights  hash 21.256' in page
+
+    lines = list(csv.DictReader(io.StringIO((tmp_path / 'table.csv').read_text())))
+    assert [line['mIoU'] for line in lines] == ['50.0', '21.256', '13.0', '']
+    assert [line['published mIoU'] for line in lines] == ['64.0', '20.6', '12.5', '']
+    assert [line['mode'] for line in lines] == ['slide'] * 3 + ['']
+    assert lines[3]['status'] == 'absent'
+
+    latex = (tmp_path / 'table.tex').read_text()
+    assert r'ours \& theirs' in latex and '% weights  hash 13.0' in latex
+
+
+def test_a_failure_is_no_zero(tmp_path):
+    made = rows(tmp_path)
+    made[1].fail('exit code 1')
+    assert made[1].status == FAILED
+    text = write_tables(made, ZOO, tmp_path)
+    assert '| 50.00 (64) | failed (20.6) | – (42.3) |' in text
+    lines = list(csv.DictReader(io.StringIO((tmp_path / 'table.csv').read_text())))
+    assert (lines[1]['status'], lines[1]['mIoU']) == ('failed', '')
+    assert lines[1]['reason'] == 'exit code 1'

@@ -1,0 +1,164 @@
+"""The benchmark tool: killed, started again, with data and weights that are missing."""
+
+import csv
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmseg_ovs.datasets.shapes import write_shapes
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools' / 'benchmark.py'
+PLAN = """
+models:
+- config: text-similarity_dinov3-tiny_shapes-112x112
+  name: first
+- config: text-similarity_dinov3-tiny_shapes-112x112
+  name: second
+  cfg_options: {model.test_cfg.mode: slide, model.test_cfg.crop_size: [64, 64],
+                model.test_cfg.stride: [48, 48]}
+  published: {shapes: 12.5}
+datasets: [shapes, voc21]
+cfg_options: {test_dataloader.num_workers: 0, test_dataloader.persistent_workers: false,
+              test_dataloader.batch_size: 1}
+"""
+LIMIT = 300  # seconds that a test may wait for a process
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location('benchmark', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Current folder with a tiny shapes set where the config looks for it."""
+    monkeypatch.chdir(tmp_path)
+    write_shapes('data/shapes', seed=1, sizes=(1, 1, 2), workers=1)
+    Path('plan.yml').write_text(PLAN)
+    return tmp_path
+
+
+def read_csv(path):
+    with open(path, newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def wait_for(condition, process):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, 'waited too long'
+        assert process.poll() is None, 'the benchmark ended too early'
+        time.sleep(0.05)
+
+
+def children(pid):
+    """Process ids of a process's children."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            fields = path.read_text().rpartition(')')[2].split()
+        except OSError:
+            continue
+        if fields[1] == str(pid) and fields[0] != 'Z':
+            found.append(int(path.parent.name))
+    return found
+
+
+def is_alive(pid):
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state != 'Z'
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
+def test_killed_and_started_again(folder, capsys):
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    process = subprocess.Popen(
+        [sys.executable, str(TOOL), 'plan.yml', '--out', 'out', '--devices', 'cpu'],
+        env=env,
+        stdout=subprocess.DEVNULL,
+    )
+    results = lambda: sorted(Path('out/runs').glob('*/result.json'))  # noqa: E731
+    wait_for(lambda: len(results()) == 1, process)
+    wait_for(lambda: list(Path('out/runs').glob('second*/log.txt')), process)
+    wait_for(lambda: children(process.pid), process)
+    orphans = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 10
+    while any(map(is_alive, orphans)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(is_alive, orphans)), 'a test went on after the benchmark'
+    (done,) = results()
+    assert done.parent.name.startswith('first_shapes_')
+    stamp = done.stat().st_mtime_ns
+
+    tool = load_tool()
+    tool.main(['plan.yml', '--out', 'out', '--devices', 'cpu'])  # absent data: no error
+    told = capsys.readouterr().out
+    assert 'first on shapes: done before' in told
+    assert 'first on voc21: absent (data/VOCdevkit/VOC2012 is not there)' in told
+    assert done.stat().st_mtime_ns == stamp and len(results()) == 2
+
+    lines = read_csv('out/table.csv')
+    assert [line['status'] for line in lines] == ['done', 'absent'] * 2
+    first, _, second, _ = lines
+    assert first['mode'] == 'whole' and second['window'] == '64 x 64, stride 48 x 48'
+    assert first['weights'] == second['weights'] and 'AT RANDOM' in first['weights']
+    assert first['data hash'] == second['data hash']
+    assert second['published mIoU'] == '12.5'
+    assert len(read_csv(first['per class'])) == 104
+    assert first['vocabulary'].startswith('104 classes')
+    result = json.loads(done.read_text())
+    assert float(first['mIoU']) == result['metrics']['mIoU']
+    assert f'{float(second["mIoU"]):.2f} (12.5)' in told
+
+    # other data is another run; the old result stays
+    write_shapes('data/shapes', seed=2, sizes=(1, 1, 2), workers=1)
+    rows = tool.prepare_rows(
+        tool.plan_of(tool.parse_args(['plan.yml']), tool.Zoo.read(tool.CONFIGS)),
+        Path('out'),
+    )
+    assert [row.status for row in rows] == ['pending', 'absent'] * 2
+
+
+@pytest.mark.slow
+def test_a_failed_test_does_not_stop_the_others(folder, capsys):
+    plan = PLAN.replace('  name: first', '  name: first\n  checkpoint: none.pth')
+    Path('plan.yml').write_text(plan)
+    with pytest.raises(SystemExit) as error:
+        load_tool().main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
+    assert error.value.code == 1
+    told = capsys.readouterr().out
+    assert 'No checkpoint at none.pth' in told
+    assert '| first |' in told and '| failed | absent | – |' in told
+    lines = read_csv('out/table.csv')
+    assert [line['status'] for line in lines] == ['failed', 'absent', 'done', 'absent']
+
+
+def test_mistakes_in_the_arguments(folder, capsys):
+    tool = load_tool()
+    for arguments in (
+        [],
+        ['plan.yml', '--models', 'x'],
+        ['plan.yml', '--datasets', 'x'],
+        ['plan.yml', '--devices', '0', '0'],
+    ):
+        with pytest.raises(SystemExit, match='2'):
+            tool.main(arguments)
+    with pytest.raises(SystemExit, match='Collections are'):
+        tool.main(['--models', 'no-such'])
+    assert not Path('work_dirs').exists()

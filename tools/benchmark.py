@@ -1,0 +1,114 @@
+"""Test models on data sets and write the table, with the protocol of every figure.
+
+    python tools/benchmark.py plan.yml --out work_dirs/benchmark
+    python tools/benchmark.py --models Talk2DINO ovs-dino_dinov2-b14 \\
+        --datasets voc21 ade20k --devices 0 1
+
+Models are configs or collections of the metafiles (all their models with benchmark
+configs); data sets those of ``configs/_base_/datasets``, by default all for which the
+models have benchmark configs. Plans: see ``mmseg_ovs/benchmark/plan.py``.
+
+Each model is tested on each data set in a process of its own. Results are kept in
+``--out`` under the hash of config, weights, data and versions: started again, only what
+is missing or has changed is run. A data set that is not there is reported as absent.
+The exit code is 1 if a test failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from mmengine.config import DictAction
+
+from mmseg_ovs.benchmark.plan import Plan, PlanError, make_plan, read_plan
+from mmseg_ovs.benchmark.processes import run_rows
+from mmseg_ovs.benchmark.protocol import format_protocol
+from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
+from mmseg_ovs.benchmark.tables import write_tables
+from mmseg_ovs.benchmark.zoo import Zoo
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / 'configs'
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('plan', nargs='?', help='YAML file')
+    parser.add_argument('--models', nargs='+', help='instead of a plan')
+    parser.add_argument('--datasets', nargs='+', default=[], help='with --models')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/benchmark'), help='folder'
+    )
+    parser.add_argument(
+        '--devices',
+        nargs='+',
+        help="GPU numbers or 'cpu'; one test at a time on each (all GPUs by default)",
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='for all tests'
+    )
+    args = parser.parse_args(argv)
+    if bool(args.plan) == bool(args.models):
+        parser.error('give either a plan or --models')
+    if args.plan and (args.datasets or args.cfg_options):
+        parser.error('--datasets and --cfg-options go with --models')
+    if args.devices is None:
+        args.devices = [str(i) for i in range(torch.cuda.device_count())] or ['cpu']
+    if len(set(args.devices)) < len(args.devices):
+        parser.error('a device is named twice')
+    return args
+
+
+def plan_of(args: argparse.Namespace, zoo: Zoo) -> Plan:
+    """The plan of the command line."""
+    if args.plan:
+        return read_plan(args.plan, zoo, CONFIGS)
+    return make_plan(args.models, args.datasets, zoo, CONFIGS, args.cfg_options)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run what is missing, write and print the table."""
+    args = parse_args(argv)
+    zoo = Zoo.read(CONFIGS)
+    try:
+        plan = plan_of(args, zoo)
+    except PlanError as error:
+        raise SystemExit(str(error)) from error
+    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(args.out / '.lock', timeout=0):
+            rows = run(plan, zoo, args)
+    except Timeout as error:
+        raise SystemExit(f'Another benchmark is writing to {args.out}.') from error
+    if any(row.status == FAILED for row in rows):
+        raise SystemExit(1)
+
+
+def run(plan: Plan, zoo: Zoo, args: argparse.Namespace) -> list[Row]:
+    """With the folder to oneself."""
+    print('Looking at configs, weights and data ...', flush=True)
+    rows = prepare_rows(plan, args.out)
+    for row in rows:
+        note = 'done before' if row.status == DONE else row.status
+        print(f'  {row.title}: {note}{row.reason and f" ({row.reason})"}', flush=True)
+
+    def report(row: Row) -> None:
+        figure = f'mIoU {row.metrics["mIoU"]}' if row.status == DONE else row.reason
+        print(f'{row.title}: {row.status}, {figure}', flush=True)
+        write_tables(rows, zoo, args.out)
+
+    write_tables(rows, zoo, args.out)
+    run_rows(rows, Path(__file__).with_name('test.py'), args.devices, report)
+    for row in rows:
+        if row.status == DONE:
+            print(f'\n{row.title}\n{format_protocol(row.protocol)}')
+    print(f'\n{write_tables(rows, zoo, args.out)}\n\nWritten to {args.out}/table.*')
+    return rows
+
+
+if __name__ == '__main__':
+    main()
