@@ -63,7 +63,7 @@ model = dict(
                 type='Pretrained', checkpoint=head_and_text, prefix='visual_model.head'
             ),
         ),
-        trainable='attention',
+        trainable='query_value',
     ),
     neck=[early_refinement, semantic_prior],
     text_encoder=dict(

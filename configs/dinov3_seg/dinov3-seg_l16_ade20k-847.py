@@ -1,0 +1,12 @@
+_base_ = ['./dinov3-seg_l16.py', '../_base_/datasets/ade20k_847.py']
+
+# Pictures are stretched once, from their own size, by local-global inference.
+test_pipeline = _base_.test_pipeline
+del test_pipeline[1]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader
+
+# as CAT-Seg: the first synonym only
+default_hooks = dict(
+    vocabulary=dict(vocabulary=dict(source='ade20k_847', synonyms='first'))
+)

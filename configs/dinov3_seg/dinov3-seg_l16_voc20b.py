@@ -1,0 +1,10 @@
+_base_ = ['./dinov3-seg_l16.py', '../_base_/datasets/voc20b.py']
+
+# Pictures are stretched once, from their own size, by local-global inference.
+test_pipeline = _base_.test_pipeline
+del test_pipeline[1]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader
+
+# as CAT-Seg: the background is the best of names of Context-59
+default_hooks = dict(vocabulary=dict(vocabulary='voc_20b_catseg'))

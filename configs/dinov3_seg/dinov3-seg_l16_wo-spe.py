@@ -1,0 +1,8 @@
+"""Ablation: no Semantic Prior Encoder; nothing guides blocks and decoder."""
+
+_base_ = './dinov3-seg_l16.py'
+
+model = dict(
+    neck=[_base_.early_refinement],
+    decode_head=dict(appearance_guidance=None, decoder_guidance=[]),
+)
