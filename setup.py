@@ -76,6 +76,7 @@ setup(
         'prettytable>=3,<4',
         'filelock>=3.12,<5',
         'scipy>=1.11,<2',
+        'pyyaml>=6,<7',
     ],
     extras_require={
         # Not in install_requires: a full mmcv instead of mmcv-lite, or the onedl-*

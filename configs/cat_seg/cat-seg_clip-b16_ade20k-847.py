@@ -9,3 +9,7 @@ val_dataloader = test_dataloader
 default_hooks = dict(
     vocabulary=dict(vocabulary=dict(source='ade20k_847', synonyms='first'))
 )
+
+# classes that the training set names
+test_evaluator = dict(seen_vocabulary='coco_stuff_171')
+val_evaluator = test_evaluator

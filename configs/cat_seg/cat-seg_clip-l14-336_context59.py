@@ -7,3 +7,7 @@ val_dataloader = test_dataloader
 
 # 'diningtable' in place of 'table', as the authors have it
 default_hooks = dict(vocabulary=dict(vocabulary='pascal_context_59_catseg'))
+
+# classes that the training set names
+test_evaluator = dict(seen_vocabulary='coco_stuff_171')
+val_evaluator = test_evaluator

@@ -7,3 +7,7 @@ val_dataloader = test_dataloader
 
 # the background is the best of names of Context-59
 default_hooks = dict(vocabulary=dict(vocabulary='voc_20b_catseg'))
+
+# classes that the training set names
+test_evaluator = dict(seen_vocabulary='coco_stuff_171')
+val_evaluator = test_evaluator

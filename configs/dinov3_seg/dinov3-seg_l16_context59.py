@@ -8,3 +8,7 @@ val_dataloader = test_dataloader
 
 # names as CAT-Seg has them: 'diningtable' in place of 'table'
 default_hooks = dict(vocabulary=dict(vocabulary='pascal_context_59_catseg'))
+
+# classes that the training set names
+test_evaluator = dict(seen_vocabulary='coco_stuff_171')
+val_evaluator = test_evaluator

@@ -14,7 +14,9 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from ..structures import Vocabulary
 from ..utils import replacing
+from .seen_names import seen_by_name
 
 _PER_CLASS = (
     *('label', 'class', 'IoU', 'accuracy'),
@@ -37,6 +39,9 @@ class OpenVocabIoUMetric(IoUMetric):
         ignore_index: label left out, at most 65535 and not a class.
         seen_classes: names of the classes met in training; overrides the data set's
             ``metainfo['seen_classes']``.
+        seen_vocabulary: instead, a vocabulary met in training (name, file or list,
+            see :meth:`Vocabulary.build`): classes it names are seen, see
+            :func:`seen_by_name`.
         groups: name to class names, such as ``dict(things=[...], stuff=[...])``;
             overrides the data set's ``metainfo['groups']``. Groups may overlap and
             need not cover all classes.
@@ -48,13 +53,14 @@ class OpenVocabIoUMetric(IoUMetric):
     Raises:
         ValueError: a label is neither a class nor ``ignore_index``; ``ignore_index``
             is a class; a name is not in the vocabulary; a sample has no label;
-            ``output_dir`` with more than 255 classes.
+            ``output_dir`` with more than 255 classes; both kinds of seen classes.
     """
 
     def __init__(
         self,
         ignore_index: int = 255,
         seen_classes: Sequence[str] | None = None,
+        seen_vocabulary: str | Sequence[str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         per_class_csv: str | os.PathLike | None = None,
         **kwargs,
@@ -62,7 +68,12 @@ class OpenVocabIoUMetric(IoUMetric):
         super().__init__(ignore_index=ignore_index, **kwargs)
         if not 0 <= ignore_index <= 65535:
             raise ValueError(f'ignore_index must be in 0..65535, got {ignore_index}')
+        if seen_classes and seen_vocabulary:
+            raise ValueError('give seen_classes or seen_vocabulary, not both')
         self.seen_classes = seen_classes
+        self.seen_vocabulary = seen_vocabulary
+        if seen_vocabulary is not None:
+            self._trained = Vocabulary.build(seen_vocabulary).rows
         self.groups = groups
         self.per_class_csv = per_class_csv
 
@@ -155,12 +166,12 @@ class OpenVocabIoUMetric(IoUMetric):
         """Class indices of each part of the vocabulary that is reported."""
         classes = list(self.dataset_meta['classes'])
         groups = self.groups or self.dataset_meta.get('groups') or {}
-        seen_names = self.seen_classes or self.dataset_meta.get('seen_classes')
+        seen_names = self._seen_names(classes)
         parts = {
             name: _indices(names, classes, f'group {name!r}')
             for name, names in groups.items()
         }
-        if seen_names:
+        if seen_names is not None:
             seen = _indices(seen_names, classes, 'seen_classes')
             unseen = np.setdiff1d(np.arange(len(classes)), seen)
             for name, index in list(parts.items()):
@@ -168,6 +179,11 @@ class OpenVocabIoUMetric(IoUMetric):
                 parts[f'{name}_unseen'] = np.intersect1d(index, unseen)
             parts.update(seen=seen, unseen=unseen)
         return parts
+
+    def _seen_names(self, classes: list[str]) -> Sequence[str] | None:
+        if self.seen_vocabulary is not None:
+            return seen_by_name(classes, self._trained)
+        return self.seen_classes or self.dataset_meta.get('seen_classes') or None
 
     @staticmethod
     def _log(split: dict, parts: dict[str, np.ndarray], iou: np.ndarray) -> None:

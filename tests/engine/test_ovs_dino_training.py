@@ -18,7 +18,18 @@ NOUNS = ('cat', 'dog', 'tree')
 
 CONFIG = """
 _base_ = '{root}/configs/ovs_dino/ovs-dino_tiny_shapes-112x112.py'
-model = dict(auxiliary_head=dict(teacher=dict(init_cfg=None)))
+model = dict(
+    decode_head=dict(
+        _delete_=True,
+        type='OVSDINOHead',
+        in_channels=96,
+        text_channels=96,
+        in_index=-1,
+        mask_size=(112, 112),
+        activation='sigmoid',
+    ),
+    auxiliary_head=dict(teacher=dict(init_cfg=None)),
+)
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,

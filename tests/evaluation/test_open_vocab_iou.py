@@ -10,6 +10,8 @@ from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 
 from mmseg_ovs.evaluation import OpenVocabIoUMetric
+from mmseg_ovs.evaluation.seen_names import seen_by_name
+from mmseg_ovs.structures import Vocabulary
 
 
 def random_samples(number, ignore, absent=(), images=3, seed=0):
@@ -76,6 +78,37 @@ def test_argument_overrides_the_data_set():
     assert result['mIoU_seen'] == 100.0
     assert result['mIoU_y'] == 100.0
     assert 'mIoU_x' not in result
+
+
+def test_seen_by_the_names_of_another_vocabulary():
+    names = ('wall', 'Building, edifice', 'kite', 'scooter', 'pottedplant')
+    trained = ['wall-brick', 'building-other', 'kite', 'motorcycle', 'potted plant']
+    assert seen_by_name(names, trained) == [names[1], names[2], names[4]]
+    result = score(
+        OpenVocabIoUMetric(seen_vocabulary=trained), HAND, dict(classes=names)
+    )
+    assert result['mIoU_seen'] == 62.5 and result['mIoU_unseen'] == 25.0
+    none = score(OpenVocabIoUMetric(seen_vocabulary=['zebra']), HAND, HAND_META)
+    assert np.isnan(none['mIoU_seen']) and none['mIoU_unseen'] == 43.75
+
+
+def test_seen_classes_of_the_benchmarks():
+    trained = Vocabulary.build('coco_stuff_171').rows
+    count = {
+        name: len(seen_by_name(Vocabulary.build(name).classes, trained))
+        for name in ('voc_20', 'pascal_context_59', 'ade20k_150', 'coco_stuff_171')
+    }
+    assert count == {
+        'voc_20': 20,
+        'pascal_context_59': 51,
+        'ade20k_150': 59,
+        'coco_stuff_171': 171,
+    }
+
+
+def test_both_kinds_of_seen_classes():
+    with pytest.raises(ValueError, match='not both'):
+        OpenVocabIoUMetric(seen_classes=['a'], seen_vocabulary=['a'])
 
 
 def test_groups_crossed_with_seen():

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
 from mmseg_ovs.datasets import NounMasksDataset
 
@@ -75,13 +76,11 @@ def everything(out: Path) -> dict[str, bytes]:
 
 
 def test_the_data_set_reads_what_comes_out(finished, files):
+    init_default_scope('mmseg')
     dataset = NounMasksDataset(
         ann_file=str(finished / 'pseudo_masks.json'),
         data_prefix=dict(img_path=str(files.images)),
-        pipeline=[
-            dict(type='mmseg.LoadImageFromFile'),
-            dict(type='mmseg.LoadNounMasks'),
-        ],
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadNounMasks')],
     )
     assert 0 < len(dataset) <= len(tiny.CAPTIONS)
     for sample in dataset:
