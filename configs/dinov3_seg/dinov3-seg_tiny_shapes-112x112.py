@@ -92,6 +92,14 @@ model = dict(
         stride=(16, 16),
     ),
 )
+max_iters = 500
+warmup = 50
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=warmup, end=max_iters),
+]
+default_hooks = dict(checkpoint=dict(interval=max_iters))
 train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
