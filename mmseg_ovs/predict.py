@@ -1,4 +1,4 @@
-"""Segment pictures from the command line.
+"""Segment pictures and videos from the command line.
 
     python -m mmseg_ovs.predict photos/ --classes "a pikachu" tree road \\
         --config CONFIG --checkpoint CHECKPOINT --out out/
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from mmengine.config import Config, DictAction
 from mmengine.utils import ProgressBar
@@ -16,12 +17,17 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 
 from .apis import (
     ImageError,
+    ImageSource,
     OpenVocabInferencer,
     ResultFolder,
     UnknownConfigError,
+    Video,
+    VideoError,
     find_config,
+    list_files,
     list_images,
 )
+from .apis.image_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from .models.text_encoders import UnknownNameError
 from .models.utils import CheckpointError
 from .structures.vocabulary import Vocabulary, VocabularyError
@@ -40,10 +46,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mmseg_ovs.predict',
-        description='Segment pictures by words. An image that fails does not stop the '
-        'others; it is listed at the end and the exit code is 1.',
+        description='Segment pictures and videos by words. One that fails does not '
+        'stop the others; it is listed at the end and the exit code is 1.',
     )
-    parser.add_argument('images', nargs='+', help='image files or folders of them')
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        help='image and video files, folders of them, or patterns in quotes: '
+        "'photos/**/*.jpg'",
+    )
     words = parser.add_mutually_exclusive_group()
     words.add_argument(
         '--classes',
@@ -71,8 +82,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', required=True, help='folder for vis/, pred/ and legend.json'
     )
+    parser.add_argument(
+        '--scores', action='store_true', help='write the scores of images as well'
+    )
+    parser.add_argument(
+        '--coco-rle', action='store_true', help='write run-length masks as well'
+    )
+    parser.add_argument(
+        '--frames', action='store_true', help='write label maps of video frames as well'
+    )
+    parser.add_argument(
+        '--every', type=int, default=1, metavar='N', help='take every Nth video frame'
+    )
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--device', help='by default the GPU if there is one')
+    parser.add_argument('--half', action='store_true', help='compute in bfloat16')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -81,8 +105,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='settings that override the config, as key=value',
     )
     args = parser.parse_args(argv)
-    if args.batch_size < 1:
-        parser.error(f'--batch-size has to be at least 1, not {args.batch_size}')
+    for option in ('batch_size', 'every'):
+        value = getattr(args, option)
+        if value < 1:
+            name = option.replace('_', '-')
+            parser.error(f'--{name} has to be at least 1, not {value}')
     return args
 
 
@@ -91,30 +118,96 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         # Cheap checks come before the weights are loaded.
-        sources = list_images(args.images)
+        images, videos = _list_inputs(args)
         words = args.classes or args.vocabulary
         vocabulary = None if words is None else Vocabulary.build(words)
         cfg = Config.fromfile(find_config(args.config))
         cfg.merge_from_dict(args.cfg_options)
-        inferencer = OpenVocabInferencer(cfg, args.checkpoint, args.device)
-        predictions = inferencer.predict(
-            sources, vocabulary, args.background, args.batch_size
-        )
+        inferencer = OpenVocabInferencer(cfg, args.checkpoint, args.device, args.half)
+        vocabulary = inferencer.set_vocabulary(vocabulary, args.background)
     except _MISTAKES as error:
         raise SystemExit(f'error: {error}') from error
 
-    folder = ResultFolder(args.out, sources, inferencer.model.vocabulary)
     failures = []
-    bar = ProgressBar(len(sources), file=sys.stderr)
-    for prediction in predictions:
-        folder.write(prediction.labels, inferencer.draw(prediction))
+    with ResultFolder(
+        args.out, images, vocabulary, videos, args.scores, args.coco_rle, args.frames
+    ) as folder:
+        if images:
+            failures += _segment_images(inferencer, images, folder, args)
+        for path, name in zip(videos, folder.video_names, strict=True):
+            failures += _segment_video(inferencer, path, name, folder, args)
+    return _report(len(images), len(videos), failures, args.out)
+
+
+def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]]:
+    """Pictures and paths of videos."""
+    files = list_files(args.inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    videos = [file for file in files if is_video(file)]
+    if videos and args.scores:
+        raise VideoError(
+            f'--scores is for images, and {videos[0]} is a video: its scores would be '
+            'many times as large as itself'
+        )
+    images = [file for file in files if not is_video(file)]
+    return list_images(images) if images else [], videos
+
+
+def _segment_images(
+    inferencer: OpenVocabInferencer,
+    images: Sequence[ImageSource],
+    folder: ResultFolder,
+    args: argparse.Namespace,
+) -> list[str]:
+    """Write the results of all pictures; tells which failed."""
+    failures = []
+    bar = ProgressBar(len(images), file=sys.stderr)
+    for prediction in inferencer.predict(
+        images, batch_size=args.batch_size, keep_scores=args.scores
+    ):
+        folder.write(prediction, inferencer.draw(prediction))
         if prediction.error is not None:
             failures.append(f'{prediction.source.name}: {prediction.reason}')
         bar.update()
     print(file=sys.stderr)
-    print(f'{len(sources) - len(failures)} images segmented: {folder.folder}')
+    return failures
+
+
+def _segment_video(
+    inferencer: OpenVocabInferencer,
+    path: str,
+    name: str,
+    folder: ResultFolder,
+    args: argparse.Namespace,
+) -> list[str]:
+    """Write the results of a video; tells if it failed."""
+    try:
+        video = Video(path, args.every)
+        print(f'{path}:', file=sys.stderr)
+        bar = ProgressBar(video.num_frames, file=sys.stderr)
+        with folder.writing_video(name, video.fps) as write:
+            for prediction in inferencer.predict(video, batch_size=args.batch_size):
+                if prediction.error is not None:
+                    raise VideoError(
+                        f'frame {prediction.source.frame}: {prediction.reason}'
+                    )
+                write(prediction, inferencer.overlay(prediction))
+                bar.update()
+        print(file=sys.stderr)
+        video.check_complete()
+    except VideoError as error:
+        return [f'{path}: {error}']
+    return []
+
+
+def _report(num_images: int, num_videos: int, failures: list[str], out: str) -> int:
+    """Say what was done and what was not; returns the exit code."""
+    total = num_images + num_videos
+    what = ' and '.join(
+        noun for noun, n in (('images', num_images), ('videos', num_videos)) if n
+    )
+    print(f'{total - len(failures)} {what} segmented: {out}')
     if failures:
-        print(f'{len(failures)} of {len(sources)} images failed:', file=sys.stderr)
+        print(f'{len(failures)} of {total} {what} failed:', file=sys.stderr)
         print('\n'.join(f'  {failure}' for failure in failures), file=sys.stderr)
     return 1 if failures else 0
 

@@ -1,9 +1,12 @@
 """Inference on pictures of one's own."""
 
-from .image_sources import ImageError, ImageSource, list_images
+from .coco_rle import coco_rle
+from .half import run_in_bfloat16
+from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer, Prediction
 from .result_folder import ResultFolder
 from .shipped_configs import UnknownConfigError, find_config
+from .videos import Video, VideoError, writing_video
 
 __all__ = [
     'ImageError',
@@ -12,6 +15,12 @@ __all__ = [
     'Prediction',
     'ResultFolder',
     'UnknownConfigError',
+    'Video',
+    'VideoError',
+    'coco_rle',
     'find_config',
+    'list_files',
     'list_images',
+    'run_in_bfloat16',
+    'writing_video',
 ]

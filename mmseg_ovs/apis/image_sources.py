@@ -1,9 +1,10 @@
-"""Which pictures are meant: files, folders and arrays to one list."""
+"""Which pictures are meant: files, folders, patterns and arrays to one list."""
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 
 IMAGE_SUFFIXES = frozenset(
     ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+)
+VIDEO_SUFFIXES = frozenset(
+    ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv')
 )
 
 
@@ -20,28 +24,43 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageSource:
-    """One picture: what messages call it, and its path or its BGR pixels (H, W, 3)."""
+    """One picture.
+
+    Attributes:
+        name: What messages and results call it.
+        content: Its path, or its pixels uint8 BGR (H, W, 3).
+        frame: Its number in the video called ``name``, from 0 on; None: no video.
+    """
 
     name: str
     content: str | np.ndarray
+    frame: int | None = None
+
+
+def is_video(name: str | os.PathLike) -> bool:
+    """Whether a file is a video, by its extension."""
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def list_images(images: object) -> list[ImageSource]:
-    """List pictures in the order given; those of a folder by name.
+    """List pictures in the order given; those of a folder or pattern by name.
 
     Args:
         images: Path or URL of a file, path of a folder (its pictures, without
-            subfolders and hidden files), array uint8 BGR (H, W, 3) as
-            ``mmcv.imread`` gives it, or a list of those.
+            subfolders and hidden files), pattern (see :func:`list_files`), array uint8
+            BGR (H, W, 3) as ``mmcv.imread`` gives it, or a list of those.
 
     Raises:
-        ImageError: A path does not exist, a folder holds no pictures, an array has
-            another form, or nothing is given. Whether files can be read shows later.
+        ImageError: A path does not exist, is a video, a folder or pattern holds no
+            pictures, an array has another form, or nothing is given. Whether files can
+            be read shows later.
     """
     is_list = isinstance(images, Sequence) and not isinstance(images, str)
+    items = images if is_list else [images]
+    paths = [item for item in items if isinstance(item, str | os.PathLike)]
+    files = iter(_files_of_each(paths, IMAGE_SUFFIXES))
     sources: list[ImageSource] = []
-    missing = []
-    for position, item in enumerate(images if is_list else [images]):
+    for position, item in enumerate(items):
         if isinstance(item, ImageSource):
             sources.append(item)
         elif isinstance(item, np.ndarray):
@@ -51,17 +70,45 @@ def list_images(images: object) -> list[ImageSource]:
                 f'Image {position} has to be a path or an array uint8 BGR (H, W, 3), '
                 f'not {type(item).__name__}'
             )
-        elif os.path.isdir(item):
-            sources.extend(_folder_sources(Path(item)))
-        elif '://' in str(item) or os.path.isfile(item):
-            sources.append(ImageSource(str(item), str(item)))
         else:
-            missing.append(str(item))
-    if missing:
-        raise ImageError(f'No such file or folder: {", ".join(missing)}')
+            sources.extend(ImageSource(file, file) for file in next(files))
+    for source in sources:
+        if isinstance(source.content, str) and is_video(source.content):
+            raise ImageError(
+                f'{source.name} is a video: use predict() on '
+                'mmseg_ovs.apis.Video, or python -m mmseg_ovs.predict'
+            )
     if not sources:
         raise ImageError('No images were given')
     return sources
+
+
+def stream_images(images: object) -> Iterable[ImageSource]:
+    """As :func:`list_images`, but iterators are read as they are consumed."""
+    is_stream = isinstance(images, Iterable) and not isinstance(
+        images, Sequence | np.ndarray | os.PathLike
+    )
+    if not is_stream:
+        return list_images(images)
+    return (source for item in images for source in list_images(item))
+
+
+def list_files(
+    paths: Iterable[str | os.PathLike], suffixes: Iterable[str] = IMAGE_SUFFIXES
+) -> list[str]:
+    """The files that paths mean.
+
+    Args:
+        paths: Files and URLs, which are taken as they are; folders, whose files are
+            taken without subfolders and hidden ones; patterns such as
+            ``'photos/*.jpg'``, where ``**`` goes through all subfolders.
+        suffixes: Extensions taken from folders and patterns.
+
+    Raises:
+        ImageError: A file or folder does not exist, or a folder or pattern has no such
+            file.
+    """
+    return [file for files in _files_of_each(paths, suffixes) for file in files]
 
 
 def output_names(sources: Sequence[ImageSource]) -> list[str]:
@@ -90,17 +137,49 @@ def _array_source(array: np.ndarray, position: int) -> ImageSource:
     return ImageSource(f'array {position}', array)
 
 
-def _folder_sources(folder: Path) -> list[ImageSource]:
-    paths = sorted(
-        path
+def _files_of_each(
+    paths: Iterable[str | os.PathLike], suffixes: Iterable[str]
+) -> list[list[str]]:
+    """The files of each path; all that do not exist are named together."""
+    found, missing = [], []
+    for path in map(os.fspath, paths):
+        if os.path.isdir(path):
+            found.append(_folder_files(Path(path), suffixes))
+        elif '://' in path or os.path.isfile(path):
+            found.append([path])
+        elif glob.has_magic(path):
+            found.append(_matching_files(path, suffixes))
+        else:
+            missing.append(path)
+    if missing:
+        raise ImageError(f'No such file or folder: {", ".join(missing)}')
+    return found
+
+
+def _folder_files(folder: Path, suffixes: Iterable[str]) -> list[str]:
+    files = sorted(
+        str(path)
         for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in suffixes
         and not path.name.startswith('.')
         and path.is_file()
     )
-    if not paths:
+    if not files:
         raise ImageError(
-            f'The folder {folder} has no images ({", ".join(sorted(IMAGE_SUFFIXES))}; '
-            'subfolders are not searched)'
+            f'The folder {folder} has no images ({", ".join(sorted(suffixes))}; '
+            f"subfolders are searched by '{folder}/**/*')"
         )
-    return [ImageSource(str(path), str(path)) for path in paths]
+    return files
+
+
+def _matching_files(pattern: str, suffixes: Iterable[str]) -> list[str]:
+    files = sorted(
+        path
+        for path in glob.iglob(pattern, recursive=True)
+        if Path(path).suffix.lower() in suffixes and os.path.isfile(path)
+    )
+    if not files:
+        raise ImageError(
+            f'The pattern {pattern} matches no images ({", ".join(sorted(suffixes))})'
+        )
+    return files

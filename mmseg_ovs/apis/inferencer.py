@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,15 +23,21 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms.loading import InferencerLoader
 from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
+from PIL import Image
 from torch import nn
 
 from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_random
 from ..structures.vocabulary import Vocabulary, VocabularyError
-from ..visualization import OpenVocabVisualizer
-from .image_sources import ImageError, ImageSource, list_images
+from ..visualization import OpenVocabVisualizer, make_palette
+from ..visualization.overlay import draw_overlay, write_names
+from .coco_rle import coco_rle
+from .half import run_in_bfloat16
+from .image_sources import ImageError, ImageSource, list_images, stream_images
 from .result_folder import ResultFolder
 from .shipped_configs import find_config
 
+# What the scores of one picture may take while they are kept, in bytes.
+LARGEST_SCORES = 2 * 2**30
 _DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
 
@@ -41,7 +49,8 @@ class Prediction:
         source: The picture that was asked for.
         vocabulary: The classes that were looked for.
         image: Its pixels, uint8 RGB (H, W, 3).
-        sample: With ``pred_sem_seg`` (1, H, W). None if the picture failed.
+        sample: With ``pred_sem_seg`` (1, H, W) and, if scores were kept, ``seg_logits``
+            (N, H, W). None if the picture failed.
         error: Why it failed.
     """
 
@@ -57,6 +66,19 @@ class Prediction:
         if self.sample is None:
             return None
         return self.sample.pred_sem_seg.data[0].cpu().numpy()
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """Scores of the classes, float32 (N, H, W); None if they were not kept."""
+        if self.sample is None or 'seg_logits' not in self.sample:
+            return None
+        return self.sample.seg_logits.data.cpu().numpy()
+
+    def coco_rle(self) -> list[dict[str, Any]] | None:
+        """Run-length masks (see :func:`coco_rle`); None if the picture failed."""
+        if self.sample is None:
+            return None
+        return coco_rle(self.labels, self.vocabulary.classes, self.scores)
 
     @property
     def reason(self) -> str:
@@ -79,6 +101,8 @@ class OpenVocabInferencer:
         weights: Checkpoint of the whole model. None: every part loads the weights that
             its own ``init_cfg`` names.
         device: By default the GPU if there is one.
+        half: Compute in bfloat16 (see :func:`run_in_bfloat16`): faster where the
+            processor has it, with labels that differ in a few pixels.
 
     Raises:
         UnknownConfigError: There is no such config.
@@ -91,6 +115,7 @@ class OpenVocabInferencer:
         model: str | os.PathLike | Config | dict,
         weights: str | os.PathLike | None = None,
         device: str | torch.device | None = None,
+        half: bool = False,
     ) -> None:
         if isinstance(model, Config):
             self.cfg = copy.deepcopy(model)
@@ -100,6 +125,8 @@ class OpenVocabInferencer:
             self.cfg = Config.fromfile(find_config(model))
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.model = self._build_model(weights).to(device or get_device()).eval()
+        if half:
+            run_in_bfloat16(self.model)
         self.pipeline = _inference_pipeline(self.cfg)
         self.visualizer = OpenVocabVisualizer()
 
@@ -135,26 +162,33 @@ class OpenVocabInferencer:
         out_dir: str | os.PathLike | None = None,
         return_datasamples: bool = False,
         return_vis: bool = False,
+        return_scores: bool = False,
+        return_coco_rle: bool = False,
     ) -> dict[str, list]:
         """Segment pictures.
 
         Args:
-            images: Path of a file or folder, array uint8 BGR (H, W, 3), or a list of
-                those (see :func:`list_images`).
+            images: Path of a file or folder, pattern, array uint8 BGR (H, W, 3), or a
+                list of those (see :func:`list_images`).
             classes: List of words, name of a shipped vocabulary, ``.json`` or ``.txt``
-                file (see :meth:`Vocabulary.build`). None: those of the last call, at
-                first those of the config or of the checkpoint's training data.
+                file, or dict (see :meth:`Vocabulary.build`). None: those of the last
+                call, at first those of the config or of the checkpoint's training
+                data.
             background: A score, at or below which a pixel is background, or one of
                 the dicts of :meth:`Vocabulary.build`.
             batch_size: Pictures segmented together; they may differ in size.
-            out_dir: Folder for overlays and label maps (see :class:`ResultFolder`).
+            out_dir: Folder for overlays and label maps, and for the scores and
+                run-length masks that are asked for (see :class:`ResultFolder`).
             return_datasamples: Give ``SegDataSample`` instead of label maps.
             return_vis: Also give the overlays.
+            return_scores: Also give the scores of the classes.
+            return_coco_rle: Also give run-length masks (see :func:`coco_rle`).
 
         Returns:
             Lists in the order of the pictures: ``predictions`` (label maps int64
-            (H, W), or ``SegDataSample``), ``visualization`` (uint8 RGB, with
-            ``return_vis``), both None for a picture that failed; and ``failures``, a
+            (H, W), or ``SegDataSample``) and, if asked for, ``visualization`` (uint8
+            RGB), ``scores`` (float32 (N, H, W)) and ``coco_rle`` (a list of dicts
+            each), all None for a picture that failed; and ``failures``, a
             ``dict(index=, image=, reason=)`` for each of those.
 
         Raises:
@@ -163,30 +197,29 @@ class OpenVocabInferencer:
             RuntimeError: No picture could be segmented.
         """
         sources = list_images(images)
-        predictions = self.predict(sources, classes, background, batch_size)
-        folder = out_dir and ResultFolder(out_dir, sources, self.model.vocabulary)
-        results = dict(predictions=[], visualization=[], failures=[])
-        for index, prediction in enumerate(predictions):
-            labels = prediction.labels
-            sheet = self.draw(prediction) if out_dir or return_vis else None
-            if folder:
-                folder.write(labels, sheet)
-            results['predictions'].append(
-                prediction.sample if return_datasamples else labels
+        predictions = self.predict(
+            sources, classes, background, batch_size, return_scores
+        )
+        folder = nullcontext()
+        if out_dir:
+            folder = ResultFolder(
+                out_dir,
+                sources,
+                self.model.vocabulary,
+                scores=return_scores,
+                coco_rle=return_coco_rle,
             )
-            if return_vis:
-                results['visualization'].append(sheet)
-            if prediction.error is not None:
-                failure = dict(
-                    index=index, image=prediction.source.name, reason=prediction.reason
-                )
-                results['failures'].append(failure)
-                print_log(
-                    f'{prediction.source.name} could not be segmented: '
-                    f'{prediction.reason}',
-                    logger='current',
-                    level=logging.ERROR,
-                )
+        wanted = dict(
+            visualization=return_vis, scores=return_scores, coco_rle=return_coco_rle
+        )
+        results = dict(predictions=[], failures=[])
+        results.update((key, []) for key, asked in wanted.items() if asked)
+        with folder:
+            for prediction in predictions:
+                sheet = self.draw(prediction) if out_dir or return_vis else None
+                if out_dir:
+                    folder.write(prediction, sheet)
+                self._collect(results, prediction, sheet, return_datasamples)
                 if len(results['failures']) == len(sources):
                     raise RuntimeError(
                         f'None of the {len(sources)} images could be segmented. '
@@ -194,23 +227,54 @@ class OpenVocabInferencer:
                     ) from prediction.error
         return results
 
+    def _collect(
+        self,
+        results: dict[str, list],
+        prediction: Prediction,
+        sheet: np.ndarray | None,
+        as_sample: bool,
+    ) -> None:
+        """Append a prediction to the lists of the call's result."""
+        index = len(results['predictions'])
+        results['predictions'].append(
+            prediction.sample if as_sample else prediction.labels
+        )
+        if 'visualization' in results:
+            results['visualization'].append(sheet)
+        if 'scores' in results:
+            results['scores'].append(prediction.scores)
+        if 'coco_rle' in results:
+            results['coco_rle'].append(prediction.coco_rle())
+        if prediction.error is not None:
+            name, reason = prediction.source.name, prediction.reason
+            results['failures'].append(dict(index=index, image=name, reason=reason))
+            print_log(
+                f'{name} could not be segmented: {reason}',
+                logger='current',
+                level=logging.ERROR,
+            )
+
     def predict(
         self,
         images: object,
         classes: object | None = None,
         background: float | Mapping[str, Any] | None = None,
         batch_size: int = 1,
+        keep_scores: bool = False,
     ) -> Iterator[Prediction]:
         """Segment pictures one after the other, for more than memory would hold.
 
         Arguments and errors are those of the call, before the first picture; what goes
-        wrong with a picture is in its :class:`Prediction`.
+        wrong with a picture is in its :class:`Prediction`. ``images`` may also be an
+        iterator, such as a :class:`Video`, which is read as it is needed.
+        ``keep_scores`` keeps the scores of all classes; a picture for which they would
+        take more than 2 GiB fails.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size has to be at least 1, not {batch_size}')
-        sources = list_images(images)
-        vocabulary = self._set_vocabulary(classes, background)
-        return self._predict(sources, vocabulary, batch_size)
+        sources = stream_images(images)
+        vocabulary = self.set_vocabulary(classes, background)
+        return self._predict(sources, vocabulary, batch_size, keep_scores)
 
     def draw(self, prediction: Prediction) -> np.ndarray | None:
         """Picture and overlay side by side over a legend, uint8 RGB (h, w, 3)."""
@@ -222,9 +286,24 @@ class OpenVocabInferencer:
         )
         return self.visualizer.get_image()
 
-    def _set_vocabulary(
-        self, classes: object | None, background: float | Mapping[str, Any] | None
+    def overlay(self, prediction: Prediction) -> np.ndarray | None:
+        """The picture under its classes and their names, uint8 RGB (H, W, 3)."""
+        if prediction.sample is None:
+            return None
+        classes, labels = prediction.vocabulary.classes, prediction.labels
+        palette = np.array(make_palette(len(classes)), dtype=np.uint8)
+        overlay = Image.fromarray(
+            draw_overlay(prediction.image, labels, palette, self.visualizer.alpha)
+        )
+        write_names(overlay, labels, classes, size=max(14, round(overlay.height / 40)))
+        return np.array(overlay)
+
+    def set_vocabulary(
+        self,
+        classes: object | None = None,
+        background: float | Mapping[str, Any] | None = None,
     ) -> Vocabulary:
+        """Choose the classes of the next calls; arguments and errors as theirs."""
         if classes is None:
             classes = self.model.vocabulary
         if classes is None:
@@ -241,18 +320,35 @@ class OpenVocabInferencer:
         return vocabulary
 
     def _predict(
-        self, sources: Sequence[ImageSource], vocabulary: Vocabulary, batch_size: int
+        self,
+        sources: Iterable[ImageSource],
+        vocabulary: Vocabulary,
+        batch_size: int,
+        keep_scores: bool,
     ) -> Iterator[Prediction]:
-        for start in range(0, len(sources), batch_size):
-            members = sources[start : start + batch_size]
+        sources = iter(sources)
+        while members := list(islice(sources, batch_size)):
             predictions = [Prediction(source, vocabulary) for source in members]
             batch = [(p, self._load(p)) for p in predictions]
+            if keep_scores:
+                for prediction in predictions:
+                    _check_scores(prediction)
             good = [(p, inputs) for p, inputs in batch if p.error is None]
             if good:
                 # The caller may have gone to other words since the last batch.
                 self.model.set_vocabulary(vocabulary)
-                self._segment(good)
+                with self._keeping_scores() if keep_scores else nullcontext():
+                    self._segment(good)
             yield from predictions
+
+    @contextmanager
+    def _keeping_scores(self) -> Iterator[None]:
+        test_cfg = self.model.test_cfg
+        self.model.test_cfg = {**(test_cfg or {}), 'keep_logits': True}
+        try:
+            yield
+        finally:
+            self.model.test_cfg = test_cfg
 
     def _load(self, prediction: Prediction) -> dict | None:
         """Run the pipeline on a picture; note the pixels, or what went wrong."""
@@ -290,6 +386,21 @@ class OpenVocabInferencer:
         else:
             for single in batch:
                 self._segment([single])
+
+
+def _check_scores(prediction: Prediction) -> None:
+    """Fail a picture whose scores would be too large to keep."""
+    if prediction.error is not None:
+        return
+    height, width = prediction.image.shape[:2]
+    rows = len(prediction.vocabulary.rows)
+    needed = 4 * rows * height * width
+    if needed > LARGEST_SCORES:
+        prediction.error = ImageError(
+            f'the scores of {rows} names at {width} x {height} pixels take '
+            f'{needed / 2**20:.1f} MiB, more than {LARGEST_SCORES / 2**20:.1f}: ask '
+            'for fewer classes, give a smaller picture or do without scores'
+        )
 
 
 def _inference_pipeline(cfg: Config) -> Compose:

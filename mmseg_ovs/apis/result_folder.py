@@ -1,11 +1,13 @@
-"""What prediction leaves on disk: sheets to look at, label maps and their legend."""
+"""What prediction leaves on disk: overlays, label maps, their legend, and more."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -13,7 +15,12 @@ from PIL import Image
 from ..structures.vocabulary import Vocabulary
 from ..utils import replacing
 from ..visualization import make_palette
+from .coco_rle import CocoRleFile
 from .image_sources import ImageSource, output_names
+from .videos import writing_video
+
+if TYPE_CHECKING:
+    from .inferencer import Prediction
 
 
 class ResultFolder:
@@ -23,20 +30,39 @@ class ResultFolder:
     Label maps are grey PNG of 8 bits, or of 16 bits with more than 255 classes.
     ``legend.json`` holds name and colour of each label and the source of each NAME.
 
+    On request also ``scores/NAME.npy``, float16 (N, H, W), and ``coco_rle.json``, for
+    which the folder is a context: the file appears at its end, however it ends. A video
+    becomes ``vis/NAME.mp4`` and, on request, the label maps of its frames
+    ``pred/NAME/000012.png``.
+
     Args:
         folder: Made if it does not exist.
-        sources: The pictures that will be written, in order.
+        images: The pictures that will be written, in order.
         vocabulary: Their classes.
+        videos: Paths of the videos that will be written.
+        scores: Write the scores of pictures, which their predictions have to hold.
+        coco_rle: Write run-length masks of pictures and frames.
+        frames: Write label maps of frames.
+
+    Attributes:
+        video_names: NAME of each video.
     """
 
     def __init__(
         self,
         folder: str | os.PathLike,
-        sources: Sequence[ImageSource],
+        images: Sequence[ImageSource],
         vocabulary: Vocabulary,
+        videos: Sequence[str] = (),
+        scores: bool = False,
+        coco_rle: bool = False,
+        frames: bool = False,
     ) -> None:
         self.folder = Path(folder)
-        self._names = iter(output_names(sources))
+        self.scores, self.frames = scores, frames
+        names = output_names([*images, *(ImageSource(path, path) for path in videos)])
+        self._image_names = iter(names[: len(images)])
+        self.video_names = names[len(images) :]
         # As in mmseg, 255 stays free for "ignore".
         self._dtype = np.uint8 if vocabulary.num_classes <= 255 else np.uint16
         colours = make_palette(vocabulary.num_classes)
@@ -48,19 +74,69 @@ class ResultFolder:
                 )
             ],
             background=vocabulary.background,
-            images=dict(
-                zip(output_names(sources), (s.name for s in sources), strict=True)
-            ),
+            images={n: s.name for n, s in zip(names, images, strict=False)},
+            videos=dict(zip(self.video_names, videos, strict=True)),
         )
         with replacing(self.folder / 'legend.json') as temporary:
             text = json.dumps(legend, ensure_ascii=False, indent=1)
             temporary.write_text(text + '\n', encoding='utf-8')
+        self._coco = CocoRleFile(self.folder / 'coco_rle.json') if coco_rle else None
+        self._count = 0  # pictures and frames so far
 
-    def write(self, labels: np.ndarray | None, sheet: np.ndarray | None) -> None:
-        """Write the next picture's labels (H, W) and sheet (RGB); None: it failed."""
-        name = next(self._names)
-        if labels is None:
+    def __enter__(self) -> ResultFolder:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._coco is not None:
+            self._coco.close()
+
+    def write(self, prediction: Prediction, sheet: np.ndarray | None) -> None:
+        """Write the next picture's results and its sheet (RGB), unless it failed."""
+        name = next(self._image_names)
+        if prediction.error is None:
+            self._write_png(f'pred/{name}.png', self._labels(prediction))
+            self._write_png(f'vis/{name}.png', sheet)
+            if self.scores:
+                with replacing(self.folder / 'scores' / f'{name}.npy') as temporary:
+                    np.save(temporary, prediction.scores.astype(np.float16))
+        self._add_coco_rle(prediction)
+
+    @contextmanager
+    def writing_video(
+        self, name: str, fps: float
+    ) -> Iterator[Callable[[Prediction, np.ndarray], None]]:
+        """Give a function that writes the next frame's results and overlay (RGB).
+
+        Args:
+            name: One of ``video_names``.
+            fps: Frames per second.
+
+        Raises:
+            VideoError: See :func:`writing_video`; the overlays are then lost.
+        """
+
+        def write(prediction: Prediction, overlay: np.ndarray) -> None:
+            video.write(overlay)
+            if self.frames:
+                frame = f'{prediction.source.frame:06}'
+                self._write_png(f'pred/{name}/{frame}.png', self._labels(prediction))
+            self._add_coco_rle(prediction)
+
+        with writing_video(self.folder / 'vis' / f'{name}.mp4', fps) as video:
+            yield write
+
+    def _labels(self, prediction: Prediction) -> np.ndarray:
+        return prediction.labels.astype(self._dtype)
+
+    def _write_png(self, name: str, pixels: np.ndarray) -> None:
+        with replacing(self.folder / name) as temporary:
+            Image.fromarray(pixels).save(temporary)
+
+    def _add_coco_rle(self, prediction: Prediction) -> None:
+        self._count += 1
+        if self._coco is None or prediction.error is not None:
             return
-        for part, array in (('pred', labels.astype(self._dtype)), ('vis', sheet)):
-            with replacing(self.folder / part / f'{name}.png') as temporary:
-                Image.fromarray(array).save(temporary)
+        origin = dict(image_id=self._count, file_name=prediction.source.name)
+        if prediction.source.frame is not None:
+            origin['frame'] = prediction.source.frame
+        self._coco.add({**origin, **entry} for entry in prediction.coco_rle())

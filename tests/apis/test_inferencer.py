@@ -1,6 +1,7 @@
 """The inferencer: words at each call, any pictures, failures on their own."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,13 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from tiny_model import WORDS, picture, tiny_config
 
-from mmseg_ovs.apis import ImageError, OpenVocabInferencer, UnknownConfigError
+from mmseg_ovs.apis import (
+    ImageError,
+    OpenVocabInferencer,
+    UnknownConfigError,
+    find_config,
+    list_images,
+)
 from mmseg_ovs.models.utils import CheckpointError
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 
@@ -22,27 +29,23 @@ def inferencer(checkpoint):
     return OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
 
 
-def logits(inferencer, image, classes):
+def scores(inferencer, image, classes):
     """Class scores (N, H, W) of a picture."""
-    inferencer.model.test_cfg['keep_logits'] = True
-    try:
-        result = inferencer(image, classes, return_datasamples=True)
-    finally:
-        inferencer.model.test_cfg['keep_logits'] = False
-    return result['predictions'][0].seg_logits.data
+    return inferencer(image, classes, return_scores=True)['scores'][0]
 
 
 # ------------------------------------------------------------------------- words
 def test_words_change_between_calls_on_one_model(inferencer):
     image, model = picture(), inferencer.model
-    two = logits(inferencer, image, ['tree', 'road'])
-    one = logits(inferencer, image, ['a pikachu'])
-    turned = logits(inferencer, image, ['road', 'tree', 'a pikachu'])
+    two = scores(inferencer, image, ['tree', 'road'])
+    one = scores(inferencer, image, ['a pikachu'])
+    turned = scores(inferencer, image, ['road', 'tree', 'a pikachu'])
     assert inferencer.model is model
     assert (len(two), len(one), len(turned)) == (2, 1, 3)
     # The score of a word does not depend on the others, nor on their order.
-    torch.testing.assert_close(turned, torch.cat([two.flip(0), one]))
-    assert not torch.allclose(two[0], two[1])
+    expected = np.concatenate([two[::-1], one])
+    np.testing.assert_allclose(turned, expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(two[0], two[1])
 
 
 def test_without_words_those_of_the_training_data_then_of_the_last_call(checkpoint):
@@ -73,6 +76,26 @@ def test_named_vocabularies_files_and_background(inferencer, tmp_path):
 
 
 @pytest.mark.parametrize(
+    'classes',
+    [
+        [['tree', 'bush'], 'road'],
+        ['tree, bush', 'road'],
+        dict(classes=['tree', 'road'], prompts=[['tree', 'bush'], ['road']]),
+        Vocabulary(('tree', 'road'), (('tree', 'bush'), ('road',))),
+    ],
+)
+def test_synonyms_count_for_their_class(inferencer, classes):
+    apart = scores(inferencer, picture(), ['tree', 'bush', 'road'])
+    together = scores(inferencer, picture(), classes)
+    expected = np.stack([apart[:2].max(0), apart[2]])
+    np.testing.assert_allclose(together, expected, rtol=1e-5, atol=1e-6)
+    first = dict(source=classes, synonyms='first')
+    np.testing.assert_allclose(
+        scores(inferencer, picture(), first), apart[[0, 2]], rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
     ('classes', 'message'),
     [
         ([], 'empty'),
@@ -80,6 +103,7 @@ def test_named_vocabularies_files_and_background(inferencer, tmp_path):
         (['tree', 3], 'must be a string'),
         (['tree', ' '], 'blank'),
         ('tree', 'single class is given as a list'),
+        ({'tree': ['bush']}, "Unknown key 'tree'"),
     ],
 )
 def test_unusable_words(inferencer, classes, message):
@@ -184,6 +208,7 @@ def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
         ([], 'No images'),
         ('nowhere.png', 'No such file or folder: nowhere.png'),
         (['x.png', 'y.png'], 'x.png, y.png'),
+        (['nowhere/*.png'], r'pattern nowhere/\*.png matches no images'),
         (np.zeros((4, 4), np.uint8), 'uint8 BGR'),
         (np.zeros((4, 4, 3)), 'float64'),
         (np.zeros((0, 4, 3), np.uint8), 'no pixels'),
@@ -199,6 +224,23 @@ def test_a_folder_without_pictures(inferencer, tmp_path):
     (tmp_path / 'sub').mkdir()
     with pytest.raises(ImageError, match='has no images.*subfolders'):
         inferencer(tmp_path, WORDS)
+
+
+def test_patterns(folder):
+    deep = folder / 'x' / 'y'
+    deep.mkdir(parents=True)
+    cv2.imwrite(str(deep / 'd.png'), picture())
+    cv2.imwrite(str(folder / 'e[1].png'), picture())
+
+    def names(*patterns):
+        sources = list_images([str(folder / pattern) for pattern in patterns])
+        return [Path(source.name).name for source in sources]
+
+    assert names('*.jpg', 'b.png') == ['c.jpg', 'b.png']
+    assert names('*') == ['a.png', 'b.png', 'c.jpg', 'e[1].png']  # no text, no folder
+    assert names('**/*.png') == ['a.png', 'b.png', 'e[1].png', 'd.png']
+    assert names('[ab].*') == ['a.png', 'b.png']
+    assert names('e[1].png') == ['e[1].png']  # a file of that very name
 
 
 # ----------------------------------------------------------------------- results
@@ -230,6 +272,34 @@ def test_label_maps_hold_any_number_of_classes(inferencer, tmp_path, count):
     with Image.open(tmp_path / 'pred' / 'array_0.png') as image:
         assert (image.mode == 'L') == (count <= 255)
         assert np.array_equal(np.array(image), labels)
+
+
+def test_scores_agree_with_labels_and_are_written(inferencer, folder, tmp_path):
+    out = tmp_path / 'out'
+    results = inferencer(folder, WORDS, background=0.1, out_dir=out, return_scores=True)
+    assert results['scores'][1] is None
+    for place, name in ((0, 'a'), (2, 'c')):
+        labels, kept = results['predictions'][place], results['scores'][place]
+        assert kept.shape == (len(WORDS) + 1, *labels.shape)
+        assert np.array_equal(kept.argmax(0), labels)
+        assert (kept[0] == np.float32(0.1)).all()
+        written = np.load(out / 'scores' / f'{name}.npy')
+        assert written.dtype == np.float16
+        assert np.allclose(written, kept, rtol=1e-3)
+    assert sorted(p.name for p in (out / 'scores').iterdir()) == ['a.npy', 'c.npy']
+    assert 'scores' not in inferencer(folder, WORDS)  # only when asked for
+
+
+def test_scores_that_are_too_large_cost_only_their_picture(inferencer, monkeypatch):
+    limit = 4 * 3 * 100 * 100
+    monkeypatch.setattr('mmseg_ovs.apis.inferencer.LARGEST_SCORES', limit)
+    images = [picture(100, 100), picture(101, 100), picture(24, 33)]
+    results = inferencer(images, WORDS, return_scores=True, batch_size=3)
+    assert [s is None for s in results['scores']] == [False, True, False]
+    (failure,) = results['failures']
+    assert failure['index'] == 1
+    assert 'scores of 3 names at 100 x 101 pixels take 0.1 MiB' in failure['reason']
+    assert not inferencer(images, WORDS)['failures']
 
 
 # ----------------------------------------------------------------------- weights
@@ -307,3 +377,19 @@ def test_mmseg_inferencer_works(checkpoint, inferencer, folder):
     expected = inferencer(paths, WORDS)['predictions']
     for a, b in zip(predictions, expected, strict=True):
         assert (a == b).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'text-similarity_mit-tiny_shapes-112x112',
+        'text-similarity_dinov3-tiny_shapes-112x112',
+    ],
+)
+def test_mmseg_inferencer_works_with_shipped_configs(name, folder):
+    stock = MMSegInferencer(str(find_config(name)), device='cpu')
+    stock.show_progress = False
+    stock.model.set_vocabulary(WORDS)
+    results = stock(str(folder / 'a.png'), return_vis=True)
+    assert results['predictions'].shape == (40, 56)
+    assert results['visualization'].ndim == 3

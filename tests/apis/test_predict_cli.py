@@ -7,9 +7,10 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from tiny_model import WORDS, picture, tiny_config
+from PIL import Image
+from tiny_model import WORDS, picture, tiny_config, write_clip
 
-from mmseg_ovs.apis import OpenVocabInferencer
+from mmseg_ovs.apis import OpenVocabInferencer, Video
 from mmseg_ovs.predict import main
 
 
@@ -99,6 +100,8 @@ def test_settings_override_the_config(folder, options, capsys):
     [
         (['{folder}/nowhere.png'], 'No such file or folder: .*nowhere.png'),
         (['{empty}'], 'has no images'),
+        (['{empty}/**/*.png'], 'matches no images'),
+        (['{clip}', '--scores'], '--scores is for images, and .*clip.mp4 is a video'),
         (['{folder}', '--classes', 'tree', 'tree'], "'tree' is there twice"),
         (['{folder}', '--vocabulary', 'no_such_list'], 'Unknown vocabulary'),
         (['{folder}', '--config', 'no_such_config'], 'neither a file nor the name'),
@@ -111,14 +114,20 @@ def test_mistakes_are_told_before_anything_is_written(
 ):
     empty = tmp_path / 'empty'
     empty.mkdir()
-    filled = [a.format(folder=folder, empty=empty) for a in arguments]
+    clip = write_clip(tmp_path / 'clip.mp4', frames=1)
+    filled = [a.format(folder=folder, empty=empty, clip=clip) for a in arguments]
     with pytest.raises(SystemExit, match=f'^error: .*({message})'):
         main([*options, *filled])
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    'extra', [['--batch-size', '0'], ['--classes', 'a', '--vocabulary', 'b']]
+    'extra',
+    [
+        ['--batch-size', '0'],
+        ['--every', '0'],
+        ['--classes', 'a', '--vocabulary', 'b'],
+    ],
 )
 def test_arguments_that_make_no_sense(folder, options, extra):
     with pytest.raises(SystemExit) as caught:
@@ -132,3 +141,79 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, options, out
         cv2.imwrite(str(tmp_path / sub / 'p.png'), picture(seed=seed))
     assert main([str(tmp_path / 'x'), str(tmp_path / 'y'), *options]) == 0
     assert names(out / 'pred') == ['p.png', 'p_2.png']
+
+
+def test_patterns_scores_and_run_lengths(folder, options, out):
+    (folder / 'sub').mkdir()
+    cv2.imwrite(str(folder / 'sub' / 'd.png'), picture(seed=4))
+    extra = ['--scores', '--coco-rle', '--half', '--batch-size=3']
+    pattern = str(folder / '**' / '[!b].*')
+    assert main([pattern, *options, *extra, '--classes', *WORDS]) == 0
+    stems = ['a', 'c', 'd']
+    assert names(out) == ['coco_rle.json', 'legend.json', 'pred', 'scores', 'vis']
+    assert names(out / 'scores') == [f'{stem}.npy' for stem in stems]
+    entries = json.loads((out / 'coco_rle.json').read_text())
+    for number, stem in enumerate(stems, 1):
+        labels = np.array(Image.open(out / 'pred' / f'{stem}.png'))
+        own = [entry for entry in entries if entry['image_id'] == number]
+        areas = {entry['category_id']: entry['area'] for entry in own}
+        assert areas == dict(zip(*np.unique(labels, return_counts=True), strict=True))
+        kept = np.load(out / 'scores' / f'{stem}.npy')
+        assert (kept.argmax(0) == labels).mean() > 0.99  # 16 bits may tip a tie
+        for entry in own:
+            label = entry['category_id']
+            mean = kept[label][labels == label].astype(np.float64).mean()
+            assert entry['score'] == pytest.approx(mean, rel=1e-3)
+
+
+def test_videos_beside_pictures(folder, options, out, capsys, config, checkpoint):
+    """An unreadable and a truncated one in the middle; the others are written."""
+    write_clip(folder / 'a.mp4', frames=7)
+    (folder / 'bad.mp4').write_bytes((folder / 'a.mp4').read_bytes()[:500])
+    whole = write_clip(folder / 'z.avi', frames=40, codec='MJPG')
+    content = whole.read_bytes()
+    (folder / 'half.avi').write_bytes(content[: len(content) // 2])
+    whole.unlink()
+    (folder / 'b.png').unlink()
+    extra = ['--frames', '--coco-rle', '--every=3', '--batch-size=2']
+    arguments = [str(folder), str(folder / 'a.mp4'), *options, *extra]
+    assert main([*arguments, '--classes', *WORDS]) == 1
+
+    told = capsys.readouterr()
+    assert '4 images and videos segmented' in told.out
+    assert '2 of 6 images and videos failed:' in told.err
+    first, second = told.err.splitlines()[-2:]
+    assert first == f'  {folder / "bad.mp4"}: not readable as a video'
+    assert f'{folder / "half.avi"}: it ends after' in second
+    assert '3/3' in told.err  # a bar for the video's frames
+
+    assert names(out / 'vis') == ['a.png', 'a_2.mp4', 'a_3.mp4', 'c.png', 'half.mp4']
+    assert names(out / 'pred') == ['a.png', 'a_2', 'a_3', 'c.png', 'half']
+    assert names(out / 'pred' / 'a_2') == ['000000.png', '000003.png', '000006.png']
+    legend = json.loads((out / 'legend.json').read_text())
+    assert legend['images'] == dict(a=str(folder / 'a.png'), c=str(folder / 'c.jpg'))
+    assert legend['videos']['a_3'] == str(folder / 'a.mp4')
+
+    entries = json.loads((out / 'coco_rle.json').read_text())
+    frames = {entry.get('frame') for entry in entries if 'a.mp4' in entry['file_name']}
+    assert frames == {0, 3, 6}
+    inferencer = OpenVocabInferencer(str(config), checkpoint, 'cpu')
+    overlays = list(Video(out / 'vis' / 'a_2.mp4'))
+    assert len(overlays) == 3
+    for source, drawn in zip(Video(folder / 'a.mp4', every=3), overlays, strict=True):
+        (prediction,) = inferencer.predict(source, WORDS)
+        path = out / 'pred' / 'a_2' / f'{source.frame:06}.png'
+        assert (np.array(Image.open(path)) == prediction.labels).mean() > 0.99
+        expected = inferencer.overlay(prediction)[..., ::-1]
+        assert drawn.content.shape == expected.shape
+        difference = np.abs(drawn.content.astype(int) - expected).mean()
+        assert difference < 20  # the codec
+
+
+def test_a_frame_that_cannot_be_segmented_fails_its_video(folder, options, out, capsys):
+    write_clip(folder / 'a.mp4', frames=2, size=(42, 50))
+    inputs = [str(folder / 'a.mp4'), str(folder / 'a.png'), '--frames']
+    override = ['--cfg-options', 'model.backbone.fit=error']  # multiples of 8 only
+    assert main([*inputs, *options, *override]) == 1
+    assert f'{folder / "a.mp4"}: frame 0: ' in capsys.readouterr().err.splitlines()[-1]
+    assert names(out / 'vis') == names(out / 'pred') == ['a.png']

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from mmengine.config import Config
@@ -60,3 +62,15 @@ def picture(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:
     """Blocks of colour, uint8 BGR."""
     blocks = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def write_clip(
+    path: Path, frames: int, codec: str = 'mp4v', size: tuple[int, int] = (40, 56)
+) -> Path:
+    """A video of ``frames`` pictures, five a second."""
+    fourcc = cv2.VideoWriter_fourcc(*codec)
+    writer = cv2.VideoWriter(str(path), fourcc, 5, size[::-1])
+    for seed in range(frames):
+        writer.write(picture(*size, seed=seed))
+    writer.release()
+    return path

@@ -1,0 +1,86 @@
+"""bfloat16: nearly the same labels, and float32 wherever scores are compared."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import WORDS, picture, tiny_config
+
+from mmseg_ovs.apis import OpenVocabInferencer
+
+
+@pytest.fixture(scope='module')
+def images():
+    return [picture(112, 96, seed=seed) for seed in range(4)]
+
+
+def both(cfg, checkpoint=None):
+    torch.manual_seed(0)
+    full = OpenVocabInferencer(cfg, checkpoint, 'cpu')
+    half = OpenVocabInferencer(cfg, checkpoint, 'cpu', half=True)
+    half.model.load_state_dict(full.model.state_dict())
+    return full, half
+
+
+def changed(first, second):
+    """Share of pixels whose label differs."""
+    return np.mean(
+        [
+            (a != b).mean()
+            for a, b in zip(first['predictions'], second['predictions'], strict=True)
+        ]
+    )
+
+
+def test_labels_hardly_change_and_scores_are_float32(checkpoint, images):
+    full, half = both(tiny_config(), checkpoint)
+    a = full(images, WORDS, return_scores=True)
+    b = half(images, WORDS, return_scores=True, batch_size=2)
+    assert len(np.unique(a['predictions'])) > 1
+    assert changed(a, b) < 0.03
+    for scores, rounded in zip(a['scores'], b['scores'], strict=True):
+        assert rounded.dtype == np.float32
+        assert 0 < np.abs(scores - rounded).max() < 0.05
+        # Had the scores themselves been rounded to 8 bits, few would remain.
+        assert len(np.unique(rounded)) > 0.9 * len(np.unique(scores))
+
+
+def test_text_is_not_rounded(checkpoint):
+    full, half = both(tiny_config(), checkpoint)
+    vectors = []
+    for inferencer in (full, half):
+        inferencer.set_vocabulary(WORDS)
+        with torch.no_grad():
+            vectors.append(inferencer.model.project_vocabulary())
+    assert torch.equal(*vectors)
+
+
+def test_weights_stay_as_they_are(checkpoint):
+    full, half = both(tiny_config(), checkpoint)
+    assert full.model.state_dict().keys() == half.model.state_dict().keys()
+    assert {p.dtype for p in half.model.parameters()} == {torch.float32}
+
+
+def with_anyup():
+    cfg = tiny_config()
+    cfg.model.neck = [
+        dict(type='FPN', in_channels=[24], out_channels=24, num_outs=1),
+        dict(type='AnyUp', qk_dim=16, num_heads=2, kernel_size_lfu=3),
+    ]
+    return cfg
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        with_anyup(),
+        'ovs-dino_tiny_shapes-112x112',
+        'dinov3-seg_tiny_shapes-112x112',
+    ],
+    ids=['anyup', 'ovs-dino', 'dinov3-seg'],
+)
+def test_necks_and_heads_run_in_it_too(images, cfg):
+    full, half = both(cfg)
+    a = full(images[0], WORDS, return_scores=True)['scores'][0]
+    b = half(images[0], WORDS, return_scores=True)['scores'][0]
+    assert b.dtype == np.float32
+    assert 0 < np.abs(a - b).max() < 0.1 * np.abs(a).max()

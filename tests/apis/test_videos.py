@@ -1,0 +1,148 @@
+"""Videos: read frame by frame, written whole or not at all."""
+
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+from tiny_model import WORDS, picture, tiny_config, write_clip
+
+from mmseg_ovs.apis import (
+    ImageError,
+    OpenVocabInferencer,
+    Video,
+    VideoError,
+    list_images,
+    writing_video,
+)
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp('clip') / 'clip.mp4', frames=10)
+
+
+@pytest.mark.parametrize('every', [1, 3, 20])
+def test_frames_are_those_that_opencv_reads(clip, every):
+    capture = cv2.VideoCapture(str(clip))
+    frames = [capture.read()[1] for _ in range(10)]
+    video = Video(clip, every)
+    taken = list(video)
+    assert [source.frame for source in taken] == list(range(0, 10, every))
+    assert {source.name for source in taken} == {str(clip)}
+    for source in taken:
+        assert np.array_equal(source.content, frames[source.frame])
+    assert video.num_frames == len(taken)
+    assert video.fps == pytest.approx(5 / every)
+    video.check_complete()
+    assert len(list(video)) == len(taken)  # again from the beginning
+
+
+def test_frames_are_read_as_they_are_needed(clip, checkpoint):
+    read = []
+
+    def watched():
+        for source in Video(clip):
+            read.append(source.frame)
+            yield source
+
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    predictions = inferencer.predict(watched(), WORDS, batch_size=2)
+    assert read == []
+    first = list(islice(predictions, 3))
+    assert read == [0, 1, 2, 3]
+    frames = list(islice(Video(clip), 3))
+    for prediction, source in zip(first, frames, strict=True):
+        alone = inferencer(source, WORDS)['predictions'][0]
+        assert (prediction.labels == alone).mean() > 0.99
+        overlay = inferencer.overlay(prediction)
+        assert overlay.shape == source.content.shape and overlay.dtype == np.uint8
+
+
+def test_a_truncated_video_gives_what_it_has(tmp_path):
+    whole = write_clip(tmp_path / 'whole.avi', frames=40, codec='MJPG')
+    video = Video(whole)
+    list(video)
+    video.check_complete()
+    content = whole.read_bytes()
+    path = tmp_path / 'half.avi'
+    path.write_bytes(content[: len(content) // 2])
+    video = Video(path)
+    count = len(list(video))
+    assert 10 < count < 30
+    with pytest.raises(VideoError, match=f'ends after {count} of 40 frames'):
+        video.check_complete()
+
+
+@pytest.mark.parametrize('content', [b'', b'no video'])
+def test_what_is_no_video(tmp_path, content):
+    path = tmp_path / 'x.mp4'
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match='not readable as a video'):
+        Video(path)
+
+
+def test_a_step_that_makes_no_sense(clip):
+    with pytest.raises(ValueError, match='every has to be at least 1'):
+        Video(clip, every=0)
+
+
+def test_a_video_among_pictures_is_an_error_that_says_what_to_do(clip):
+    with pytest.raises(ImageError, match=r'clip.mp4 is a video: use predict\(\)'):
+        list_images([picture(), clip])
+
+
+# ----------------------------------------------------------------------- writing
+@pytest.mark.parametrize('size', [(40, 56), (33, 51), (2, 2), (720, 1280)])
+def test_what_is_written_is_read_back(tmp_path, size):
+    colours = [(250, 20, 20), (20, 250, 20), (20, 20, 250)]
+    path = tmp_path / 'out' / 'a.mp4'
+    with writing_video(path, 29.97) as writer:
+        for colour in colours:
+            writer.write(np.full((*size, 3), colour, np.uint8))
+        assert not path.exists()
+    video = Video(path)
+    assert (video.fps, video.num_frames) == (pytest.approx(29.97, abs=0.01), 3)
+    for source, colour in zip(video, colours, strict=True):
+        assert abs(source.content[..., ::-1].mean((0, 1)) - colour).max() < 30
+        height, width = source.content.shape[:2]
+        assert (height, width) == (size[0] & ~1, size[1] & ~1)
+    assert [p.name for p in path.parent.iterdir()] == ['a.mp4']
+
+
+def test_a_failure_leaves_no_half_video(tmp_path):
+    path = tmp_path / 'a.mp4'
+    with pytest.raises(KeyboardInterrupt), writing_video(path, 5) as writer:
+        writer.write(picture())
+        raise KeyboardInterrupt
+    with pytest.raises(VideoError, match='no frame'), writing_video(path, 5):
+        pass
+    with (
+        pytest.raises(VideoError, match='frame 1 is 33 x 24 pixels, those before 56 x'),
+        writing_video(path, 5) as writer,
+    ):
+        writer.write(picture())
+        writer.write(picture(24, 33))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_that_the_codec_does_not_take(tmp_path):
+    path = tmp_path / 'a.mp4'
+    with (
+        pytest.raises(VideoError, match='cannot write MP4 videos of 1 x 1 pixels'),
+        writing_video(path, 5) as writer,
+    ):
+        writer.write(picture(1, 1))
+
+
+def test_frames_that_were_not_written_are_noticed(tmp_path):
+    with (
+        pytest.raises(VideoError, match='only 2 of 3 frames could be written'),
+        writing_video(tmp_path / 'a.mp4', 5) as writer,
+    ):
+        for _ in range(3):
+            writer.write(picture())
+        writer.release()
+        with writing_video(writer.path, 5) as shorter:  # as a full disk would leave it
+            shorter.write(picture())
+            shorter.write(picture())
