@@ -89,6 +89,31 @@ class OpenVocabIoUMetric(IoUMetric):
                 self._check_label(sample)
         super().process(data_batch, data_samples)
 
+    def intersect_and_union(
+        self, pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int
+    ) -> tuple[Tensor, ...]:
+        """Pixels of intersection, union, prediction and label of each class.
+
+        The numbers of mmseg's histograms, counted as integers, which is faster. Takes
+        label maps (H, W), gives four float tensors (num_classes,); called by
+        ``process``.
+        """
+        # One bin more takes what is not counted: quicker than taking it out.
+        known = label != ignore_index
+        label = label.long().where(known, num_classes)
+        pred_label = pred_label.long().where(known, num_classes)
+        hits, pred, true = (
+            torch.bincount(values.flatten(), minlength=num_classes)[:num_classes]
+            .float()
+            .cpu()
+            for values in (
+                label.where(pred_label == label, num_classes),
+                pred_label,
+                label,
+            )
+        )
+        return hits, pred + true - hits, pred, true
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """mmseg's metrics and the means over parts, in percent."""
         metrics = super().compute_metrics(results)

@@ -17,6 +17,7 @@ from mmengine.dist import is_main_process
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from ..utils import weights_digest
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingCache
 from .templates import fill_templates, get_templates
@@ -205,7 +206,7 @@ class TowerTextEncoder(BaseTextEncoder):
         if self._cache is None:
             metadata = {
                 'tower': json.dumps(self.tower.description, sort_keys=True),
-                'weights': _fingerprint_weights(self.tower),
+                'weights': weights_digest(self.tower),
                 'tokenizer': _sha256(self.tokenizer(_PROBES).numpy().tobytes()),
                 'templates': json.dumps(self.templates),
                 'template_average': self.template_average,
@@ -224,13 +225,3 @@ def _progress_bar(prompts: int) -> ProgressBar | None:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _fingerprint_weights(tower: nn.Module) -> str:
-    """Digest of names, types and values of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tower.state_dict().items()):
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(data.numpy())
-    return digest.hexdigest()
