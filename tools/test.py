@@ -16,7 +16,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_ovs.engine.launch import add_common_arguments, add_hook, load_config
+from mmseg_ovs.engine.launch import (
+    add_common_arguments,
+    add_hook,
+    load_config,
+    without_strategy,
+)
 from mmseg_ovs.models.utils import (
     CheckpointError,
     init_own_weights,
@@ -74,6 +79,7 @@ def augment_at_test_time(cfg: Config) -> None:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    without_strategy(cfg)
     add_hook(cfg, 'CheckpointGuardHook')
     add_hook(cfg, 'ProtocolHook')
     if args.checkpoint:

@@ -7,7 +7,12 @@ import argparse
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_ovs.engine.launch import add_common_arguments, enable_amp, load_config
+from mmseg_ovs.engine.launch import (
+    add_common_arguments,
+    enable_amp,
+    load_config,
+    make_deterministic,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +26,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='automatic mixed precision (needs a GPU)'
     )
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='two runs on one machine give equal weights, bit by bit, a resumed one '
+        'too; the seed is that of the config (randomness.seed), else 0',
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -31,6 +42,8 @@ def main() -> None:
     cfg.resume = args.resume
     if args.amp:
         enable_amp(cfg)
+    if args.deterministic:
+        make_deterministic(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
 

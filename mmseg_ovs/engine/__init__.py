@@ -1,5 +1,6 @@
-"""Training and testing: hooks and launching."""
+"""Training and testing: hooks, launching, sharding of weights."""
 
 from . import hooks
+from .sharding import OpenVocabFSDPStrategy
 
-__all__ = ['hooks']
+__all__ = ['OpenVocabFSDPStrategy', 'hooks']

@@ -50,7 +50,12 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+    if args.launcher != 'none' and get_device() == 'cpu':
+        if args.launcher != 'pytorch':
+            raise SystemExit(
+                f'--launcher {args.launcher} needs GPUs, and this machine offers none. '
+                'On CPUs take torchrun (tools/dist_train.sh), which uses gloo.'
+            )
         _distribute_on_cpu(cfg)
     return cfg
 
@@ -72,6 +77,28 @@ def _distribute_on_cpu(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
+
+
+def make_deterministic(cfg: Config) -> None:
+    """Let two runs on one machine be bit-equal, a resumed one too.
+
+    Takes the seed of the config, 0 if there is none. Where a GPU has no deterministic
+    kernel torch raises an error that names the operation.
+    """
+    randomness = {**cfg.get('randomness', {}), 'deterministic': True}
+    if randomness.get('seed') is None:
+        randomness['seed'] = 0
+    cfg.randomness = randomness
+    # cuBLAS reads it when the first handle is made.
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    add_hook(cfg, 'StepSeedHook')
+
+
+def without_strategy(cfg: Config) -> None:
+    """Test with a whole model in each process, however the config trains it."""
+    cfg.pop('strategy', None)
+    if cfg.get('runner_type') == 'FlexibleRunner':
+        cfg.pop('runner_type')
 
 
 def enable_amp(cfg: Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -197,20 +198,22 @@ def test_tta_without_its_config_names_what_is_missing(monkeypatch, stock_config)
 
 @pytest.mark.slow
 def test_two_cpu_processes_train_and_test(stock_config):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
     env = {
         **os.environ,
         'CUDA_VISIBLE_DEVICES': '',
         'OMP_NUM_THREADS': '1',
-        'PYTHONPATH': str(ROOT),
+        'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
+        'PORT': str(port),
     }
     env.pop('LOCAL_RANK', None)
     work_dir = stock_config.parent / 'ddp'
 
     def launch(script: str, *args) -> str:
-        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-        command += ['--nproc-per-node=2', str(ROOT / 'tools' / script), *map(str, args)]
         done = subprocess.run(
-            [*command, '--launcher', 'pytorch', '--work-dir', str(work_dir)],
+            [ROOT / 'tools' / script, *args, '--work-dir', work_dir],
             env=env,
             cwd=stock_config.parent,
             capture_output=True,
@@ -220,9 +223,9 @@ def test_two_cpu_processes_train_and_test(stock_config):
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout + done.stderr
 
-    launch('train.py', stock_config)
+    launch('dist_train.sh', stock_config, '2')
     checkpoint = torch.load(work_dir / 'iter_2.pth', weights_only=True)
     assert not any(key.startswith('module.') for key in checkpoint['state_dict'])
-    output = launch('test.py', stock_config, work_dir / 'iter_2.pth')
+    output = launch('dist_test.sh', stock_config, work_dir / 'iter_2.pth', '2')
     # Four images over two processes: two steps each.
     assert 'Iter(test) [2/2]' in output

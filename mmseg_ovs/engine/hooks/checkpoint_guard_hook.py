@@ -10,6 +10,8 @@ from mmseg.registry import HOOKS
 
 from mmseg_ovs.models.utils import complete_state, find_state_dict, unwrap_model
 
+from ..sharding import whole_state_dict
+
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
@@ -32,6 +34,11 @@ class CheckpointGuardHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put what the model needs of the checkpoint in place, or refuse it."""
         state = find_state_dict(checkpoint, 'The checkpoint')
+        model = runner.model
         checkpoint['state_dict'] = complete_state(
-            unwrap_model(runner.model), state, 'The checkpoint', self.allow
+            unwrap_model(model),
+            state,
+            'The checkpoint',
+            self.allow,
+            whole_state_dict(model),
         )

@@ -20,7 +20,8 @@ from mmseg_ovs.utils import replacing
 class ProtocolHook(Hook):
     """Write a JSON file with ``metrics``, ``protocol`` and ``seconds`` after a test.
 
-    The protocol is also logged. ``tools/test.py`` adds this hook.
+    The protocol is also logged. With a checkpoint that knows it, it has the seed of the
+    training. ``tools/test.py`` adds this hook.
 
     Args:
         out_file: The file; by default ``protocol.json`` beside the log of the run.
@@ -35,6 +36,11 @@ class ProtocolHook(Hook):
         self.out_file = out_file
         self.extra = dict(extra or {})
         self._start = 0.0
+        self._training_seed: int | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Note the seed of the training, which mmengine keeps in the checkpoint."""
+        self._training_seed = (checkpoint.get('meta') or {}).get('seed')
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Start the clock."""
@@ -50,6 +56,8 @@ class ProtocolHook(Hook):
 
         seconds = time.perf_counter() - self._start
         protocol = describe_protocol(runner.model, runner.cfg, runner.seed)
+        if self._training_seed is not None:
+            protocol['training seed'] = str(self._training_seed)
         protocol['pictures'] = str(len(runner.test_dataloader.dataset))
         protocol.update(self.extra)
         path = Path(self.out_file or Path(runner.log_dir) / 'protocol.json')

@@ -21,6 +21,7 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
 from ..utils import PretrainedModule
+from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
 from .cost_aggregation import Aggregator, GuidanceMap
 from .cost_aggregation.class_targets import (
@@ -71,7 +72,8 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         ignored: What unlabelled pixels are in the loss: 'zero', of no class, as
             published; 'skip', left out.
         sampled_classes: In training, classes that a step sees: those labelled in the
-            batch, filled up at random. Bounds the memory. None: all.
+            batch, filled up at random. Bounds the memory. None: all. Each process
+            draws for its own part of the batch.
         loss_decode: Loss(es) in MMSegmentation's form on logits and targets 0 and 1 of
             all classes; by default binary ``CrossEntropyLoss``.
         ignore_index: Label of unlabelled pixels.
@@ -211,10 +213,8 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         losses = {}
         for module in self.loss_decode:
             # Not (B, N, ...): for one class mmseg would take the targets for labels.
-            value = module(
-                logits.flatten(1, 2),
-                targets.flatten(1, 2),
-                ignore_index=SKIPPED,
+            value = loss_of_batch(
+                module, logits.flatten(1, 2), targets.flatten(1, 2), SKIPPED
             )
             losses[module.loss_name] = losses.get(module.loss_name, 0) + value
         return losses

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
+from ..utils.global_batch import loss_of_batch
 from .text_similarity_head import TextSimilarityHead
 
 _HIDDEN = -1e4  # a logit whose sigmoid is 0
@@ -47,8 +48,8 @@ class OVSDINOHead(TextSimilarityHead):
     Args:
         in_channels: Channels of the feature map.
         text_channels: Width of the text encoder's vectors, and of the projection.
-        negatives: Nouns of other pictures of the batch, drawn at random, that join each
-            picture as empty masks.
+        negatives: Nouns of other pictures of the batch (of its part in this process),
+            drawn at random, that join each picture as empty masks.
         mask_size: Height and width that masks are brought to (nearest) before the loss,
             which takes memory by the pixel. None: as they come.
         logit_scale: Initial factor of the cosine.
@@ -124,10 +125,11 @@ class OVSDINOHead(TextSimilarityHead):
         losses = {}
         for module in self.loss_decode:
             # Dice has no ignore index: what is unknown is outside of both masks.
-            value = module(
+            value = loss_of_batch(
+                module,
                 logits.masked_fill(unknown, _HIDDEN),
                 masks.masked_fill(unknown, 0) if _is_dice(module) else masks,
-                ignore_index=self.ignore_index,
+                self.ignore_index,
             )
             losses[module.loss_name] = losses.get(module.loss_name, 0) + value
         return losses

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..utils import PretrainedModule
+from ..utils.global_batch import gather_batch
 from .text_similarity_head import TextSimilarityHead
 
 
@@ -79,11 +80,12 @@ def align_heads(visual: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         text: Projected text (B, C), normalised; row i belongs to image i.
 
     Returns:
-        Similarity (texts, images) and the index of the head kept (B,).
+        Similarity (texts, images) of the whole batch, that of other processes
+        included, and the index of the head kept (B,).
     """
     index = torch.einsum('bc,bhc->bh', text, visual).argmax(dim=1)
     kept = visual[torch.arange(len(visual), device=visual.device), index]
-    return text @ kept.t(), index
+    return gather_batch(text) @ gather_batch(kept).t(), index
 
 
 @MODELS.register_module()

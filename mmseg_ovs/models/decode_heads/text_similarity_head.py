@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..utils import cosine_similarity_map
+from ..utils.global_batch import in_any_process, loss_of_batch
 from .base import OpenVocabHead
 
 ACTIVATIONS = {'none': nn.Identity, 'sigmoid': nn.Sigmoid}
@@ -159,7 +160,7 @@ class TextSimilarityHead(OpenVocabHead):
             )
         losses = {}
         for module in self.loss_decode:
-            value = module(logits, labels, ignore_index=self.ignore_index)
+            value = loss_of_batch(module, logits, labels, self.ignore_index)
             losses[module.loss_name] = losses.get(module.loss_name, 0) + value
         return losses
 
@@ -167,7 +168,7 @@ class TextSimilarityHead(OpenVocabHead):
 def keep_labelled(
     logits: Tensor, labels: Tensor, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """Leave out the classes that no label of the batch names.
+    """Leave out the classes that no label of the batch, in any process, names.
 
     Args:
         logits: (B, N, h, w).
@@ -178,7 +179,9 @@ def keep_labelled(
         (B, n, h, w) and the labels renumbered to 0..n-1; as they are if nothing is
         labelled.
     """
-    present = labels[labels != ignore_index].unique()
+    named = torch.zeros(logits.shape[1], dtype=torch.bool, device=labels.device)
+    named[labels[labels != ignore_index].unique()] = True
+    present = in_any_process(named).nonzero().flatten()
     if not len(present):
         return logits, labels
     renumbered = torch.searchsorted(present, labels)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -85,9 +87,13 @@ class OpenCLIPTextTower(TextTower):
             f'{self._prefix}attn_mask',
             f'{self._prefix}positional_embedding',
         )
+        table = attrgetter(positions)(self)
+        if not isinstance(table, nn.Parameter):
+            # FSDP has put a plain tensor there, which functional_call leaves in place.
+            return self(F.pad(tokens, (0, len(table) - length)))
         tables = {
             mask: self.get_buffer(mask)[:length, :length],
-            positions: self.get_parameter(positions)[:length],
+            positions: table[:length],
         }
         return functional_call(self, tables, (tokens,))
 

@@ -110,10 +110,15 @@ def find_state_dict(content: Mapping, name: str) -> dict[str, Tensor]:
 
 
 def describe_mismatch(
-    module: nn.Module, state: Mapping[str, Tensor], limit: int = 20
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], limit: int = 20
 ) -> str:
-    """Text that lists missing, unexpected and misshapen keys; empty if all fits."""
-    own = module.state_dict()
+    """Text that lists missing, unexpected and misshapen keys; empty if all fits.
+
+    Args:
+        own: State dict of the module.
+        state: What is to be loaded.
+        limit: Keys of a kind that are named.
+    """
     missing = [k for k in own if k not in state]
     unexpected = [k for k in state if k not in own]
     misshapen = [
@@ -161,7 +166,7 @@ def load_pretrained(
             raise CheckpointError(f'{name} has no keys under {prefix!r}')
     if hasattr(module, 'convert_state_dict'):
         state = module.convert_state_dict(state)
-    mismatch = describe_mismatch(module, state)
+    mismatch = describe_mismatch(module.state_dict(), state)
     if mismatch:
         raise CheckpointError(
             f'{name} does not fit {type(module).__name__}. Is it for another '

@@ -57,6 +57,7 @@ def complete_state(
     state: Mapping[str, Tensor],
     name: str,
     allow: Sequence[str] = (),
+    own: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Check a state dict against a model and add the parts that it may lack.
 
@@ -72,6 +73,8 @@ def complete_state(
             it has one.
         name: What the checkpoint is called in messages.
         allow: Regular expressions of keys that may be missing or unexpected.
+        own: The model's state dict, where it takes more than asking the model for it
+            (sharded weights).
 
     Returns:
         Weights for every key of the model, and no others.
@@ -80,7 +83,7 @@ def complete_state(
         CheckpointError: Anything else is missing, unexpected or of another shape; or
             the state dict has nothing of the model.
     """
-    own = model.state_dict()
+    own = model.state_dict() if own is None else own
     if hasattr(model, 'convert_state_dict'):
         state = model.convert_state_dict(dict(state))
     state = {
@@ -91,10 +94,10 @@ def complete_state(
     kept = {k for k in own if any(re.search(pattern, k) for pattern in allow)}
     lacking: dict[str, nn.Module] = {}
     if any(k in own for k in state):
-        lacking = dict(_parts_with_values(model, state))
+        lacking = dict(_parts_with_values(model, own, state))
         kept.update(k for k in own if k.startswith(tuple(f'{p}.' for p in lacking)))
     filled = {**{k: own[k] for k in kept}, **state}
-    mismatch = describe_mismatch(model, filled)
+    mismatch = describe_mismatch(own, filled)
     if mismatch:
         raise CheckpointError(
             f'{name} does not fit the model of the config. Was it trained with another '
@@ -109,12 +112,15 @@ def complete_state(
 
 
 def _parts_with_values(
-    module: nn.Module, state: Mapping[str, Tensor], prefix: str = ''
+    module: nn.Module,
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    prefix: str = '',
 ) -> Iterator[tuple[str, nn.Module]]:
     """Parts of which a state dict has nothing, and that need nothing of it."""
     for name, part in module.named_children():
         path = f'{prefix}{name}'
-        given = [f'{path}.{key}' in state for key in part.state_dict()]
+        given = [key in state for key in own if key.startswith(f'{path}.')]
         if prefix:
             ready = _names_weights(part)
         else:
@@ -122,7 +128,7 @@ def _parts_with_values(
         if ready and given and not any(given):
             yield path, part
         elif not all(given):
-            yield from _parts_with_values(part, state, f'{path}.')
+            yield from _parts_with_values(part, own, state, f'{path}.')
 
 
 def init_own_weights(module: nn.Module) -> None:

@@ -1,0 +1,75 @@
+"""What a loss needs to be that of the whole batch when processes hold parts of it.
+
+DDP and FSDP average the gradients of the processes. That is the gradient of the whole
+batch only for a loss that is a mean over parts of equal size. These functions mend the
+others. With one process they change nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from torch import Tensor, nn
+
+
+def gather_batch(x: Tensor) -> Tensor:
+    """Rows of all processes, in the order of their ranks.
+
+    For a loss between samples, which *every* process computes of all rows: the average
+    of the processes' gradients is then the gradient of that loss.
+
+    Args:
+        x: (B, ...), of the same shape on every process.
+
+    Returns:
+        (processes x B, ...), with a gradient for the own rows.
+    """
+    return x if get_world_size() == 1 else _GatherBatch.apply(x)
+
+
+class _GatherBatch(torch.autograd.Function):
+    """All rows forward; backward the own ones, as if the processes' losses were one."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.rows = slice(get_rank() * len(x), (get_rank() + 1) * len(x))
+        return torch.cat(all_gather(x.contiguous()))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        # The others' rows get theirs there; averaging divides by the processes.
+        return gradient[ctx.rows] * get_world_size()
+
+
+def loss_of_batch(
+    loss: nn.Module, logits: Tensor, targets: Tensor, ignore_index: int
+) -> Tensor:
+    """A loss of MMSegmentation as this process's part of that of the whole batch.
+
+    A process with more valid pixels (if the loss is an average over those,
+    ``avg_non_ignore``) or with more rows than others weighs more.
+
+    Args:
+        loss: A loss that averages over its rows.
+        logits: (B, ...).
+        targets: (B, ...).
+        ignore_index: Target of pixels that do not count.
+    """
+    value = loss(logits, targets, ignore_index=ignore_index)
+    if get_world_size() == 1:
+        return value
+    valid = len(targets)
+    if getattr(loss, 'avg_non_ignore', False):
+        valid = int((targets != ignore_index).sum())
+    average = torch.tensor(float(valid), dtype=torch.float64, device=value.device)
+    all_reduce(average, 'mean')
+    return value * (valid / float(average)) if average else value
+
+
+def in_any_process(flags: Tensor) -> Tensor:
+    """Flags (N,), bool, that are set in any process."""
+    if get_world_size() == 1:
+        return flags
+    counts = flags.int()
+    all_reduce(counts, 'max')
+    return counts.bool()

@@ -1,0 +1,128 @@
+"""What the launcher scripts hand to torchrun and to srun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_ovs.engine.launch import load_config, make_deterministic, without_strategy
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """Runs a script; ``python`` and ``srun`` write down their arguments instead."""
+    for name in ('python', 'srun'):
+        program = tmp_path / name
+        program.write_text(
+            '#!/bin/sh\nprintf "%s\\n" "$(basename "$0")" "$@"\necho "at $PYTHONPATH"\n'
+        )
+        program.chmod(0o755)
+
+    def run(script: str, *args: str, code: int = 0, **env: str) -> list[str]:
+        done = subprocess.run(
+            [ROOT / 'tools' / script, *args],
+            env={'PATH': f'{tmp_path}:{os.environ["PATH"]}', **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return (done.stdout or done.stderr).splitlines()
+
+    return run
+
+
+TORCHRUN = ['python', '-m', 'torch.distributed.run']
+OPTIONS = ('--cfg-options', 'a="x y"')  # must stay one argument
+
+
+def test_dist_train(run_script):
+    lines = run_script('dist_train.sh', 'c.py', '8', *OPTIONS)
+    assert lines[:3] == TORCHRUN
+    assert {'--nproc-per-node=8', '--nnodes=1', '--master-port=29500'} <= set(lines)
+    script = str(ROOT / 'tools' / 'train.py')
+    assert lines[-7:-1] == [script, 'c.py', '--launcher', 'pytorch', *OPTIONS]
+    assert Path(lines[-1].removeprefix('at ')).resolve() == ROOT
+
+
+def test_dist_train_on_several_machines(run_script):
+    several = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='first', PORT='1234')
+    lines = run_script('dist_train.sh', 'c.py', '8', **several)
+    expected = {'--nnodes=2', '--node-rank=1', '--master-addr=first'}
+    assert {*expected, '--master-port=1234'} <= set(lines)
+
+
+@pytest.mark.parametrize('checkpoint', ['c.pth', ''])
+def test_dist_test(run_script, checkpoint):
+    lines = run_script('dist_test.sh', 'c.py', checkpoint, '2', '--tta')
+    assert lines[:3] == TORCHRUN
+    script = str(ROOT / 'tools' / 'test.py')
+    weights = [checkpoint] if checkpoint else []
+    begin = lines.index(script)
+    expected = [script, 'c.py', *weights, '--launcher', 'pytorch', '--tta']
+    assert lines[begin:-1] == expected
+
+
+def test_slurm_train(run_script):
+    env = dict(GPUS='16', GPUS_PER_NODE='8', SRUN_ARGS='--time=1:00 --qos=low')
+    lines = run_script('slurm_train.sh', 'gpu', 'job', 'c.py', *OPTIONS, **env)
+    expected = {'--job-name=job', '--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8'}
+    assert {*expected, '--time=1:00', '--qos=low', '--kill-on-bad-exit=1'} <= set(lines)
+    assert lines[:3] == ['srun', '-p', 'gpu']
+    script = str(ROOT / 'tools' / 'train.py')
+    command = ['python', '-u', script, 'c.py', '--launcher', 'slurm', *OPTIONS]
+    assert lines[-9:-1] == command
+
+
+@pytest.mark.parametrize('checkpoint', ['c.pth', ''])
+def test_slurm_test(run_script, checkpoint):
+    lines = run_script('slurm_test.sh', 'gpu', 'job', 'c.py', checkpoint, GPUS='1')
+    assert {'--ntasks=1', '--ntasks-per-node=1', '--gres=gpu:1'} <= set(lines)
+    script = str(ROOT / 'tools' / 'test.py')
+    weights = [checkpoint] if checkpoint else []
+    begin = lines.index('python')
+    command = ['python', '-u', script, 'c.py', *weights, '--launcher', 'slurm']
+    assert lines[begin:-1] == command
+
+
+@pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train'])
+def test_usage(run_script, script):
+    lines = run_script(f'{script}.sh', 'c.py', code=2)
+    assert any(f'tools/{script}.sh' in line for line in lines)
+
+
+def test_slurm_without_gpu_says_what_to_do(tiny_config):
+    args = argparse.Namespace(
+        config=str(tiny_config),
+        cfg_options=None,
+        launcher='slurm',
+        work_dir=None,
+        local_rank=0,
+    )
+    with pytest.raises(SystemExit, match='slurm needs GPUs.*tools/dist_train.sh'):
+        load_config(args)
+
+
+@pytest.mark.parametrize('given', [{}, dict(seed=None), dict(seed=7)])
+def test_deterministic_takes_the_seed_of_the_config(monkeypatch, given):
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':16:8')
+    cfg = Config(dict(randomness=dict(given)))
+    make_deterministic(cfg)
+    seed = given.get('seed') or 0
+    assert cfg.randomness == dict(seed=seed, deterministic=True)
+    assert [hook['type'] for hook in cfg.custom_hooks] == ['StepSeedHook']
+    assert os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':16:8'
+
+
+def test_a_sharded_training_is_tested_whole():
+    base = ROOT / 'configs/_base_/strategies/fsdp.py'
+    cfg = Config.fromfile(base)
+    without_strategy(cfg)
+    assert 'strategy' not in cfg and 'runner_type' not in cfg
