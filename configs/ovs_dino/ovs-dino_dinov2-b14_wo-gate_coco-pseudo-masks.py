@@ -5,3 +5,5 @@ _base_ = [
 ]
 
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1, max_keep_ckpts=3))
+# DDP has to know: without the gate nothing goes through DINO's last norm.
+find_unused_parameters = True

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
+import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from processes import run_processes
-from tiny_run import train
+from tiny_run import ROOT
 
 # Everything random that a model and a pipeline do.
 RANDOM = """
@@ -36,9 +40,14 @@ def random_config(tiny_config):
     return path
 
 
-def train_deterministic(config, work_dir, **options):
-    state = train(config, work_dir, deterministic=True, **options)
-    return state, torch.are_deterministic_algorithms_enabled()
+def train_deterministic(config: Path, work_dir: Path, *args: str) -> tuple[dict, bool]:
+    """Weights that ``tools/train.py`` has saved, and whether torch was told."""
+    options = ['--deterministic', '--work-dir', str(work_dir), *args]
+    sys.argv = ['train.py', str(config), *options]
+    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    checkpoint = torch.load(work_dir / 'iter_4.pth', weights_only=True)
+    assert checkpoint['meta']['seed'] == 5
+    return checkpoint['state_dict'], torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.fixture(scope='module')
@@ -64,9 +73,7 @@ def test_resumed_run_is_bit_equal(random_config, first):
     folder.mkdir()
     shutil.copy(random_config.parent / 'first' / 'iter_2.pth', folder)
     (folder / 'last_checkpoint').write_text(str(folder / 'iter_2.pth'))
-    (resumed,) = run_processes(1, _resume, random_config, folder)
+    options = ('--resume', '--cfg-options', 'load_from=None')
+    run = partial(train_deterministic, random_config, folder, *options)
+    (resumed,) = run_processes(1, run)
     assert equal(first[0], resumed[0])
-
-
-def _resume(config, folder):
-    return train_deterministic(config, folder, resume=True, load_from=None)

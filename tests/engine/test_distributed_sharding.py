@@ -143,6 +143,22 @@ def test_policy_names_the_blocks_of_sam_dino_and_clip():
     assert transformer_blocks(sam, recurse=True)
 
 
+def hooked_gradients(work_dir: Path) -> str:
+    torch.distributed.init_process_group('gloo')
+    strategy = OpenVocabFSDPStrategy(
+        work_dir=str(work_dir), env_kwargs=dict(launcher='none')
+    )
+    model = torch.nn.Linear(2, 2)
+    model.weight.register_hook(lambda gradient: 2 * gradient)
+    with pytest.raises(RuntimeError, match='and weight has one.*query_value'):
+        strategy._wrap_model(model)
+    return 'refused'
+
+
+def test_gradient_hooks_which_fsdp_would_leave_out_are_refused(tmp_path):
+    assert run_processes(2, hooked_gradients, tmp_path) == ['refused'] * 2
+
+
 def test_without_processes_it_says_how_to_start(sharded_config, tmp_path):
     strategy = OpenVocabFSDPStrategy(
         work_dir=str(tmp_path), env_kwargs=dict(launcher='none')

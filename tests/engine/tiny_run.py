@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmseg_ovs.engine.launch import load_config, make_deterministic
+from mmseg_ovs.engine.launch import load_config
 from mmseg_ovs.engine.sharding import whole_state_dict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,8 +118,6 @@ def write_config(folder: Path, pictures: int = 10, bases: tuple[str, ...] = ()) 
 
 def make_runner(config: Path, work_dir: Path, launcher: str, options: dict):
     """A runner as the scripts make it."""
-    options = dict(options)
-    deterministic = options.pop('deterministic', False)
     cfg = load_config(
         argparse.Namespace(
             config=str(config),
@@ -129,8 +127,6 @@ def make_runner(config: Path, work_dir: Path, launcher: str, options: dict):
             local_rank=0,
         )
     )
-    if deterministic:
-        make_deterministic(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

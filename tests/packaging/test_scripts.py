@@ -96,6 +96,8 @@ def test_show_dir_paints_every_image_and_out_writes_label_maps(
     written = json.loads(path.read_text())
     assert written['metrics']['mIoU'] == pytest.approx(mean)
     assert written['protocol']['weights'].endswith(', iter_2.pth')
+    seed = torch.load(checkpoint, weights_only=True)['meta']['seed']
+    assert written['protocol']['training seed'] == str(seed)
     assert written['protocol']['vocabulary'] == 'fixed, 2 classes'
     assert 'SHA-256' in next((folder / 'test').glob('*/*.log')).read_text()
 
