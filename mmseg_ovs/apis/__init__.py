@@ -3,7 +3,8 @@
 from .coco_rle import coco_rle
 from .half import run_in_bfloat16
 from .image_sources import ImageError, ImageSource, list_files, list_images
-from .inferencer import OpenVocabInferencer, Prediction
+from .inferencer import OpenVocabInferencer
+from .prediction import Prediction
 from .result_folder import ResultFolder
 from .shipped_configs import UnknownConfigError, find_config
 from .videos import Video, VideoError, writing_video

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -22,7 +21,6 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms.loading import InferencerLoader
 from mmseg.registry import MODELS, TRANSFORMS
-from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
 
@@ -30,60 +28,13 @@ from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_ran
 from ..structures.vocabulary import Vocabulary, VocabularyError
 from ..visualization import OpenVocabVisualizer, make_palette
 from ..visualization.overlay import draw_overlay, write_names
-from .coco_rle import coco_rle
 from .half import run_in_bfloat16
 from .image_sources import ImageError, ImageSource, list_images, stream_images
+from .prediction import Prediction
 from .result_folder import ResultFolder
 from .shipped_configs import find_config
 
-# What the scores of one picture may take while they are kept, in bytes.
-LARGEST_SCORES = 2 * 2**30
 _DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-
-
-@dataclass
-class Prediction:
-    """The result for one picture.
-
-    Attributes:
-        source: The picture that was asked for.
-        vocabulary: The classes that were looked for.
-        image: Its pixels, uint8 RGB (H, W, 3).
-        sample: With ``pred_sem_seg`` (1, H, W) and, if scores were kept, ``seg_logits``
-            (N, H, W). None if the picture failed.
-        error: Why it failed.
-    """
-
-    source: ImageSource
-    vocabulary: Vocabulary
-    image: np.ndarray | None = None
-    sample: SegDataSample | None = None
-    error: Exception | None = None
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Label map, int64 (H, W); None if the picture failed."""
-        if self.sample is None:
-            return None
-        return self.sample.pred_sem_seg.data[0].cpu().numpy()
-
-    @property
-    def scores(self) -> np.ndarray | None:
-        """Scores of the classes, float32 (N, H, W); None if they were not kept."""
-        if self.sample is None or 'seg_logits' not in self.sample:
-            return None
-        return self.sample.seg_logits.data.cpu().numpy()
-
-    def coco_rle(self) -> list[dict[str, Any]] | None:
-        """Run-length masks (see :func:`coco_rle`); None if the picture failed."""
-        if self.sample is None:
-            return None
-        return coco_rle(self.labels, self.vocabulary.classes, self.scores)
-
-    @property
-    def reason(self) -> str:
-        """The error in one line."""
-        return ' '.join(f'{type(self.error).__name__}: {self.error}'.split())
 
 
 class OpenVocabInferencer:
@@ -186,10 +137,10 @@ class OpenVocabInferencer:
 
         Returns:
             Lists in the order of the pictures: ``predictions`` (label maps int64
-            (H, W), or ``SegDataSample``) and, if asked for, ``visualization`` (uint8
-            RGB), ``scores`` (float32 (N, H, W)) and ``coco_rle`` (a list of dicts
-            each), all None for a picture that failed; and ``failures``, a
-            ``dict(index=, image=, reason=)`` for each of those.
+            (H, W), or ``SegDataSample``), ``visualization`` (uint8 RGB; empty unless
+            asked for) and, if asked for, ``scores`` (float32 (N, H, W)) and
+            ``coco_rle`` (a list of dicts each), all None for a picture that failed; and
+            ``failures``, a ``dict(index=, image=, reason=)`` for each of those.
 
         Raises:
             ImageError: There are no such pictures.
@@ -209,50 +160,23 @@ class OpenVocabInferencer:
                 scores=return_scores,
                 coco_rle=return_coco_rle,
             )
-        wanted = dict(
-            visualization=return_vis, scores=return_scores, coco_rle=return_coco_rle
-        )
-        results = dict(predictions=[], failures=[])
+        results = dict(predictions=[], visualization=[], failures=[])
+        wanted = dict(scores=return_scores, coco_rle=return_coco_rle)
         results.update((key, []) for key, asked in wanted.items() if asked)
         with folder:
             for prediction in predictions:
                 sheet = self.draw(prediction) if out_dir or return_vis else None
                 if out_dir:
                     folder.write(prediction, sheet)
-                self._collect(results, prediction, sheet, return_datasamples)
+                if return_vis:
+                    results['visualization'].append(sheet)
+                _collect(results, prediction, return_datasamples)
                 if len(results['failures']) == len(sources):
                     raise RuntimeError(
                         f'None of the {len(sources)} images could be segmented. '
                         f'{prediction.source.name}: {prediction.reason}'
                     ) from prediction.error
         return results
-
-    def _collect(
-        self,
-        results: dict[str, list],
-        prediction: Prediction,
-        sheet: np.ndarray | None,
-        as_sample: bool,
-    ) -> None:
-        """Append a prediction to the lists of the call's result."""
-        index = len(results['predictions'])
-        results['predictions'].append(
-            prediction.sample if as_sample else prediction.labels
-        )
-        if 'visualization' in results:
-            results['visualization'].append(sheet)
-        if 'scores' in results:
-            results['scores'].append(prediction.scores)
-        if 'coco_rle' in results:
-            results['coco_rle'].append(prediction.coco_rle())
-        if prediction.error is not None:
-            name, reason = prediction.source.name, prediction.reason
-            results['failures'].append(dict(index=index, image=name, reason=reason))
-            print_log(
-                f'{name} could not be segmented: {reason}',
-                logger='current',
-                level=logging.ERROR,
-            )
 
     def predict(
         self,
@@ -332,7 +256,7 @@ class OpenVocabInferencer:
             batch = [(p, self._load(p)) for p in predictions]
             if keep_scores:
                 for prediction in predictions:
-                    _check_scores(prediction)
+                    prediction.refuse_large_scores()
             good = [(p, inputs) for p, inputs in batch if p.error is None]
             if good:
                 # The caller may have gone to other words since the last batch.
@@ -388,18 +312,21 @@ class OpenVocabInferencer:
                 self._segment([single])
 
 
-def _check_scores(prediction: Prediction) -> None:
-    """Fail a picture whose scores would be too large to keep."""
+def _collect(results: dict[str, list], prediction: Prediction, as_sample: bool) -> None:
+    """Append a prediction to the lists of a call's result."""
+    index = len(results['predictions'])
+    results['predictions'].append(prediction.sample if as_sample else prediction.labels)
+    if 'scores' in results:
+        results['scores'].append(prediction.scores)
+    if 'coco_rle' in results:
+        results['coco_rle'].append(prediction.coco_rle())
     if prediction.error is not None:
-        return
-    height, width = prediction.image.shape[:2]
-    rows = len(prediction.vocabulary.rows)
-    needed = 4 * rows * height * width
-    if needed > LARGEST_SCORES:
-        prediction.error = ImageError(
-            f'the scores of {rows} names at {width} x {height} pixels take '
-            f'{needed / 2**20:.1f} MiB, more than {LARGEST_SCORES / 2**20:.1f}: ask '
-            'for fewer classes, give a smaller picture or do without scores'
+        name, reason = prediction.source.name, prediction.reason
+        results['failures'].append(dict(index=index, image=name, reason=reason))
+        print_log(
+            f'{name} could not be segmented: {reason}',
+            logger='current',
+            level=logging.ERROR,
         )
 
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -17,10 +16,8 @@ from ..utils import replacing
 from ..visualization import make_palette
 from .coco_rle import CocoRleFile
 from .image_sources import ImageSource, output_names
+from .prediction import Prediction
 from .videos import writing_video
-
-if TYPE_CHECKING:
-    from .inferencer import Prediction
 
 
 class ResultFolder:

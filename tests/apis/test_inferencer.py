@@ -292,7 +292,7 @@ def test_scores_agree_with_labels_and_are_written(inferencer, folder, tmp_path):
 
 def test_scores_that_are_too_large_cost_only_their_picture(inferencer, monkeypatch):
     limit = 4 * 3 * 100 * 100
-    monkeypatch.setattr('mmseg_ovs.apis.inferencer.LARGEST_SCORES', limit)
+    monkeypatch.setattr('mmseg_ovs.apis.prediction.LARGEST_SCORES', limit)
     images = [picture(100, 100), picture(101, 100), picture(24, 33)]
     results = inferencer(images, WORDS, return_scores=True, batch_size=3)
     assert [s is None for s in results['scores']] == [False, True, False]
