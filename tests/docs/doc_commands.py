@@ -1,0 +1,234 @@
+"""Command lines of the pages: reading them, checking them, running them.
+
+Lines are read as a shell reads them, as far as the pages go: continued lines, comments,
+quotes, variables, and the output of ``$(python -c "...")``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import re
+import runpy
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
+from mmseg.visualization import SegLocalVisualizer
+
+from mmseg_ovs.apis import find_config
+from mmseg_ovs.benchmark.plan import make_plan
+from mmseg_ovs.benchmark.zoo import Zoo
+from mmseg_ovs.visualization import OpenVocabVisualizer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Nothing of ours in them that could be wrong.
+FOREIGN = {
+    *('apt-get', 'cd', 'cp', 'curl', 'export', 'git', 'ls', 'mkdir', 'mv', 'rm'),
+    *('sha256sum', 'source', '.', 'tar', 'unzip', 'wget', 'ln', 'cat'),
+}
+PLACEHOLDER = re.compile(r'\b[A-Z]{3,}\b|\.\.\.')
+_ASSIGNMENT = re.compile(r'^(\w+)=(.*)$', re.DOTALL)
+_SUBSTITUTION = re.compile(r'\$\(python -c "(.*?)"\)', re.DOTALL)
+
+
+class Accepted(Exception):
+    """A tool's own parser has accepted the arguments."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program with its arguments, after a shell has read the line."""
+
+    words: tuple[str, ...]
+    env: dict[str, str]
+    line: str
+
+
+def read_commands(text: str, variables: dict[str, str]) -> Iterator[Command]:
+    """The commands of a block; assignments of their own go to ``variables``."""
+    for line in _logical_lines(text):
+        line = _SUBSTITUTION.sub(lambda found: _printed(found[1]), line)
+        for name, value in sorted(variables.items(), reverse=True):
+            line = re.sub(rf'\${name}\b|\$\{{{name}\}}', lambda _, v=value: v, line)
+        words = shlex.split(line, comments=True)
+        env = {}
+        while words and (found := _ASSIGNMENT.match(words[0])):
+            env[found[1]] = found[2]
+            words.pop(0)
+        if words:
+            yield Command(tuple(words), env, line)
+        else:
+            variables.update(env)
+
+
+def _logical_lines(text: str) -> list[str]:
+    """Lines joined where a backslash or an open quote continues them."""
+    lines, waiting = [], ''
+    for line in text.splitlines():
+        waiting += line
+        if waiting.endswith('\\'):
+            waiting = waiting[:-1]
+            continue
+        try:
+            shlex.split(waiting, comments=True)
+        except ValueError:  # a quote is open
+            waiting += '\n'
+            continue
+        lines.append(waiting)
+        waiting = ''
+    assert not waiting, f'an open quote or a backslash at the end: {waiting!r}'
+    return lines
+
+
+def _printed(code: str) -> str:
+    """What ``python -c`` prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, '<python -c>', 'exec'), {'__name__': '__main__'})
+    return out.getvalue().strip()
+
+
+# ------------------------------------------------------------------------ checking
+def check_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assert that the program exists and would accept the arguments."""
+    program, *args = command.words
+    if program in FOREIGN:
+        return
+    if program.endswith('.sh') or program == 'bash':
+        script = args[0] if program == 'bash' else program
+        assert (ROOT / script).is_file(), f'no script {script}'
+    elif program == 'make':
+        _check_make(args)
+    elif program == 'pip':
+        _check_pip(args)
+    elif program == 'mim':
+        _check_mim(args)
+    elif program == 'torchrun':
+        start = next(i for i, word in enumerate(args) if word.endswith('.py'))
+        _check_python(args[start:], monkeypatch)
+    elif program == 'python':
+        _check_python(args, monkeypatch)
+    else:
+        raise AssertionError(f'do not know how to check {program!r}')
+
+
+def _check_python(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if args[0] == '-c':
+        compile(args[1], '<python -c>', 'exec')
+        return
+    if args[0] == '-m' and not args[1].startswith('mmseg_ovs'):
+        assert importlib.util.find_spec(args[1]), f'no module {args[1]}'
+        return
+    if Path(args[0]).is_absolute():  # another package's
+        assert Path(args[0]).is_file(), f'no script {args[0]}'
+        return
+    assert args[0] == '-m' or (ROOT / args[0]).is_file(), f'no script {args[0]}'
+
+    original = argparse.ArgumentParser.parse_args
+
+    def parse_args(self, *args, **kwargs):
+        raise Accepted(original(self, *args, **kwargs))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
+        try:
+            run_python(args, patch)
+        except Accepted as accepted:
+            _check_names(accepted.args[0])
+            return
+        except SystemExit as error:
+            raise AssertionError(f'refused (exit code {error.code})') from error
+    raise AssertionError('read no command line')
+
+
+def _check_names(values: argparse.Namespace) -> None:
+    """Configs and data sets exist; words in capitals stand for the user's."""
+    for key in ('config', 'first', 'second'):
+        name = getattr(values, key, None)
+        if name is not None and not PLACEHOLDER.search(str(name)):
+            find_config(name)
+    if getattr(values, 'models', None):  # tools/benchmark.py
+        configs = ROOT / 'configs'
+        make_plan(values.models, values.datasets, Zoo.read(configs), configs)
+
+
+def _check_make(args: list[str]) -> None:
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in [word for word in args if '=' not in word]:
+        assert re.search(rf'^{target}:', makefile, re.MULTILINE), f'no target {target}'
+
+
+def _check_pip(args: list[str]) -> None:
+    setup = (ROOT / 'setup.py').read_text()
+    assert args[0] in ('install', 'uninstall'), args[0]
+    for flag, value in zip(args, args[1:], strict=False):
+        if flag == '-r':
+            assert (ROOT / value).is_file(), f'no file {value}'
+    for extras in re.findall(r'(?:mmseg_ovs|\.)\[([\w,]+)\]', ' '.join(args)):
+        for extra in extras.split(','):
+            assert f"'{extra}': [" in setup, f'setup.py has no extra {extra}'
+
+
+def _check_mim(args: list[str]) -> None:
+    """openmim's own parser; a bare name is a shipped config."""
+    command, package, config = args[:3]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # pkg_resources
+        module = importlib.import_module(f'mim.commands.{command}')
+    module.cli.make_context(command, list(args[1:]))
+    assert package in ('mmseg_ovs', 'mmsegmentation', 'mmseg'), package
+    if package == 'mmseg_ovs' and not PLACEHOLDER.search(config):
+        assert list((ROOT / 'configs').glob(f'*/{config}')), f'no config {config}'
+
+
+# ------------------------------------------------------------------------- running
+def run_python(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run ``python ARGS`` in this process; raises SystemExit as the program does."""
+    path = list(sys.path)
+    try:
+        if args[0] == '-c':
+            exec(compile(args[1], '<python -c>', 'exec'), {'__name__': '__main__'})
+        elif args[0] == '-m':
+            monkeypatch.setattr(sys, 'argv', args[1:])
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # it has been imported before
+                runpy.run_module(args[1], run_name='__main__', alter_sys=True)
+        else:
+            script = ROOT / args[0]
+            monkeypatch.setattr(sys, 'argv', [str(script), *args[1:]])
+            sys.path.insert(0, str(script.parent))  # as python does
+            runpy.run_path(str(script), run_name='__main__')
+    finally:
+        sys.path[:] = path
+        forget_run()
+
+
+def run_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command and assert that it ends well."""
+    program, *args = command.words
+    assert program == 'python', f'{program} is not run by tests: mark the block'
+    with monkeypatch.context() as patch:
+        for name, value in command.env.items():
+            patch.setenv(name, value)
+        try:
+            run_python(args, patch)
+        except SystemExit as error:
+            assert error.code in (None, 0), f'exit code {error.code}'
+
+
+def forget_run() -> None:
+    """Drop what mmengine keeps by name from one run to the next."""
+    for manager in (
+        *(MMLogger, MessageHub, Visualizer),
+        *(SegLocalVisualizer, OpenVocabVisualizer),
+    ):
+        manager._instance_dict.clear()
