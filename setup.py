@@ -90,6 +90,13 @@ setup(
         ],
         # tools/pseudo_masks alone needs these; without them the rest works.
         'pseudo_masks': ['nltk>=3.9.1,<4', 'transformers>=4.56,<6'],
+        # tools/export.py to ONNX alone needs these; other formats are torch's own.
+        'export': ['onnx>=1.18,<2', 'onnxruntime>=1.22,<2', 'onnxscript>=0.7,<1'],
+        # The site of docs/ alone. MkDocs 2 has no plugins, and so no API reference.
+        'docs': ['mkdocs>=1.6,<2', 'mkdocstrings[python]>=1.0,<2'],
+        # mmseg_ovs/demo alone needs it. 6.31, the oldest release tried, asks no other
+        # host for anything and can be told to keep no history. It takes Pillow < 13.
+        'page': ['gradio>=6.31,<7'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },
     zip_safe=False,

@@ -24,7 +24,12 @@ def requirements(file: str) -> dict[str, Requirement]:
 
 # Extras whose packages are not part of the tested set of requirements.txt: the folders
 # that alone may import them.
-OPTIONAL = {'pseudo_masks': 'mmseg_ovs/pseudo_masks/'}
+OPTIONAL = {
+    'pseudo_masks': 'mmseg_ovs/pseudo_masks/',
+    'export': 'mmseg_ovs/export/',
+    'docs': 'docs/',
+    'page': 'mmseg_ovs/demo/',
+}
 
 
 def setup_requirements() -> tuple[dict[str, Requirement], dict[str, Requirement]]:
