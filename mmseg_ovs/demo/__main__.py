@@ -1,0 +1,111 @@
+"""Serve a page to try models on.
+
+python -m mmseg_ovs.demo --model NAME CONFIG [CHECKPOINT] [--model ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import mmseg_ovs  # noqa: F401  before anything of mmseg
+
+from ..apis import UnknownConfigError
+from ..models.utils import CheckpointError
+from .models import ModelShelf, PageModel
+from .pictures import Limits
+
+_LOOPBACK = ('127.0.0.1', 'localhost', '::1')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m mmseg_ovs.demo',
+        description='Serve a page to try models on: a picture, words, masks.',
+    )
+    parser.add_argument(
+        '--model',
+        nargs='+',
+        action='append',
+        required=True,
+        metavar=('NAME', 'CONFIG [CHECKPOINT]'),
+        help='what the page calls it; path of a config or name of a shipped one; '
+        'checkpoint of the whole model (when left out, each part loads the weights its '
+        'own init_cfg names). Once for each model; loaded when first used',
+    )
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen on (default: %(default)s, this machine alone)',
+    )
+    parser.add_argument(
+        '--port', type=int, help='by default 7860, or the next that is free'
+    )
+    parser.add_argument('--device', help='by default the GPU if there is one')
+    parser.add_argument(
+        '--max-megabytes',
+        type=float,
+        default=Limits.megabytes,
+        help='largest file that is taken (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--max-megapixels',
+        type=float,
+        default=Limits.megapixels,
+        help='largest picture that is taken (default: %(default)g)',
+    )
+    args = parser.parse_args(argv)
+    for model in args.model:
+        if len(model) not in (2, 3):
+            parser.error(f'--model takes NAME CONFIG [CHECKPOINT], not {model}')
+    names = [model[0] for model in args.model]
+    if len(set(names)) < len(names):
+        parser.error(f'--model: names have to differ, not {names}')
+    if args.max_megabytes <= 0 or args.max_megapixels <= 0:
+        parser.error('--max-megabytes and --max-megapixels have to be above 0')
+    return args
+
+
+def _import_page():
+    """Late: Gradio takes seconds to import, and is not installed by default."""
+    try:
+        from . import page
+    except ModuleNotFoundError as error:
+        if error.name != 'gradio':
+            raise
+        raise SystemExit(
+            "error: the page needs Gradio: pip install 'mmseg_ovs[page]'"
+        ) from error
+    return page
+
+
+def start(args: argparse.Namespace):
+    """Serve in the background; returns the page, whose ``close()`` ends it."""
+    limits = Limits(args.max_megabytes, args.max_megapixels)
+    try:
+        models = {
+            name: PageModel(*files, device=args.device) for name, *files in args.model
+        }
+    except (CheckpointError, UnknownConfigError) as error:
+        raise SystemExit(f'error: {error}') from error
+    gradio_page = _import_page()
+    page = gradio_page.build_page(ModelShelf(models), limits)
+    try:
+        url = gradio_page.launch_page(page, args.host, args.port, limits)
+    except OSError as error:
+        raise SystemExit(f'error: {error}') from error
+    print(f'The page is at {url} (Ctrl-C ends it)', flush=True)
+    if args.host not in _LOOPBACK:
+        print('Everybody who reaches this address can use it: there is no password')
+    return page
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until interrupted; returns the exit code."""
+    start(parse_args(argv)).block_thread()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The page itself, in Gradio: what people see, and what happens when they press."""
+
+from __future__ import annotations
+
+import html
+
+import gradio as gr
+
+from ..apis import ImageError, ImageSource
+from ..models.text_encoders import UnknownNameError
+from ..models.utils import CheckpointError
+from ..structures.vocabulary import VocabularyError
+from .models import Answer, ModelShelf
+from .overlay import make_overlay
+from .pictures import Limits, check_picture
+from .words import hint, read_words
+
+# What people can mend, told as it stands; anything else leaves a traceback as well.
+_MISTAKES = (CheckpointError, ImageError, UnknownNameError, VocabularyError)
+# Uploads and overlays are deleted an hour after they were made.
+_CLEANING = (600, 3600)
+_NO_RESULT = 'Choose a picture, type classes, press *Segment*.'
+_HOVER = 'Point at a name to see its mask alone.'
+
+
+def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
+    """Lay out the page.
+
+    Args:
+        shelf: The models to choose from.
+        limits: Of the pictures that are taken.
+    """
+
+    def segment(upload, words, model, has_background, score, refine):
+        try:
+            picture = _picture(upload, limits)
+            vocabulary = read_words(words)
+            answer = shelf.segment(
+                model, picture, vocabulary, score if has_background else None, refine
+            )
+        except _MISTAKES as error:
+            raise gr.Error(html.escape(str(error)), print_exception=False) from error
+        except Exception as error:
+            reason = html.escape(f'{type(error).__name__}: {error}')
+            raise gr.Error(reason) from error
+        overlay = make_overlay(answer.image, answer.labels, answer.vocabulary.classes)
+        shown = gr.AnnotatedImage(
+            (overlay.image, overlay.masks), color_map=overlay.colours
+        )
+        return shown, f'{_times(answer)} {hint(vocabulary) or _HOVER}'
+
+    names = list(shelf.models)
+    with gr.Blocks(
+        title='mmseg_ovs', analytics_enabled=False, delete_cache=_CLEANING
+    ) as page:
+        gr.Markdown('# Segment a picture by words')
+        with gr.Row():
+            with gr.Column():
+                upload = gr.Image(
+                    label=f'Picture (up to {limits.megabytes:g} MB, '
+                    f'{limits.megapixels:g} megapixels)',
+                    sources=['upload', 'clipboard'],
+                    type='filepath',
+                    image_mode=None,
+                    height=320,
+                    alt_text='the uploaded picture',
+                )
+                words = gr.Textbox(
+                    label='Classes',
+                    info='One class a line. Commas separate synonyms.',
+                    placeholder='building, edifice\ntree\nroad',
+                    lines=5,
+                    max_lines=12,
+                )
+                model = gr.Dropdown(names, value=names[0], label='Model')
+                with gr.Row():
+                    has_background = gr.Checkbox(
+                        label='Background',
+                        info='Pixels where no class scores higher are left out.',
+                    )
+                    score = gr.Number(
+                        0.5,
+                        label='Background score',
+                        info='The right value depends on the model.',
+                    )
+                refine = gr.Checkbox(
+                    value=shelf.models[names[0]].refines,
+                    label='Refine masks',
+                    info='Draws the borders of masks to those of the picture; slower.',
+                )
+                button = gr.Button('Segment', variant='primary')
+            with gr.Column():
+                # The label is a part of the masks' alternative text.
+                shown = gr.AnnotatedImage(label='classes found')
+                status = gr.Markdown(_NO_RESULT)
+        model.change(
+            lambda name: shelf.models[name].refines,
+            model,
+            refine,
+            show_progress='hidden',
+            api_visibility='private',
+        )
+        button.click(
+            segment,
+            [upload, words, model, has_background, score, refine],
+            [shown, status],
+            # As uploaded (Gradio has checked that it was): a file that is no picture
+            # would end in Gradio's own preprocessing, without a word about it.
+            preprocess=False,
+            show_progress_on=shown,
+            # The shelf would queue as well, but tell nobody how long the queue is.
+            concurrency_limit=1,
+            api_name='segment',
+        )
+    return page
+
+
+def launch_page(page: gr.Blocks, host: str, port: int | None, limits: Limits) -> str:
+    """Serve the page in the background.
+
+    No part of it comes from or tells anything to another machine: no analytics, no
+    share link, no fonts from elsewhere, no history.
+
+    Returns:
+        The address.
+
+    Raises:
+        OSError: The port is taken, or the host is not of this machine.
+    """
+    _, url, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=[],
+        max_file_size=limits.file_bytes,
+        theme=gr.themes.Default(
+            font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
+        ),
+    )
+    return url
+
+
+def _picture(upload: dict | None, limits: Limits) -> ImageSource:
+    """The uploaded picture, checked.
+
+    Raises:
+        ImageError: There is none, or it is not taken.
+    """
+    if not upload or not upload['path']:
+        raise ImageError('Choose a picture first.')
+    source = ImageSource(upload['orig_name'] or 'The picture', upload['path'])
+    check_picture(source, limits)
+    return source
+
+
+def _times(answer: Answer) -> str:
+    height, width = answer.labels.shape
+    text = f'{answer.seconds:.3f} s on {answer.device} for {width} x {height} pixels.'
+    if answer.loading_seconds >= 0.01:
+        text += f' Loading the model took {answer.loading_seconds:.1f} s.'
+    return text

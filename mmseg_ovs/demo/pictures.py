@@ -1,0 +1,70 @@
+"""Which uploaded pictures are taken."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from ..apis import ImageError, ImageSource
+
+# Formats by Pillow's names. Others never reach their decoders: some run programs.
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM')
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest upload: MB (2**20 bytes, as Gradio counts) and megapixels."""
+
+    megabytes: float = 20
+    megapixels: float = 25
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of a file in bytes."""
+        return int(self.megabytes * 2**20)
+
+
+def check_picture(source: ImageSource, limits: Limits) -> None:
+    """Refuse what is too large, before it is decoded, or is not a whole picture.
+
+    OpenCV, which reads pictures for the models, fills the missing part of a truncated
+    JPEG with grey and says nothing; Pillow tells.
+
+    Raises:
+        ImageError: With a message for the person who uploaded it.
+    """
+    name, path = source.name, source.content
+    if os.path.getsize(path) > limits.file_bytes:
+        raise ImageError(f'{name} has more than {limits.megabytes:g} MB.')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f'{name} is not a picture that can be read ({", ".join(FORMATS)}).'
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_large(name, 'far', limits)) from error
+    except Exception as error:  # what decoders make of damaged headers
+        raise ImageError(f'{name} is damaged ({error}).') from error
+    with image:
+        width, height = image.size
+        if width * height > limits.megapixels * 1e6:
+            raise ImageError(_too_large(name, f'{width} x {height} pixels,', limits))
+        try:
+            image.load()
+        except Exception as error:
+            raise ImageError(
+                f'{name} is damaged or only a part of a file ({error}).'
+            ) from error
+
+
+def _too_large(name: str, size: str, limits: Limits) -> str:
+    return (
+        f'{name} has {size} more than the {limits.megapixels:g} megapixels that this '
+        'page takes: make it smaller.'
+    )

@@ -1,0 +1,151 @@
+"""The running page, asked as programs ask it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+
+@pytest.fixture(scope='module')
+def connect(server, tmp_path_factory):
+    """Makes clients; each is a user."""
+    return partial(
+        Client,
+        server.url,
+        download_files=tmp_path_factory.mktemp('answers'),
+        verbose=False,
+        analytics_enabled=False,
+    )
+
+
+@pytest.fixture(scope='module')
+def client(connect):
+    return connect()
+
+
+def ask(client, picture, words, model='colours', background=None, refine=False):
+    """Mask (H, W) by class name, and the line below the result."""
+    upload = picture and handle_file(str(picture))
+    has_background, score = background is not None, background or 0
+    shown, status = client.predict(
+        upload, words, model, has_background, score, refine, api_name='/segment'
+    )
+    masks = {}
+    for annotation in shown['value']['annotations']:
+        name, share = re.fullmatch(r'(.+) \((.+) %\)', annotation['label']).groups()
+        masks[name] = np.array(Image.open(annotation['image']))[..., 3] > 0
+        assert abs(100 * masks[name].mean() - float(share)) < 0.1
+    return masks, status
+
+
+def columns(mask):
+    """Whether a mask covers the centres of the three stripes."""
+    return mask[10, 12::24].tolist()
+
+
+def test_masks_names_and_time(client, picture):
+    masks, status = ask(client, picture, 'red\ngreen, yellow\nblue')
+    assert {name: columns(mask) for name, mask in masks.items()} == {
+        'red': [True, False, False],
+        'blue': [False, True, False],
+        'green, yellow': [False, False, True],
+    }
+    assert re.match(r'\d+\.\d{3} s on cpu for 72 x 32 pixels\.', status)
+
+
+def test_background_refinement_and_hint(client, picture):
+    masks, status = ask(client, picture, 'red, yellow', 'refined colours', 0.5, True)
+    assert masks.keys() == {'background', 'red, yellow'}
+    assert columns(masks['background']) == [False, True, True]
+    assert 'Loading the model took' in status
+    masks, status = ask(client, picture, 'red, yellow')
+    assert masks.keys() == {'red, yellow'}
+    assert 'one class with several synonyms' in status
+
+
+def test_two_users_at_once(connect, client, picture):
+    """Each gets the masks of the own words."""
+    other = connect()
+
+    def user(client, words):
+        return [set(ask(client, picture, words)[0]) for _ in range(3)]
+
+    with ThreadPoolExecutor(2) as users:
+        one = users.submit(user, client, 'red\nblue\ngreen')
+        two = users.submit(user, other, 'crimson\nblue\ngreen')
+    assert one.result() == [{'red', 'blue', 'green'}] * 3
+    assert two.result() == [{'crimson', 'blue', 'green'}] * 3
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ('', 'Type at least one class'),
+        ('red\nred', 'is there twice'),
+        ('red\nunicorn', r'no text embeddings for 1 of 2 names: \[.*unicorn'),
+    ],
+)
+def test_words_that_cannot_be_used(client, picture, words, message):
+    with pytest.raises(AppError, match=message):
+        ask(client, picture, words)
+
+
+def test_no_picture(client):
+    with pytest.raises(AppError, match='Choose a picture first'):
+        ask(client, None, 'red')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.png', b'hello', 'a.png is not a picture'),
+        ('a.txt', b'hello', 'a.txt is not a picture'),
+        ('a.svg', b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'is not a picture'),
+    ],
+)
+def test_files_that_are_no_pictures(client, tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=message):
+        ask(client, path, 'red')
+
+
+def test_markup_in_words_is_text(client, picture):
+    with pytest.raises(AppError, match='&lt;b&gt;'):
+        ask(client, picture, '<b>')
+
+
+def test_too_many_pixels_or_bytes(client, tmp_path):
+    path = tmp_path / 'flat.png'
+    Image.new('RGB', (400, 300)).save(path)
+    with pytest.raises(AppError, match='flat.png has 400 x 300 pixels, more than'):
+        ask(client, path, 'red')
+    path.write_bytes(bytes(200_000))
+    with pytest.raises(Exception, match='413|[Ee]xceed'):
+        ask(client, path, 'red')
+
+
+def test_files_of_the_server_cannot_be_asked_for(server, picture):
+    """A request that names a file instead of uploading it."""
+    upload = dict(path=str(picture), meta=dict(_type='gradio.FileData'))
+    url = f'{server.url}gradio_api/call/segment'
+    call = httpx.post(url, json=dict(data=[upload, 'red', 'colours', False, 0, False]))
+    answer = httpx.get(f'{url}/{call.json()["event_id"]}', timeout=60).text
+    assert 'event: error' in answer and 'stripes' not in answer
+
+
+def test_the_server_connects_to_nobody(client, picture, server):
+    ask(client, picture, 'red\nblue')
+    connections = server.connections.read_text().splitlines()
+    hosts = {eval(line)[0] for line in connections if line.startswith('(')}
+    assert all(ipaddress.ip_address(host).is_loopback for host in hosts), hosts
+    assert hosts, 'it asks itself whether it is there: the record should show it'

@@ -1,0 +1,43 @@
+"""The class list that people type."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmseg_ovs.demo.words import MAX_CLASSES, hint, read_words
+from mmseg_ovs.structures import Vocabulary, VocabularyError
+
+
+def test_a_class_a_line_with_synonyms_as_in_text_files(tmp_path):
+    text = 'building, edifice\r\n  tree \n\nthe road\n\n'
+    vocabulary = read_words(text)
+    assert vocabulary.prompts == (('building', 'edifice'), ('tree',), ('the road',))
+    path = tmp_path / 'words.txt'
+    path.write_text('building, edifice\n  tree \nthe road\n')
+    assert vocabulary == Vocabulary.build(str(path))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (None, 'Type at least one class'),
+        (' \n\n ', 'Type at least one class'),
+        ('tree\nroad\ntree', "'tree' is there twice"),
+        ('tree,, bush', 'is blank'),
+        ('\n'.join(map(str, range(MAX_CLASSES + 1))), 'more than the .* this page'),
+    ],
+)
+def test_lists_that_cannot_be_used(text, message):
+    with pytest.raises(VocabularyError, match=message):
+        read_words(text)
+
+
+def test_names_of_vocabularies_and_files_are_only_words():
+    assert read_words('ade20k-847').classes == ('ade20k-847',)
+    assert read_words('/etc/words.txt').classes == ('/etc/words.txt',)
+
+
+def test_classes_on_one_line_are_probably_a_mistake():
+    assert 'one class with several synonyms' in hint(read_words('cat, dog, tree'))
+    assert not hint(read_words('cat'))
+    assert not hint(read_words('cat, kitten\ndog'))
