@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
+_ROLE = re.compile(r':(?:class|func|meth|data|attr|mod):(?=<code>)')
 _LINK = re.compile(r'(\]\()([^)\s#:]+)(?=[#)])')
 
 
@@ -40,6 +41,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return link[1] + place
 
     return _LINK.sub(turn, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files):
+    """Take Sphinx's roles out of docstrings; the names keep their type."""
+    return _ROLE.sub('', html)
 
 
 def site_place(path: str) -> str:

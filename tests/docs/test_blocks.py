@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from doc_blocks import LANGUAGES, MARKS, NEEDS, ROOT, Block, read_blocks
+from doc_blocks import LANGUAGES, MARKS, NEEDS, ROOT, Block, read_blocks, without_blocks
 from doc_commands import check_command, forget_run, read_commands, run_command
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -68,12 +68,16 @@ def stand_in(text: str) -> str:
 
 @pytest.mark.parametrize('page', PAGES, ids=relative)
 def test_blocks_say_what_they_are(page):
+    text = without_blocks(page.read_text(encoding='utf-8'))
+    visible = re.sub(r'<!--.*?-->', '', text)
     for block in read_blocks(page):
         assert block.language in LANGUAGES, (
             f'{block.place}: language {block.language!r}'
         )
         assert block.marks.keys() <= MARKS, f'{block.place}: {block.marks}'
         assert block.needs <= NEEDS, f'{block.place}: needs {block.needs}'
+        name = Path(block.marks.get('file', '')).name
+        assert name in visible, f'{block.place}: the page does not say {name}'
 
 
 @pytest.mark.parametrize('page', PAGES, ids=relative)

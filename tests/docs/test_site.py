@@ -98,3 +98,9 @@ def test_marks_of_blocks_are_not_seen(site):
     text = re.sub(r'<!--.*?-->', '', page, flags=re.DOTALL)
     assert 'needs:' not in text and 'file:' not in text
     assert 'farm.py' in text
+
+
+@pytest.mark.slow
+def test_roles_of_sphinx_are_not_seen(site):
+    for page in (site / 'api').rglob('*.html'):
+        assert ':class:' not in page.read_text(), page
