@@ -186,12 +186,12 @@ class VisionTransformer(PretrainedModule):
         patches = self.patch_embed(fit_to_patches(x, self.patch_size, self.fit))
         grid = patches.shape[-2:]
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), tokens], dim=1)
         positions = self.position_tokens(grid)
         if positions is not None:
             tokens = tokens + positions
         if self.num_registers:  # registers have no position
-            registers = getattr(self, self.register_name).expand(len(x), -1, -1)
+            registers = getattr(self, self.register_name).expand(x.shape[0], -1, -1)
             tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
         return tokens, tuple(grid)
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..utils import is_exporting
+
 # Responses of channels to filters that exist at a time: 4 MiB stay in the cache.
 _CHUNK_NUMBERS = 2**20
 
@@ -50,13 +52,23 @@ class FeatureUnification(nn.Module):
         patches = F.pad(feature, margin).unfold(1, side, 1).unfold(2, side, 1)
         basis = self.basis.flatten(1).t()
         count = max(1, _CHUNK_NUMBERS // (channels * self.out_channels))
+
+        def unify(row: int, cells: slice) -> Tensor:
+            part = patches[:, row, cells].transpose(0, 1).flatten(2)
+            part = (part / share[row, cells, None, None]) @ basis
+            part = part.flatten(1).unflatten(1, (self.out_channels, channels))
+            return part.softmax(dim=1).mean(dim=2)
+
+        runs = [
+            (row, slice(start, start + count))
+            for row in range(height)
+            for start in range(0, width, count)
+        ]
+        if is_exporting():
+            unified = torch.cat([unify(*run) for run in runs])
+            return unified.unflatten(0, (height, width)).permute(2, 0, 1)
         # filled in place: small results kept between chunks would split the heap
         unified = feature.new_empty(height, width, self.out_channels)
-        for row in range(height):
-            for start in range(0, width, count):
-                cells = slice(start, start + count)
-                part = patches[:, row, cells].transpose(0, 1).flatten(2)
-                part = (part / share[row, cells, None, None]) @ basis
-                part = part.flatten(1).unflatten(1, (self.out_channels, channels))
-                unified[row, cells] = part.softmax(dim=1).mean(dim=2)
+        for run in runs:
+            unified[run] = unify(*run)
         return unified.permute(2, 0, 1)

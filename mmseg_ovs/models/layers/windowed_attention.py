@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 _TILE_SIDE = 16
 
 
-def window_bounds(queries: int, keys: int, ratio: float) -> tuple[Tensor, Tensor]:
+def window_bounds(
+    queries: int, keys: int, ratio: float
+) -> tuple[np.ndarray, np.ndarray]:
     """First key and the one after the last that each query sees, along one axis.
 
     Args:
@@ -29,15 +32,17 @@ def window_bounds(queries: int, keys: int, ratio: float) -> tuple[Tensor, Tensor
         ratio: Half a window as a share of the axis; 0 shows all keys to all queries.
 
     Returns:
-        start, stop: Indices (queries,).
+        start, stop: Indices (queries,). In numpy, as tiles are cut by their values,
+        which tensors do not have while ``torch.export`` traces.
     """
     if ratio == 0:
-        return torch.zeros(queries).long(), torch.full((queries,), keys)
+        return np.zeros(queries, np.int64), np.full(queries, keys)
     # In float32 as published: at borders of cells other precisions decide otherwise.
-    centre = (torch.arange(queries, dtype=torch.float32) + 0.5) / queries
-    start = (centre - ratio).clamp(0, 1) * keys
-    stop = (centre + ratio).clamp(0, 1) * keys
-    return start.floor().long(), stop.ceil().long()
+    half, queries, keys = (np.float32(n) for n in (ratio, queries, keys))
+    centre = (np.arange(queries, dtype=np.float32) + np.float32(0.5)) / queries
+    start = (centre - half).clip(0, 1) * keys
+    stop = (centre + half).clip(0, 1) * keys
+    return np.floor(start).astype(np.int64), np.ceil(stop).astype(np.int64)
 
 
 def window_mask(
@@ -46,7 +51,7 @@ def window_mask(
     """Which keys are hidden: (H * W, h * w), True where a query may not look."""
     seen = []
     for length, count in zip(queries, keys, strict=True):
-        start, stop = window_bounds(length, count, ratio)
+        start, stop = map(torch.tensor, window_bounds(length, count, ratio))
         index = torch.arange(count)
         seen.append((index >= start[:, None]) & (index < stop[:, None]))
     rows, columns = seen
@@ -88,10 +93,11 @@ def axis_tiles(
         if start >= stop:
             continue
         low, high = int(first[start]), int(last[stop - 1])
-        index = torch.arange(low, high)
+        index = np.arange(low, high)
         seen = index >= first[start:stop, None]
         seen &= index < last[start:stop, None]
-        tiles.append(AxisTile(slice(start, stop), slice(low, high), seen.to(device)))
+        seen = torch.tensor(seen, device=device)
+        tiles.append(AxisTile(slice(start, stop), slice(low, high), seen))
     return tiles
 
 

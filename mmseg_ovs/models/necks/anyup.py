@@ -27,7 +27,7 @@ from ..layers import (
     WindowedCrossAttention,
     row_bands,
 )
-from ..utils import PretrainedModule
+from ..utils import PretrainedModule, is_exporting
 from .base import FeatureNeck
 
 # RGB, 0..255: what the published weights expect
@@ -236,7 +236,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         unified = self.key_features_encoder(normalized)
         values = features.permute(0, 2, 3, 1).contiguous()
         out = None
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and not is_exporting():
             out = values.new_empty(len(values), *size, values.shape[-1])
         results = []
         for i in range(len(image)):  # one by one: their encodings are the memory
@@ -262,7 +262,8 @@ class AnyUp(PretrainedModule, FeatureNeck):
         """Queries and keys (h, w, qk_dim) from one picture (1, 3, H, W)."""
         parts = self.image_encoder, self.rope, self.query_encoder, self.key_encoder
         learns = any(p.requires_grad for part in parts for p in part.parameters())
-        if not torch.is_grad_enabled() or not (learns or image.requires_grad):
+        needs_gradient = torch.is_grad_enabled() and (learns or image.requires_grad)
+        if not needs_gradient and not is_exporting():
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
                 return self._encode_in_bands(image, key_size, query_size)
         encoded = self.rope(self.image_encoder(image))

@@ -9,6 +9,7 @@ from .checkpoint import (
     read_checkpoint,
     read_state_dict,
 )
+from .exporting import is_exporting
 from .frozen_teacher import FrozenTeacher
 from .model_checkpoint import (
     complete_state,
@@ -41,6 +42,7 @@ __all__ = [
     'describe_mismatch',
     'find_state_dict',
     'init_own_weights',
+    'is_exporting',
     'is_self_contained',
     'join_projections',
     'load_model_checkpoint',

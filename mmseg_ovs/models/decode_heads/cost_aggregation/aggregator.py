@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...utils import is_exporting
 from .chunks import replace_chunk
 from .class_block import ClassBlock
 from .correlation import correlation, strongest_classes
@@ -198,8 +199,8 @@ class Aggregator(nn.Module):
         decoder_guidance: list[Tensor],
     ) -> Tensor:
         """Logits (T, 4h, 4w) of one image."""
-        count, size = len(text), tuple(features.shape[-2:])
-        chunk = self.class_chunk or count
+        count, size = text.shape[0], tuple(features.shape[-2:])
+        chunk = count if is_exporting() else self.class_chunk or count
         kept = None
         if self.pad_len is not None and count > self.pad_len:
             kept = strongest_classes(features, text, self.pad_len, chunk)
@@ -207,7 +208,8 @@ class Aggregator(nn.Module):
             text = F.normalize(text[kept], dim=-1)
         text_guidance = F.normalize(text.mean(dim=1), dim=-1)
         text_guidance = self.text_guidance_projection(text_guidance)
-        chunks = [self._embed(features, part) for part in text.split(chunk)]
+        parts = text.split(chunk) if chunk < count else [text]
+        chunks = [self._embed(features, part) for part in parts]
         for layer in self.layers:
             prepared = layer.swin_block.prepare(appearance, size)
             for i, cost in enumerate(chunks):

@@ -64,14 +64,14 @@ class FullAttention:
         self.bias = None
         if any(count != 1 for count in times):
             counts = [
-                self.keys.new_full((len(k),), n)
+                self.keys.new_full((k.shape[0],), n)
                 for k, n in zip(keys, times, strict=True)
             ]
             self.bias = torch.cat(counts).log()
 
     def __call__(self, q: Tensor) -> Tensor:
         """Queries (n, places, heads, dims) to attended values of that shape."""
-        bias = None if self.bias is None else self.bias.expand(len(q), -1)
+        bias = None if self.bias is None else self.bias.expand(q.shape[0], -1)
         q = q.permute(1, 2, 0, 3)
         attended = F.scaled_dot_product_attention(
             q, self.keys, self.values, attn_mask=bias
@@ -182,8 +182,8 @@ class ClassBlock(nn.Module):
             chunks: Cost (t, h, w, C) of some classes each; replaced.
             guidance: Text guidance (T, G) of all classes.
         """
-        shares = guidance.split([len(chunk) for chunk in chunks])
-        length = max(len(guidance), self.pad_len or 0)
+        shares = guidance.split([chunk.shape[0] for chunk in chunks])
+        length = max(guidance.shape[0], self.pad_len or 0)
         tokens = self._keys_values(chunks, shares, length)
         attention = ATTENTIONS[self.attention.kind](tokens, length)
         for i, share in enumerate(shares):
@@ -195,7 +195,7 @@ class ClassBlock(nn.Module):
         for chunk, share in zip(chunks, shares, strict=True):
             pooled = self._pool(chunk).flatten(1, 2)
             yield self.attention.keys_values(self.norm1(pooled), share)
-        padding = length - sum(len(share) for share in shares)
+        padding = length - sum(share.shape[0] for share in shares)
         if padding:
             yield self.attention.keys_values(
                 self.norm1(self.padding_tokens), self.padding_guidance[0], padding

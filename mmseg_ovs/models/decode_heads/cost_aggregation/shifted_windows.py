@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,25 +49,27 @@ class ShiftedWindows:
         """
         if min(size) <= window:
             window, shift = min(size), 0
+        # In numpy: while torch.export traces, tensors have no values to decide by.
         rows, row_regions = _axis(size[0], window, shift)
         columns, column_regions = _axis(size[1], window, shift)
         outside = (rows == _PADDING)[:, None] | (columns == _PADDING)
         # Fillers hold the first token: finite, never seen and never read back.
-        slots = (rows[:, None] * size[1] + columns).masked_fill(outside, 0)
+        slots = np.where(outside, 0, rows[:, None] * size[1] + columns)
         regions = 3 * row_regions[:, None] + column_regions
         slots, regions, outside = (
             _partition(grid, window) for grid in (slots, regions, outside)
         )
-        places = torch.empty(size[0] * size[1], dtype=torch.long)
-        inside = ~outside.flatten()
-        places[slots.flatten()[inside]] = inside.nonzero().squeeze(1)
+        places = np.empty(size[0] * size[1], np.int64)
+        inside = ~outside.ravel()
+        places[slots.ravel()[inside]] = inside.nonzero()[0]
         masks = [
-            _mask(region, filler).to(device)
+            torch.tensor(_mask(region, filler), device=device)
             if filler.any() or (region != region[0]).any()
             else None
             for region, filler in zip(regions, outside, strict=True)
         ]
-        return cls(slots.to(device), places.to(device), masks)
+        slots, places = (torch.tensor(x, device=device) for x in (slots, places))
+        return cls(slots, places, masks)
 
     def partition(self, x: Tensor) -> Tensor:
         """Grid tokens (T, h * w, C) to windows (T, W, N, C)."""
@@ -77,26 +80,26 @@ class ShiftedWindows:
         return x.flatten(1, 2).index_select(1, self.places)
 
 
-def _axis(length: int, window: int, shift: int) -> tuple[Tensor, Tensor]:
+def _axis(length: int, window: int, shift: int) -> tuple[np.ndarray, np.ndarray]:
     """Position and region of each place along one axis of the shifted, padded grid."""
     padded = -(-length // window) * window
-    place = torch.arange(padded)
+    place = np.arange(padded)
     position = (place + shift) % padded
-    region = torch.zeros_like(place)
+    region = np.zeros_like(place)
     if shift:
-        region = (place >= padded - window).long() + (place >= padded - shift)
-    return position.masked_fill(position >= length, _PADDING), region
+        region += (place >= padded - window).astype(int) + (place >= padded - shift)
+    return np.where(position >= length, _PADDING, position), region
 
 
-def _partition(grid: Tensor, window: int) -> Tensor:
+def _partition(grid: np.ndarray, window: int) -> np.ndarray:
     """(H, W) to windows (count, window * window)."""
-    grid = grid.unflatten(0, (-1, window)).unflatten(2, (-1, window))
-    return grid.transpose(1, 2).flatten(0, 1).flatten(1)
+    grid = grid.reshape(len(grid) // window, window, -1, window)
+    return grid.swapaxes(1, 2).reshape(-1, window * window)
 
 
-def _mask(region: Tensor, filler: Tensor) -> Tensor:
+def _mask(region: np.ndarray, filler: np.ndarray) -> np.ndarray:
     """What is added to the logits of one window (N, N)."""
-    mask = torch.zeros(len(region), len(region))
+    mask = np.zeros((len(region), len(region)), np.float32)
     mask[region[:, None] != region] = _SEAM
-    mask[filler[:, None] != filler] = float('-inf')
+    mask[filler[:, None] != filler] = -np.inf
     return mask

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...utils import is_exporting
+
 # On one CPU thread PyTorch hands 1x1 convolutions to oneDNN from this batch on.
 _BATCH = 16
 
@@ -23,8 +25,11 @@ def token_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     Returns:
         (..., out), contiguous.
     """
+    # A graph is run by other libraries, and has no count to decide by.
+    if is_exporting() or x.device.type != 'cpu':
+        return F.linear(x, weight, bias)
     count = x.shape[:-1].numel()
-    if x.device.type != 'cpu' or count % _BATCH:
+    if count % _BATCH:
         return F.linear(x, weight, bias)
     x_map = x.reshape(_BATCH, count // _BATCH, 1, -1).permute(0, 3, 1, 2)
     out = F.conv2d(x_map, weight[..., None, None], bias)
