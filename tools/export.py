@@ -1,0 +1,129 @@
+"""Write image tower, neck and head of a model as one graph, and check it.
+
+    python tools/export.py CONFIG --checkpoint CHECKPOINT --out model.onnx
+
+The text matrix is an input, so that words can change without a new export;
+``tools/encode_vocabulary.py`` makes it. With ``--vocabulary`` it is kept in the graph.
+Windows, arg max, background and refinement are the caller's, see docs/export.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config, DictAction
+
+import mmseg_ovs  # noqa: F401  before anything of mmseg
+from mmseg_ovs.apis import OpenVocabInferencer, UnknownConfigError, find_config
+from mmseg_ovs.export import FORMATS, ExportError, export_model
+from mmseg_ovs.export.formats import OPSET
+from mmseg_ovs.export.score_graph import left_out
+from mmseg_ovs.models.text_encoders import UnknownNameError
+from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.structures.vocabulary import VocabularyError
+
+# What the caller can mend; anything else keeps its traceback.
+_MISTAKES = (
+    CheckpointError,
+    ExportError,
+    UnknownConfigError,
+    UnknownNameError,
+    VocabularyError,
+)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='path of a config, or name of a shipped one')
+    parser.add_argument(
+        '--checkpoint',
+        help='checkpoint of the whole model; when left out, each part loads the '
+        'weights its own init_cfg names',
+    )
+    parser.add_argument('--out', required=True, help='the file to write')
+    parser.add_argument(
+        '--format',
+        choices=sorted(FORMATS),
+        default='onnx',
+        help='onnx; torch: a program of torch.export (.pt2); aoti: compiled by '
+        'AOTInductor for this processor (.pt2, needs a C++ compiler)',
+    )
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help="size of the pictures; by default of the windows of the model's test_cfg",
+    )
+    parser.add_argument(
+        '--vocabulary',
+        help='keep these classes in the graph (named vocabulary, .json or .txt file) '
+        'instead of a text input',
+    )
+    parser.add_argument(
+        '--rows', type=int, help='fix the number of text rows; by default any'
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='pictures at a time')
+    parser.add_argument(
+        '--dynamic-batch', action='store_true', help='any number of pictures at a time'
+    )
+    parser.add_argument(
+        '--opset', type=int, default=OPSET, help='version of the ONNX operators'
+    )
+    parser.add_argument(
+        '--tolerance',
+        type=float,
+        default=1e-4,
+        help='largest difference from the model at which the file is kept',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args = parser.parse_args(argv)
+    if args.rows is not None and args.vocabulary is not None:
+        parser.error('--rows is for a text input, --vocabulary leaves none')
+    if args.opset != OPSET and args.format != 'onnx':
+        parser.error('--opset is for --format onnx')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Export and report."""
+    args = parse_args(argv)
+    form = FORMATS[args.format]
+    form = form(args.opset) if args.format == 'onnx' else form()
+    try:
+        form.check_tools()  # before the weights are loaded
+        cfg = Config.fromfile(find_config(args.config))
+        cfg.merge_from_dict(args.cfg_options)
+        model = OpenVocabInferencer(cfg, args.checkpoint, 'cpu').model
+        if args.vocabulary is not None:
+            model.set_vocabulary(args.vocabulary)
+        result = export_model(
+            model,
+            args.out,
+            form,
+            size=args.size,
+            batch=None if args.dynamic_batch else args.batch_size,
+            rows=args.rows,
+            bake_vocabulary=args.vocabulary is not None,
+            tolerance=args.tolerance,
+            config=args.config,
+        )
+    except _MISTAKES as error:
+        raise SystemExit(f'error: {error}') from error
+    ours, theirs = result.seconds
+    print(f'{result.path}: {result.path.stat().st_size / 2**20:.1f} MiB')
+    for key in ('size', 'grid', 'output', 'channels', 'mean', 'std', 'text'):
+        print(f'  {key}: {result.metadata[key]}')
+    print(
+        f'largest difference from the model: {result.error:.2e} in scores up to '
+        f'{result.peak:.2g} (tolerance {args.tolerance:g})'
+    )
+    print(f'seconds a run: {ours:.3f} the model, {theirs:.3f} the file')
+    missing = left_out(model)
+    if missing:
+        print(f'not in the graph: {", ".join(missing)}')
+
+
+if __name__ == '__main__':
+    main()
