@@ -6,8 +6,15 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 
 import mmseg_ovs  # noqa: F401
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    # A runner leaves its own scope behind, and names would depend on the test before.
+    init_default_scope('mmseg')
 
 
 @pytest.fixture(autouse=True)

@@ -72,6 +72,11 @@ class PageModel:
         kinds = [p['type'] for p in self.cfg.model.get('postprocessors', ())]
         return any(issubclass(MODELS.get(k), ImagePostProcessor) for k in kinds)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether it has been loaded."""
+        return self._inferencer is not None
+
     def load(self) -> OpenVocabInferencer:
         """The inferencer, loaded at the first call."""
         if self._inferencer is None:
@@ -148,7 +153,7 @@ class ModelShelf:
         """
         model = self.models[name]
         with self._lock:
-            start = time.perf_counter()
+            there, start = model.loaded, time.perf_counter()
             device = model.load().model.data_preprocessor.device
             loaded = time.perf_counter()
             prediction = model.predict(source, vocabulary, background, refine)
@@ -159,6 +164,6 @@ class ModelShelf:
             labels=labels,
             vocabulary=prediction.vocabulary,
             seconds=done - loaded,
-            loading_seconds=loaded - start,
+            loading_seconds=0.0 if there else loaded - start,
             device=str(device),
         )

@@ -163,6 +163,6 @@ def _picture(upload: dict | None, limits: Limits) -> ImageSource:
 def _times(answer: Answer) -> str:
     height, width = answer.labels.shape
     text = f'{answer.seconds:.3f} s on {answer.device} for {width} x {height} pixels.'
-    if answer.loading_seconds >= 0.01:
+    if answer.loading_seconds:
         text += f' Loading the model took {answer.loading_seconds:.1f} s.'
     return text

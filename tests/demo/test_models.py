@@ -42,7 +42,7 @@ def test_loaded_when_first_asked_for_and_kept(tmp_path):
     (tmp_path / 'away').rename(vectors)  # mended: tried again
     first = ask(shelf, stripes('red'), ['red'])
     second = ask(shelf, stripes('red'), ['red'])
-    assert first.loading_seconds > 0.01 > second.loading_seconds
+    assert first.loading_seconds > 0 and second.loading_seconds == 0
     assert first.seconds > 0 and first.device == 'cpu'
 
 
