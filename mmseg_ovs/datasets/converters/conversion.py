@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -318,13 +320,24 @@ def _make_all(
         yield from map(make, tasks)
         return
     try:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
             yield from pool.map(make, tasks, chunksize=8)
     except BrokenProcessPool as error:
         raise ConversionError(
             'a worker was killed (out of memory?): start again, with fewer --workers; '
             'what is done stays done'
         ) from error
+
+
+def _end_with_parent() -> None:
+    """Workers of a killed process would wait for ever, and hold its output open."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make(

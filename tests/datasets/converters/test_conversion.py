@@ -102,6 +102,15 @@ def test_the_checksum_list_is_sha256sums(tmp_path):
     assert lines[2] == f'{digest}  labels/002.png' and len(lines) == 3
 
 
+def running(pid: str) -> bool:
+    try:
+        return (
+            Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+        )
+    except FileNotFoundError:
+        return False
+
+
 @pytest.mark.parametrize('workers', [1, 2])
 def test_killed_and_started_again_gives_the_same(tmp_path, workers):
     reference = plan(tmp_path / 'whole', 100)
@@ -116,8 +125,13 @@ def test_killed_and_started_again_gives_the_same(tmp_path, workers):
     while len(list(folder.glob('0*.png'))) < 20:
         assert time.monotonic() < deadline and process.is_alive()
         time.sleep(0.005)
+    pool = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+    assert len(pool) == (workers if workers > 1 else 0)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
+    while any(running(pid) for pid in pool):
+        assert time.monotonic() < deadline, 'workers outlive their parent'
+        time.sleep(0.005)
     # What a kill in the midst of writing leaves behind.
     (folder / f'.099-{"0" * 32}.tmp.png').write_bytes(b'half')
     state = json.loads((tmp_path / 'killed' / 'toy_val.json').read_text())
