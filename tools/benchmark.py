@@ -29,6 +29,7 @@ from mmseg_ovs.benchmark.protocol import format_protocol
 from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
+from mmseg_ovs.utils import remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -81,6 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(args.out / '.lock', timeout=0):
+            for folder in (args.out, *args.out.glob('runs/*/')):
+                remove_leftovers(folder)
             rows = run(plan, zoo, args)
     except Timeout as error:
         raise SystemExit(f'Another benchmark is writing to {args.out}.') from error

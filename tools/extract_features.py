@@ -40,6 +40,7 @@ from mmseg_ovs.datasets.feature_shards import (
     write_shard,
 )
 from mmseg_ovs.models.utils import weights_digest
+from mmseg_ovs.utils import remove_leftovers
 
 # Arguments that change how features are computed or where weights come from, but not
 # the features of given weights.
@@ -248,8 +249,7 @@ def run(
     args: argparse.Namespace,
 ) -> None:
     """With the folder to oneself: see what is there, make the rest."""
-    for leftover in args.out.glob('.shard-*.tmp.safetensors'):  # of a killed run
-        leftover.unlink()
+    remove_leftovers(args.out)
     size = args.shard_size
     count = -(-len(pictures) // size)
     shards = {n: pictures[n * size : (n + 1) * size] for n in range(count)}

@@ -36,6 +36,7 @@ from mmseg_ovs.datasets.teacher_features import (
 )
 from mmseg_ovs.models.decode_heads import AlignmentHead
 from mmseg_ovs.models.utils import weights_digest
+from mmseg_ovs.utils import remove_leftovers
 
 _BY_CHANCE = ('Random', 'PhotoMetric')
 
@@ -178,6 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / '.lock', timeout=0):
+            remove_leftovers(folder)
             pictures = list_pictures(dataset)
             todo = [
                 place

@@ -13,6 +13,8 @@ from mmseg_ovs.engine.launch import (
     load_config,
     make_deterministic,
 )
+from mmseg_ovs.engine.resume import resume_training
+from mmseg_ovs.models.utils import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +23,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='go on from the latest checkpoint in the work folder',
+        help='go on from the latest checkpoint in the work folder, or from '
+        '--cfg-options load_from=CHECKPOINT',
     )
     parser.add_argument(
         '--amp', action='store_true', help='automatic mixed precision (needs a GPU)'
@@ -39,7 +42,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    cfg.resume = args.resume
+    cfg.resume = False
+    if args.resume:
+        try:
+            resume_training(cfg, args.cfg_options)
+        except CheckpointError as error:
+            raise SystemExit(str(error)) from error
     if args.amp:
         enable_amp(cfg)
     if args.deterministic:

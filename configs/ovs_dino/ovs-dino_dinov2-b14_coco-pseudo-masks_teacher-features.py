@@ -9,7 +9,7 @@ _base_ = './ovs-dino_dinov2-b14_coco-pseudo-masks.py'
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
             dict(type='LoadNounMasks'),
             dict(type='Resize', scale=(1024, 1024)),
             dict(

@@ -41,7 +41,9 @@ class ImageStream:
         bar = ProgressBar(len(self), file=sys.stderr)
         for source in self.sources:
             try:
-                image = mmcv.imread(source.content)
+                image = mmcv.imread(
+                    source.content, backend_args=dict(backend='checked_images')
+                )
                 if image is None:
                     raise ValueError('not an image, or damaged')
             except Exception as error:  # of any file format

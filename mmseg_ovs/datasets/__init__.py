@@ -6,6 +6,7 @@ from .coco_captions import COCOCaptionsDataset
 from .coco_object import COCOObjectDataset
 from .context459 import PascalContext459Dataset
 from .feature_pairs import FeaturePairsDataset
+from .image_backend import CheckedImagesBackend
 from .noun_masks import NounMasksDataset
 from .shapes_dataset import ShapesDataset
 from .transforms import LoadLabelMap, LoadNounMasks
@@ -16,6 +17,7 @@ __all__ = [
     'ADE20K847Dataset',
     'COCOCaptionsDataset',
     'COCOObjectDataset',
+    'CheckedImagesBackend',
     'FeaturePairsDataset',
     'LoadLabelMap',
     'LoadNounMasks',

@@ -5,9 +5,11 @@ A config inherits ``_base_/strategies/fsdp.py``; see docs/scale_out.md.
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine._strategy import FSDPStrategy
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, is_distributed
+from mmengine.dist import all_reduce, is_distributed, is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.registry import FUNCTIONS, STRATEGIES
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch.distributed.fsdp import (
 
 from mmseg_ovs.models.text_encoders import BaseTextEncoder
 from mmseg_ovs.models.utils import unwrap_model
+from mmseg_ovs.utils import replacing
 
 # By name, since importing open_clip takes seconds.
 BLOCKS = {
@@ -136,6 +139,14 @@ class OpenVocabFSDPStrategy(FSDPStrategy):
                 **kwargs
             )
         return wrapper
+
+    def save_checkpoint(self, filename: str, **kwargs: Any) -> None:
+        """Save a checkpoint; a whole one is written whole or not at all."""
+        if self._is_full_state_dict() and is_main_process():
+            with replacing(filename) as temporary:
+                super().save_checkpoint(str(temporary), **kwargs)
+        else:
+            super().save_checkpoint(filename, **kwargs)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Load the optimizer's state of a checkpoint."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import remove_leftovers, replacing
 
 from .errors import PseudoMaskError
 from .lemmas import singular
@@ -99,6 +99,7 @@ def filter_nouns(
         dropped=dropped,
         images=images,
     )
+    remove_leftovers(out, Path(NOUNS).stem)
     with replacing(out / NOUNS) as temporary:
         temporary.write_text(canonical(content) + '\n', encoding='utf-8')
     return out / NOUNS

@@ -8,6 +8,8 @@ import cv2
 import mmcv
 import numpy as np
 
+from mmseg_ovs.utils import RefusedImageError, check_image
+
 from .errors import UnreadableImageError
 
 
@@ -31,8 +33,13 @@ def read_image(folder: Path, file_name: str) -> np.ndarray:
     except OSError as error:
         raise UnreadableImageError(f'cannot be opened: {error.strerror}') from error
     try:
+        check_image(content)
         image = mmcv.imfrombytes(content, channel_order='rgb', backend='cv2')
-    except cv2.error:  # an empty file
+    except RefusedImageError as error:
+        raise UnreadableImageError(
+            f'is no picture, or a damaged one: {error}'
+        ) from error
+    except cv2.error:
         image = None
     if image is None:
         raise UnreadableImageError('is no picture, or a damaged one')

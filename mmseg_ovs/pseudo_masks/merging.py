@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from pycocotools import mask as coco_mask
 
 from mmseg_ovs.datasets.feature_shards import differing_keys
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import remove_leftovers, replacing
 from mmseg_ovs.utils.rle import check_mask
 
 from .errors import PseudoMaskError
@@ -46,8 +46,11 @@ def merge(out: Path, file: Path | None = None) -> dict[str, Any]:
         report=report,
     )
     categories = [dict(id=n['id'], name=n['name']) for n in content['nouns']]
+    file = file or out / PSEUDO_MASKS
+    if file.parent.is_dir():
+        remove_leftovers(file.parent, file.stem)
     with (
-        replacing(file or out / PSEUDO_MASKS) as temporary,
+        replacing(file) as temporary,
         temporary.open('w', encoding='utf-8') as stream,
     ):
         stream.write(f'{{"info": {canonical(info)},\n"categories": ')

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from mmengine.utils import ProgressBar
 
 from mmseg_ovs.datasets.feature_shards import differing_keys
+from mmseg_ovs.utils import move_into_place, naming_full_disk
 
 from .errors import DamagedShardError, PseudoMaskError, UnreadableImageError
 
@@ -160,7 +161,10 @@ def write_shard(
     path = folder / Part(*facts['shard']).file_name
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_name(f'.{path.name}.lock'), timeout=0):
+        with (
+            FileLock(path.with_name(f'.{path.name}.lock'), timeout=0),
+            naming_full_disk(path),
+        ):
             _complete(path, facts, items, make)
     except Timeout as error:
         raise PseudoMaskError(f'another process is writing {path}') from error
@@ -203,7 +207,7 @@ def _complete(
             sha.update(line)
     with part.open('ab') as file:
         _append(file, dict(sha256=sha.hexdigest()))
-    os.replace(part, path)
+    move_into_place(part, path)
 
 
 def _append(file: Any, value: Any) -> None:

@@ -278,7 +278,7 @@ class Vocabulary:
     @classmethod
     def _from_file(cls, path: Path) -> Vocabulary:
         try:
-            text = path.read_text(encoding='utf-8')
+            text = path.read_text(encoding='utf-8-sig')  # Windows' editors mark it
             if path.suffix == '.json':
                 data = json.loads(text)
                 if not isinstance(data, dict | list):
@@ -292,7 +292,8 @@ class Vocabulary:
             raise VocabularyError(
                 f'Cannot read the vocabulary {path}: {error.strerror}.'
             ) from error
-        except ValueError as error:  # not UTF-8, not JSON, or a VocabularyError
+        # Not UTF-8, not JSON, nested too deep, or a VocabularyError.
+        except (ValueError, RecursionError) as error:
             raise VocabularyError(f'In the vocabulary {path}: {error}') from error
 
     @classmethod
@@ -401,6 +402,11 @@ def _names(names: Sequence, what: str) -> tuple[str, ...]:
         name = str(name).strip()
         if not name:
             raise VocabularyError(f'{what} at position {position} is blank.')
+        if not _is_unicode(name):
+            raise VocabularyError(
+                f'{what} {name!r} has half a character (a lone surrogate): it cannot '
+                'be written as UTF-8.'
+            )
         if name in seen:
             raise VocabularyError(
                 f'{what} {name!r} is there twice, at positions {seen[name]} and '
@@ -408,6 +414,14 @@ def _names(names: Sequence, what: str) -> tuple[str, ...]:
             )
         seen[name] = position
     return tuple(seen)
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sequence(value: Any, what: str) -> Sequence:

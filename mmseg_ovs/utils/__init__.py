@@ -1,5 +1,18 @@
 """Helpers that belong to no one part of the package."""
 
-from .atomic_file import replacing
+from .atomic_file import (
+    move_into_place,
+    naming_full_disk,
+    remove_leftovers,
+    replacing,
+)
+from .image_check import RefusedImageError, check_image
 
-__all__ = ['replacing']
+__all__ = [
+    'RefusedImageError',
+    'check_image',
+    'move_into_place',
+    'naming_full_disk',
+    'remove_leftovers',
+    'replacing',
+]

@@ -128,8 +128,12 @@ def flat_config(tmp_path_factory):
 
 @pytest.fixture
 def config(flat_config, tmp_path):
+    return write_inputs(tmp_path, flat_config)
+
+
+def write_inputs(folder, text):
     """Config of a tiny Talk2DINO on seven pictures, with weights of the towers."""
-    data = tmp_path / 'data'
+    data = folder / 'data'
     (data / 'pictures').mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(PICTURES):
@@ -139,8 +143,8 @@ def config(flat_config, tmp_path):
     annotations = [dict(image_id=i, caption=text) for i, text in CAPTIONS]
     content = dict(images=images, annotations=annotations)
     (data / 'captions.json').write_text(json.dumps(content))
-    path = tmp_path / 'tiny_coco-captions.py'
-    path.write_text(flat_config.replace('{data}', str(data)))
+    path = folder / 'tiny_coco-captions.py'
+    path.write_text(text.replace('{data}', str(data)))
 
     init_default_scope('mmseg')
     cfg = Config.fromfile(path)

@@ -65,17 +65,22 @@ def main():
 
 @pytest.fixture
 def config(tmp_path):
+    return write_inputs(tmp_path, PICTURES)
+
+
+def write_inputs(folder, pictures):
+    """Config of a tiny OVS-DINO, and pictures with labels."""
     rng = np.random.default_rng(0)
-    for folder in ('images/train', 'annotations/train'):
-        (tmp_path / folder).mkdir(parents=True)
-    for i in range(PICTURES):
+    for kind in ('images/train', 'annotations/train'):
+        (folder / kind).mkdir(parents=True)
+    for i in range(pictures):
         name = f'{i:05d}.png'
         picture = rng.integers(0, 255, (60, 70, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(tmp_path / 'images/train' / name)
+        Image.fromarray(picture).save(folder / 'images/train' / name)
         labels = rng.integers(0, 100, (60, 70), dtype=np.uint8)
-        Image.fromarray(labels).save(tmp_path / 'annotations/train' / name)
-    path = tmp_path / 'config.py'
-    path.write_text(CONFIG.format(root=ROOT, data=tmp_path))
+        Image.fromarray(labels).save(folder / 'annotations/train' / name)
+    path = folder / 'config.py'
+    path.write_text(CONFIG.format(root=ROOT, data=folder))
     return path
 
 

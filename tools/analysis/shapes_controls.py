@@ -55,7 +55,7 @@ def load_split(data_root: str, split: str) -> list[Sample]:
             img_path=f'images/{split}', seg_map_path=f'annotations/{split}'
         ),
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
             dict(type='LoadLabelMap'),
             dict(type='PackSegInputs'),
         ],

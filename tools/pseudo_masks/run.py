@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
         if 'shard' in args:
             args.shard = Part.parse(args.shard)
         left_out = [record for record in args.run(args) if 'error' in record]
-    except (PseudoMaskError, FileNotFoundError) as error:
+    except (PseudoMaskError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if left_out:

@@ -3,7 +3,7 @@
 dataset_type = 'ADE20K847Dataset'
 data_root = 'data/ade/ADE20K_847'
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
     # After Resize: predictions are scored at the size of the original label.
     dict(type='LoadLabelMap'),

@@ -35,7 +35,7 @@ metainfo = dict(
     ],
 )
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='LoadLabelMap'),
     dict(
         type='RandomResize', scale=(480, 360), ratio_range=(0.75, 1.5), keep_ratio=True
@@ -46,7 +46,7 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
     # After Resize: predictions are scored at the size of the original label.
     dict(type='LoadLabelMap'),

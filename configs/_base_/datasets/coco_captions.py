@@ -5,7 +5,7 @@ inherit one of each.
 """
 
 caption_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     # Shorter side 448 (bicubic, antialiased like the authors' Pillow resize), then
     # the middle 448 x 448.
     dict(

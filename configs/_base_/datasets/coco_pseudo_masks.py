@@ -5,7 +5,7 @@ inherit one of each.
 """
 
 noun_mask_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='LoadNounMasks'),
     dict(type='Resize', scale=(1024, 1024)),
     dict(type='RandomFlip', prob=0.5),

@@ -3,7 +3,7 @@
 dataset_type = 'COCOStuffDataset'
 data_root = 'data/coco_stuff164k'
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
     # After Resize: predictions are scored at the size of the original label.
     dict(type='LoadLabelMap', num_classes=171),

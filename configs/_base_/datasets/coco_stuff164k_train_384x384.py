@@ -5,7 +5,7 @@ inherit one of each.
 """
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='LoadLabelMap', num_classes=171),
     dict(type='Resize', scale=(4096, 384), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(384, 384)),

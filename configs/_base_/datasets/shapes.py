@@ -8,7 +8,7 @@ dataset_type = 'ShapesDataset'
 data_root = 'data/shapes'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='LoadLabelMap'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='LoadLabelMap'),
     dict(type='PackSegInputs'),
 ]

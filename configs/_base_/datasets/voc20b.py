@@ -6,7 +6,7 @@ The benchmark (PAS-20b) goes with the vocabulary 'voc_20b_catseg'.
 dataset_type = 'PascalVOC20bDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
     # After Resize: predictions are scored at the size of the original label.
     dict(type='LoadLabelMap'),

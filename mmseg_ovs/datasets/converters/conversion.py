@@ -11,7 +11,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +26,10 @@ from filelock import FileLock, Timeout
 from mmengine.utils import ProgressBar
 from PIL import Image
 
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import remove_leftovers, replacing
 
 from .label_files import count_labels, encode_labels
 
-# What mmseg_ovs.utils.replacing calls a file that is not finished.
-_LEFTOVER = re.compile(r'\..+-[0-9a-f]{32}\.tmp\..+')
 _POOL_FROM = 64  # pictures; fewer are done sooner than processes start
 
 
@@ -286,9 +283,10 @@ def _remove_leftovers(conversion: Conversion) -> None:
     folders = {path.parent for p in conversion.pictures for path in p.outputs}
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-        for entry in os.scandir(folder):
-            if _LEFTOVER.fullmatch(entry.name):
-                os.unlink(entry.path)
+        remove_leftovers(folder)
+    remove_leftovers(conversion.root, conversion.name)
+    if conversion.list_file is not None and conversion.list_file.parent.is_dir():
+        remove_leftovers(conversion.list_file.parent, conversion.list_file.stem)
 
 
 def _read_digests(path: Path) -> dict[str, str]:
@@ -394,7 +392,7 @@ def _check(
             size = image.size
             if picture.makes_image:
                 image.load()
-    except (OSError, SyntaxError) as error:
+    except Exception as error:  # what decoders make of damaged files
         raise ValueError(f'the picture cannot be read: {error}') from error
     pixels = count_labels(contents[picture.labels], num_classes, ignore_index, size)
     digests = {

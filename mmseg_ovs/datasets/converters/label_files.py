@@ -49,7 +49,7 @@ def count_labels(
     try:
         with Image.open(io.BytesIO(content)) as image:
             labels = np.array(image)
-    except (OSError, SyntaxError) as error:
+    except Exception as error:  # what decoders make of damaged files
         raise ValueError(f'the label map cannot be read: {error}') from error
     depth = np.uint8 if num_classes <= 255 else np.uint16
     if labels.ndim != 2 or labels.dtype != depth:

@@ -148,7 +148,7 @@ def _remove_surplus(out: Path, sizes: Sequence[int]) -> None:
                         f'{path} does not belong to the shapes set: move it away or '
                         'choose another folder'
                     )
-                if int(match[1]) >= size:
+                if match[2] or int(match[1]) >= size:  # unfinished or too many
                     path.unlink()
 
 

@@ -126,7 +126,7 @@ class LoadLabelMap(LoadAnnotations):
         try:
             with Image.open(io.BytesIO(content)) as image:
                 labels = np.array(image)
-        except (OSError, SyntaxError) as error:
+        except Exception as error:  # what decoders make of damaged files
             raise ValueError(f'label map {path} cannot be read: {error}') from error
         if labels.ndim != 2 or labels.dtype.kind not in 'biu':
             raise ValueError(

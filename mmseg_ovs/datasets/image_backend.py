@@ -1,0 +1,41 @@
+"""Files of pictures, checked before they are decoded."""
+
+from __future__ import annotations
+
+import os
+
+from mmengine import fileio
+from mmengine.fileio import BaseStorageBackend, register_backend
+
+from ..utils import RefusedImageError, check_image
+
+
+@register_backend('checked_images')
+class CheckedImagesBackend(BaseStorageBackend):
+    """Reads files from wherever their path points to; refuses empty and huge pictures.
+
+    For mmseg's loader, in any pipeline::
+
+        dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images'))
+    """
+
+    def get(self, filepath: str | os.PathLike) -> bytes:
+        """The bytes of a picture.
+
+        Raises:
+            RefusedImageError: See :func:`check_image`; names the file.
+        """
+        content = fileio.get(filepath)
+        try:
+            check_image(content)
+        except RefusedImageError as error:
+            raise RefusedImageError(f'{os.fspath(filepath)}: {error}') from error
+        return content
+
+    def get_text(self, filepath: str | os.PathLike, encoding: str = 'utf-8') -> str:
+        """Not for pictures.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError('pictures are no text')

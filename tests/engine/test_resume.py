@@ -1,0 +1,90 @@
+"""From which checkpoint a training goes on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmseg_ovs.engine.resume import latest_checkpoint, resume_training
+from mmseg_ovs.models.utils import CheckpointError
+
+
+def save(path):
+    torch.save(dict(state_dict=dict(w=torch.zeros(3))), path)
+    return str(path)
+
+
+def truncate(path, size=-1):
+    content = path.read_bytes()
+    path.write_bytes(content[:size])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Work folder of a training that has saved at 2, 4 and 10."""
+    for number in (2, 4, 10):
+        save(tmp_path / f'iter_{number}.pth')
+    save(tmp_path / 'best_mIoU_iter_99.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_10.pth'))
+    return tmp_path
+
+
+def test_the_one_that_is_named(folder):
+    assert latest_checkpoint(folder) == str(folder / 'iter_10.pth')
+    (folder / 'last_checkpoint').write_text(f'{folder}/iter_4.pth\n')
+    assert latest_checkpoint(folder) == str(folder / 'iter_4.pth')
+    (folder / 'last_checkpoint').write_text('s3://bucket/iter_4.pth')
+    assert latest_checkpoint(folder) == 's3://bucket/iter_4.pth'
+    (folder / 'iter_12.pth').mkdir()  # sharded
+    (folder / 'last_checkpoint').write_text(str(folder / 'iter_12.pth'))
+    assert latest_checkpoint(folder) == str(folder / 'iter_12.pth')
+
+
+def test_a_folder_that_was_moved(folder):
+    (folder / 'last_checkpoint').write_text('/somewhere/else/iter_10.pth')
+    assert latest_checkpoint(folder) == str(folder / 'iter_10.pth')
+
+
+def test_nothing_there(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    assert latest_checkpoint(tmp_path / 'none') is None
+
+
+@pytest.mark.parametrize('text', ['', None])
+def test_killed_before_it_was_named(folder, text):
+    if text is None:
+        (folder / 'last_checkpoint').unlink()
+    else:
+        (folder / 'last_checkpoint').write_text(text)
+    assert latest_checkpoint(folder) == str(folder / 'iter_10.pth')
+    truncate(folder / 'iter_10.pth')
+    assert latest_checkpoint(folder) == str(folder / 'iter_4.pth')
+
+
+@pytest.mark.parametrize('size', [0, 1, 100, -1])
+def test_a_truncated_one_is_refused_and_the_last_whole_one_named(folder, size):
+    truncate(folder / 'iter_10.pth', size)
+    with pytest.raises(CheckpointError, match=r'iter_10\.pth.*truncated.*iter_4\.pth'):
+        latest_checkpoint(folder)
+    (folder / 'iter_10.pth').unlink()
+    with pytest.raises(CheckpointError, match=r'iter_10\.pth.*missing.*iter_4\.pth'):
+        latest_checkpoint(folder)
+    for number in (2, 4):
+        truncate(folder / f'iter_{number}.pth')
+    with pytest.raises(CheckpointError, match='no other checkpoint'):
+        latest_checkpoint(folder)
+
+
+def test_the_work_folder_comes_before_the_weights_that_it_began_with(folder):
+    cfg = Config(dict(work_dir=str(folder), load_from='start.pth'))
+    resume_training(cfg)
+    assert cfg.resume and cfg.load_from == str(folder / 'iter_10.pth')
+    resume_training(cfg, dict(load_from='chosen.pth'))
+    assert cfg.resume and cfg.load_from == 'chosen.pth'
+
+
+def test_the_first_start_is_no_resumption(tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='start.pth'))
+    resume_training(cfg)
+    assert not cfg.resume and cfg.load_from == 'start.pth'

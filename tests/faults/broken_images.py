@@ -1,0 +1,152 @@
+"""Pictures as they are found on disks: odd, damaged, and lying about themselves."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HEIGHT, WIDTH = 48, 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file, and what has to come of it.
+
+    Args:
+        name: File name.
+        content: Its bytes.
+        pixels: The picture that it is, uint8 RGB; None: it has to be refused.
+        tolerance: Largest difference of the average of the picture.
+    """
+
+    name: str
+    content: bytes
+    pixels: np.ndarray | None = None
+    tolerance: float = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether it is a picture."""
+        return self.pixels is not None
+
+
+def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Smooth colours, uint8 RGB, different at each corner."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    pixels = np.stack([60 + 140 * x, 40 + 180 * y, 200 - 120 * x * y], axis=-1)
+    return pixels.astype(np.uint8)
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack('>I', zlib.crc32(kind + content))
+    return struct.pack('>I', len(content)) + kind + content + check
+
+
+def png_of(width: int, height: int, rows: Iterable[bytes] = ()) -> bytes:
+    """A grey PNG that says it has this size, with rows as they are given."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    deflate = zlib.compressobj(1)
+    packed = [*map(deflate.compress, rows), deflate.flush()]
+    chunks = [
+        png_chunk(b'IHDR', header),
+        png_chunk(b'IDAT', b''.join(packed)),
+        png_chunk(b'IEND', b''),
+    ]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """A JPEG that says it has this size."""
+    content = encode(Image.fromarray(picture()), 'JPEG')
+    place = content.index(b'\xff\xc0') + 5
+    size = struct.pack('>HH', height, width)
+    return content[:place] + size + content[place + 4 :]
+
+
+def cases() -> list[Case]:
+    """All of them."""
+    pixels = picture()
+    image = Image.fromarray(pixels)
+    grey = np.repeat(np.array(image.convert('L'))[..., None], 3, axis=-1)
+    palette = image.quantize(16)
+    paletted = np.array(palette.convert('RGB'))
+    alpha = np.full((HEIGHT, WIDTH), 128, np.uint8)
+    deep = np.array(image.convert('L')).astype(np.uint16) * 257
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned right
+    jpeg, png = encode(image, 'JPEG', quality=95), encode(image, 'PNG')
+    good = [
+        Case('plain.png', png, pixels),
+        Case('plain.jpg', jpeg, pixels, 2),
+        Case('plain.webp', encode(image, 'WEBP', lossless=True), pixels),
+        Case('plain.bmp', encode(image, 'BMP'), pixels),
+        Case('plain.tif', encode(image, 'TIFF'), pixels),
+        Case('progressive.jpg', encode(image, 'JPEG', progressive=True), pixels, 3),
+        Case('grey.jpg', encode(image.convert('L'), 'JPEG', quality=95), grey, 2),
+        # Inks are turned to colours by another formula than Pillow's.
+        Case('cmyk.jpg', encode(image.convert('CMYK'), 'JPEG', quality=95), pixels, 6),
+        Case('grey16.png', encode(Image.fromarray(deep), 'PNG'), grey, 1),
+        Case('palette.png', encode(palette, 'PNG'), paletted),
+        Case('bits.png', encode(Image.fromarray(grey[..., 0] > 99), 'PNG'),
+             np.where(grey > 99, 255, 0).astype(np.uint8)),
+        Case('alpha.png', encode(Image.fromarray(np.dstack([pixels, alpha])), 'PNG'),
+             pixels),
+        Case('grey_alpha.png', encode(
+            Image.merge('LA', [image.convert('L'), Image.fromarray(alpha)]), 'PNG'),
+            grey),
+        Case('one_row.png', encode(image.crop((0, 0, WIDTH, 1)), 'PNG'), pixels[:1]),
+        Case('one_column.png', encode(image.crop((0, 0, 1, HEIGHT)), 'PNG'),
+             pixels[:, :1]),
+        Case('one_pixel.png', encode(image.crop((0, 0, 1, 1)), 'PNG'), pixels[:1, :1]),
+        Case('jpeg_called.png', jpeg, pixels, 2),
+        Case('png_called.jpg', png, pixels),
+        Case('turned.jpg', encode(image, 'JPEG', quality=95, exif=turned),
+             np.rot90(pixels, -1), 2),
+        Case('moving.gif', encode(image.convert('P', palette=Image.Palette.ADAPTIVE),
+             'GIF', save_all=True, append_images=[Image.new('P', image.size)]),
+             pixels, 8),
+        Case('moving.webp', encode(image, 'WEBP', save_all=True, lossless=True,
+             append_images=[Image.new('RGB', image.size)]), pixels),
+        Case('behind_the_end.jpg', jpeg + b'\0' * 100, pixels, 2),
+    ]  # fmt: skip
+    bad = [
+        Case('empty.jpg', b''),
+        Case('text.jpg', b'this is no picture\n' * 10),
+        Case('zeros.png', bytes(1000)),
+        Case('page.jpg', b'<html><body>404 not found</body></html>'),
+        *(
+            Case(f'cut_at_{tenths}.jpg', jpeg[: len(jpeg) * tenths // 10])
+            for tenths in (1, 3, 5, 9)
+        ),
+        Case('cut_at_the_end.jpg', jpeg[:-2]),
+        *(Case(f'cut_at_{n}.png', png[: len(png) * n // 10]) for n in (1, 5, 9)),
+        Case('huge.png', png_of(60_000, 60_000)),
+        Case('huge.jpg', jpeg_of(65_500, 65_500)),
+        Case('large.png', png_of(30_000, 30_000)),
+        Case('large.jpg', jpeg_of(20_000, 20_000)),
+        # A whole picture, 1 MB, whose decoding would take 0.6 GB.
+        Case('bomb.png', png_of(14_000, 14_000, repeat(bytes(14_001), 14_000))),
+        Case('broken_rows.png', png_of(64, 48, [b'\5' * 100])),
+    ]
+    return good + bad
+
+
+def write_all(folder: Path) -> list[Case]:
+    """Write the files; what they are."""
+    for case in (found := cases()):
+        (folder / case.name).write_bytes(case.content)
+    return found

@@ -1,0 +1,19 @@
+"""How many examples property tests try: ``EXAMPLES=1000 pytest tests/properties``."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COUNT = os.environ.get('EXAMPLES')
+
+# Without a number given the same few examples each time, so that the suite is quick and
+# does not fail by chance.
+many = settings(
+    max_examples=int(_COUNT or 25),
+    derandomize=_COUNT is None,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
