@@ -6,6 +6,7 @@ python -m mmseg_ovs.demo --model NAME CONFIG [CHECKPOINT] [--model ...]
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
@@ -103,7 +104,10 @@ def start(args: argparse.Namespace):
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until interrupted; returns the exit code."""
-    start(parse_args(argv)).block_thread()
+    args = parse_args(argv)
+    # Also what ends services: uploads are deleted on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    start(args).block_thread()
     return 0
 
 

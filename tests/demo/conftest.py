@@ -6,7 +6,6 @@ import os
 import queue
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -79,9 +78,9 @@ def server(tmp_path_factory):
     server = Server(process, lines, connections)
     yield server
     if server.answered:
-        process.send_signal(signal.SIGINT)  # as Ctrl-C does
+        process.terminate()  # Ctrl-C is ignored by what runs in the background
         code = process.wait(timeout=120)
-        assert code == 0, f'Ctrl-C ended the page with exit code {code}'
+        assert code == 0, f'SIGTERM ended the page with exit code {code}'
         assert not [path for path in uploads.rglob('*') if path.is_file()]
     process.kill()
 
