@@ -52,6 +52,8 @@ class FeatureUnification(nn.Module):
         patches = F.pad(feature, margin).unfold(1, side, 1).unfold(2, side, 1)
         basis = self.basis.flatten(1).t()
         count = max(1, _CHUNK_NUMBERS // (channels * self.out_channels))
+        if is_exporting():
+            count = width  # a chunk is a dozen nodes of the graph: one a row will do
 
         def unify(row: int, cells: slice) -> Tensor:
             part = patches[:, row, cells].transpose(0, 1).flatten(2)
