@@ -8,12 +8,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import Dim
-from torch.utils._pytree import tree_leaves, tree_map
-
-# What torch.export takes for inputs.
-_INPUTS = (torch.Tensor, int, float, bool, str, type(None))
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 Attempt = Callable[[nn.Module, tuple, Any], object]
 
@@ -40,12 +37,11 @@ def find_culprit(
         Dotted name, module and its error.
     """
     for child, inputs in _calls(module, args).items():
-        if not all(isinstance(leaf, _INPUTS) for leaf in tree_leaves(inputs)):
-            continue  # it can only be traced as a part of this module
         part = module.get_submodule(child)
-        free_sides = tree_map(lambda value: _free_sides(value, free), inputs)
+        alone = _OnTensors(part, inputs)
+        free_sides = tuple(_free_sides(tensor, free) for tensor in alone.tensors)
         try:
-            attempt(part, inputs, free_sides)
+            attempt(alone, (alone.tensors,), (free_sides,))
         except Exception as own_error:  # whatever tracing and translation may raise
             path = child if name == 'the model' else f'{name}.{child}'
             return find_culprit(part, inputs, attempt, free, own_error, path)
@@ -84,8 +80,29 @@ def _calls(module: nn.Module, args: tuple[Any, ...]) -> dict[str, tuple[Any, ...
     return calls
 
 
-def _free_sides(value: Any, free: tuple[int, ...]) -> dict[int, Any] | None:
+class _OnTensors(nn.Module):
+    """A part with nothing but tensors as inputs and outputs.
+
+    Files know no containers such as ``VisualFeatures``, which parts hand to each other.
+
+    Args:
+        part: The part.
+        inputs: Its inputs; what is no tensor in them becomes a constant.
+    """
+
+    def __init__(self, part: nn.Module, inputs: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.part = part
+        self._leaves, self._spec = tree_flatten(inputs)
+        self.tensors = tuple(x for x in self._leaves if isinstance(x, Tensor))
+
+    def forward(self, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+        remaining = iter(tensors)
+        leaves = [next(remaining) if isinstance(x, Tensor) else x for x in self._leaves]
+        outputs = self.part(*tree_unflatten(leaves, self._spec))
+        return [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
+
+
+def _free_sides(tensor: Tensor, free: tuple[int, ...]) -> dict[int, Any]:
     """Free sides of an input, by the size of its first."""
-    if isinstance(value, torch.Tensor) and value.ndim and len(value) in free:
-        return {0: Dim.DYNAMIC}
-    return None
+    return {0: Dim.DYNAMIC} if tensor.ndim and tensor.shape[0] in free else {}

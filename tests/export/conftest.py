@@ -1,24 +1,51 @@
-"""Every system exported once."""
+"""Every system exported once, by the tool."""
 
 from __future__ import annotations
 
-import pytest
-from tiny_systems import build
+import importlib.util
+from pathlib import Path
 
-from mmseg_ovs.export import export_model
+import pytest
+import torch
+from tiny_systems import build, config
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'export.py'
 
 
 @pytest.fixture(scope='session')
-def exported(tmp_path_factory):
-    """Gives a model and its :class:`Export` as ONNX, by system; each made once."""
+def tool():
+    """``main`` of tools/export.py."""
+    spec = importlib.util.spec_from_file_location('export_tool', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture(scope='session')
+def files(tmp_path_factory):
+    """Gives a system's arguments for the tool: config, checkpoint and ONNX file."""
+
+    def write(system):
+        folder = tmp_path_factory.mktemp(system.__name__)
+        config(system, folder).dump(folder / 'tiny.py')
+        state = build(system, folder).state_dict()
+        torch.save(dict(state_dict=state), folder / 'tiny.pth')
+        paths = [str(folder / name) for name in ('tiny.py', 'tiny.pth', 'model.onnx')]
+        return [paths[0], '--checkpoint', paths[1], '--out', paths[2]]
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def exported(tool, files):
+    """Gives a system's model and the arguments with which it was exported, once."""
     done = {}
 
     def export(system):
         if system not in done:
-            folder = tmp_path_factory.mktemp(system.__name__)
-            model = build(system, folder)
-            result = export_model(model, folder / 'model.onnx', config=system.__name__)
-            done[system] = model, result
+            arguments = files(system)
+            tool(arguments)
+            done[system] = build(system, Path(arguments[0]).parent), arguments
         return done[system]
 
     return export

@@ -16,9 +16,8 @@ PIXELS = dict(
     std=[60.0, 55.0, 50.0],
     bgr_to_rgb=True,
 )
-VIT = dict(embed_dims=WIDTH, depth=2, num_heads=2, feed_forward='mlp')
+VIT = dict(embed_dims=WIDTH, depth=1, num_heads=2, feed_forward='mlp')
 GROUPS = dict(type='GN', num_groups=4)
-SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
 AGGREGATOR = dict(
     channels=32,
     num_layers=1,
@@ -44,19 +43,20 @@ def talk2dino() -> dict:
         ),
         decode_head=dict(type='Talk2DINOHead', in_channels=WIDTH, text_channels=20),
         postprocessors=[dict(type='PAMR')],
-        test_cfg=SLIDE,
+        test_cfg=dict(mode='slide', crop_size=(42, 42), stride=(28, 28)),
     )
 
 
 def ovs_dino() -> dict:
-    """Both necks; positions by scale factor."""
+    """Both necks; positions by scale factor, windows stretched to the patch."""
     return dict(
         backbone=dict(
             type='DINOv2',
             arch=VIT,
             img_size=56,
-            out_indices=(0, 1, 1),
+            out_indices=(0, 0, 0),
             final_norm=(False, False, True),
+            fit='resize',
         ),
         neck=[
             dict(
@@ -81,19 +81,18 @@ def ovs_dino() -> dict:
             text_channels=20,
             activation='sigmoid',
         ),
-        test_cfg=SLIDE,
+        test_cfg=dict(mode='slide', crop_size=(40, 40), stride=(28, 28)),
     )
 
 
 def dinotxt() -> dict:
-    """Rotary positions, vision head, windows stretched to the patch."""
+    """Rotary positions, vision head, features of two windows and of the whole."""
     return dict(
         backbone=dict(
             type='DINOv3',
             arch=VIT,
             num_registers=2,
             extra_outputs=('cls_token', 'registers'),
-            fit='resize',
         ),
         neck=dict(
             type='DinoTxtVisionHead', embed_dims=WIDTH, num_heads=2, num_blocks=1
@@ -101,7 +100,13 @@ def dinotxt() -> dict:
         decode_head=dict(
             type='TextSimilarityHead', in_channels=WIDTH, text_channels=WIDTH
         ),
-        test_cfg=SLIDE,
+        test_cfg=dict(
+            mode='local-global',
+            aggregation='features',
+            image_size=(48, 32),
+            crop_size=(32, 32),
+            stride=(16, 16),
+        ),
     )
 
 
@@ -114,11 +119,11 @@ def cat_seg() -> dict:
                 embed_dim=WIDTH,
                 quick_gelu=True,
                 vision_cfg=dict(
-                    width=32, head_width=8, layers=3, patch_size=8, image_size=32
+                    width=32, head_width=8, layers=2, patch_size=8, image_size=32
                 ),
             ),
             dense=True,
-            out_indices=(0, 1, 2),
+            out_indices=(0, 0, 1),
             final_norm=(False, False, True),
         ),
         decode_head=dict(
@@ -145,13 +150,13 @@ def cat_seg() -> dict:
 
 
 def dinov3_seg() -> dict:
-    """AnyUp, SAM as prior, both halves of the text, features of two windows."""
+    """AnyUp, SAM as prior, both halves of the text."""
     return dict(
         backbone=dict(
             type='BackboneWithNeck',
             backbone=dict(
                 type='DINOv3',
-                arch=dict(VIT, depth=1),
+                arch=VIT,
                 num_registers=2,
                 patch_size=8,
                 extra_outputs=('cls_token', 'registers'),
@@ -173,7 +178,7 @@ def dinov3_seg() -> dict:
                     patch_size=8,
                     window_size=2,
                     out_channels=8,
-                    out_indices=(0, 1),
+                    out_indices=0,
                     fused_attention=True,
                 ),
             ),
@@ -185,20 +190,14 @@ def dinov3_seg() -> dict:
             stride=8,
             text_parts=2,
             prompt_channels=2,
-            appearance_guidance=dict(index=3, channels=8),
+            appearance_guidance=dict(index=2, channels=8),
             decoder_guidance=[
-                dict(index=i, channels=16, stride=8, upsampled_channels=6)
-                for i in (2, 1)
+                dict(index=1, channels=16, stride=8, upsampled_channels=6),
+                dict(index=1, channels=16, stride=8, upsampled_channels=6),
             ],
             aggregator=dict(AGGREGATOR, window_size=4),
         ),
-        test_cfg=dict(
-            mode='local-global',
-            aggregation='features',
-            image_size=(40, 32),
-            crop_size=(32, 32),
-            stride=(8, 8),
-        ),
+        test_cfg=dict(mode='slide', crop_size=(40, 32), stride=(20, 16)),
     )
 
 
@@ -214,6 +213,7 @@ SYSTEMS = {
 
 def build(system, folder) -> torch.nn.Module:
     """A model whose every weight matters; the vocabulary is :data:`NAMES`."""
+    torch.manual_seed(0)
     return MODELS.build(config(system, folder).model).apply(_shake).eval()
 
 
@@ -234,7 +234,5 @@ def config(system, folder) -> Config:
 
 
 def _shake(module: torch.nn.Module) -> None:
-    generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters(recurse=False):
-        noise = torch.randn(parameter.shape, generator=generator)
-        parameter.data.add_(0.2 * noise)
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
