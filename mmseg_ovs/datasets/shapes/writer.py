@@ -161,7 +161,7 @@ def _draw_all(
         yield from map(draw, pictures)
         return
     with multiprocessing.get_context().Pool(workers) as pool:
-        yield from pool.imap_unordered(draw, pictures, chunksize=16)
+        yield from pool.imap(draw, pictures, chunksize=16)
 
 
 def write_shapes(
