@@ -145,11 +145,3 @@ def test_no_paths_of_one_machine(path):
 )
 def test_the_path_check_itself(text, is_one):
     assert bool(MACHINE_PATH.search(text)) is is_one
-
-
-@pytest.mark.parametrize('path', DOCUMENTS, ids=relative)
-def test_links_between_documents_lead_somewhere(path):
-    targets = re.findall(r'\]\(([^)#\s]+)', path.read_text())
-    local = [target for target in targets if '://' not in target]
-    missing = [target for target in local if not (path.parent / target).exists()]
-    assert not missing

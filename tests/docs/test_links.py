@@ -1,7 +1,7 @@
 """Links between documents, pictures and files of the repository lead somewhere.
 
-Relative links of README.md, docs/**/*.md and configs/**/README.md are followed, with
-their anchors, which are computed as GitHub does. Links to the web are not followed.
+Relative links of *.md, docs/**/*.md and configs/**/*.md are followed, with their
+anchors, which are computed as GitHub does. Links to the web are not followed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DOCUMENTS = sorted(
     [
         *ROOT.glob('*.md'),
         *(ROOT / 'docs').rglob('*.md'),
-        *(ROOT / 'configs').rglob('README.md'),
+        *(ROOT / 'configs').rglob('*.md'),
     ]
 )
 _LINK = re.compile(r'!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?[^)]*\)')
