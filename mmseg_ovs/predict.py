@@ -15,6 +15,7 @@ from mmengine.utils import ProgressBar
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 
+from .acceleration import add_switches, chosen_switches
 from .apis import (
     ImageError,
     ImageSource,
@@ -96,7 +97,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--device', help='by default the GPU if there is one')
-    parser.add_argument('--half', action='store_true', help='compute in bfloat16')
+    add_switches(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -123,7 +124,9 @@ def main(argv: list[str] | None = None) -> int:
         vocabulary = None if words is None else Vocabulary.build(words)
         cfg = Config.fromfile(find_config(args.config))
         cfg.merge_from_dict(args.cfg_options)
-        inferencer = OpenVocabInferencer(cfg, args.checkpoint, args.device, args.half)
+        inferencer = OpenVocabInferencer(
+            cfg, args.checkpoint, args.device, **chosen_switches(args)
+        )
         vocabulary = inferencer.set_vocabulary(vocabulary, args.background)
     except _MISTAKES as error:
         raise SystemExit(f'error: {error}') from error

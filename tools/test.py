@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from mmseg_ovs.acceleration import add_switches, chosen_switches
 from mmseg_ovs.engine.launch import (
     add_common_arguments,
     add_hook,
@@ -50,6 +51,7 @@ def parse_args() -> argparse.Namespace:
         '--wait-time', type=float, default=2, help='seconds that --show waits'
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_switches(parser)
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -82,6 +84,7 @@ def main() -> None:
     without_strategy(cfg)
     add_hook(cfg, 'CheckpointGuardHook')
     add_hook(cfg, 'ProtocolHook')
+    add_hook(cfg, 'AccelerationHook', **chosen_switches(args))
     if args.checkpoint:
         cfg.load_from = args.checkpoint
     if args.show or args.show_dir:

@@ -1,7 +1,6 @@
 """Inference on pictures of one's own."""
 
 from .coco_rle import coco_rle
-from .half import run_in_bfloat16
 from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer
 from .prediction import Prediction
@@ -22,6 +21,5 @@ __all__ = [
     'find_config',
     'list_files',
     'list_images',
-    'run_in_bfloat16',
     'writing_video',
 ]

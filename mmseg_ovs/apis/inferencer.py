@@ -24,11 +24,11 @@ from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 from torch import nn
 
+from ..acceleration import accelerate
 from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_random
 from ..structures.vocabulary import Vocabulary, VocabularyError
 from ..visualization import OpenVocabVisualizer, make_palette
 from ..visualization.overlay import draw_overlay, write_names
-from .half import run_in_bfloat16
 from .image_sources import ImageError, ImageSource, list_images, stream_images
 from .prediction import Prediction
 from .result_folder import ResultFolder
@@ -54,6 +54,9 @@ class OpenVocabInferencer:
         device: By default the GPU if there is one.
         half: Compute in bfloat16 (see :func:`run_in_bfloat16`): faster where the
             processor has it, with labels that differ in a few pixels.
+        onednn: Run linear layers in oneDNN (see :func:`run_linears_in_onednn`): equal,
+            and faster on CPUs that are not Intel's.
+        compile: Compile the image trunks (see :func:`compile_trunks`).
 
     Raises:
         UnknownConfigError: There is no such config.
@@ -67,6 +70,8 @@ class OpenVocabInferencer:
         weights: str | os.PathLike | None = None,
         device: str | torch.device | None = None,
         half: bool = False,
+        onednn: bool = False,
+        compile: bool = False,
     ) -> None:
         if isinstance(model, Config):
             self.cfg = copy.deepcopy(model)
@@ -76,8 +81,7 @@ class OpenVocabInferencer:
             self.cfg = Config.fromfile(find_config(model))
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.model = self._build_model(weights).to(device or get_device()).eval()
-        if half:
-            run_in_bfloat16(self.model)
+        accelerate(self.model, onednn, half, compile)
         self.pipeline = _inference_pipeline(self.cfg)
         self.visualizer = OpenVocabVisualizer()
 

@@ -55,6 +55,12 @@ def describe_protocol(model: nn.Module, cfg: Config, seed: int | None) -> dict:
     }
 
 
+def describe_switches(model: nn.Module) -> dict[str, str]:
+    """The line of the protocol on how a model was made faster."""
+    switches = getattr(unwrap_model(model), 'acceleration', ())
+    return {'acceleration': _join(switches)}
+
+
 def format_protocol(protocol: Mapping[str, str]) -> str:
     """The block as it is printed: a line for each aspect."""
     width = max(map(len, protocol))

@@ -11,6 +11,7 @@ import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 
+from ..acceleration import add_switches, chosen_switches
 from ..apis import UnknownConfigError
 from ..models.utils import CheckpointError
 from .models import ModelShelf, PageModel
@@ -44,6 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--port', type=int, help='by default 7860, or the next that is free'
     )
     parser.add_argument('--device', help='by default the GPU if there is one')
+    add_switches(parser)
     parser.add_argument(
         '--max-megabytes',
         type=float,
@@ -86,7 +88,8 @@ def start(args: argparse.Namespace):
     limits = Limits(args.max_megabytes, args.max_megapixels)
     try:
         models = {
-            name: PageModel(*files, device=args.device) for name, *files in args.model
+            name: PageModel(*files, device=args.device, **chosen_switches(args))
+            for name, *files in args.model
         }
     except (CheckpointError, UnknownConfigError) as error:
         raise SystemExit(f'error: {error}') from error

@@ -49,6 +49,7 @@ class PageModel:
         config: Path of a config, or name of a shipped one.
         checkpoint: As for :class:`OpenVocabInferencer`.
         device: As for :class:`OpenVocabInferencer`.
+        **switches: See :func:`accelerate`.
 
     Raises:
         UnknownConfigError: There is no such config.
@@ -56,13 +57,18 @@ class PageModel:
     """
 
     def __init__(
-        self, config: str, checkpoint: str | None = None, device: str | None = None
+        self,
+        config: str,
+        checkpoint: str | None = None,
+        device: str | None = None,
+        **switches: bool,
     ) -> None:
         self.cfg = Config.fromfile(find_config(config))
         if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
             raise CheckpointError(f'No checkpoint at {checkpoint}')
         self.checkpoint = checkpoint
         self.device = device
+        self.switches = switches
         self._inferencer: OpenVocabInferencer | None = None
         self._processors: dict[bool, nn.ModuleList] = {}
 
@@ -80,7 +86,9 @@ class PageModel:
     def load(self) -> OpenVocabInferencer:
         """The inferencer, loaded at the first call."""
         if self._inferencer is None:
-            inferencer = OpenVocabInferencer(self.cfg, self.checkpoint, self.device)
+            inferencer = OpenVocabInferencer(
+                self.cfg, self.checkpoint, self.device, **self.switches
+            )
             own = list(inferencer.model.postprocessors)
             plain = [p for p in own if not isinstance(p, ImagePostProcessor)]
             refined = own if self.refines else [*own, MODELS.build(_REFINEMENT)]

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -124,8 +125,11 @@ def enable_amp(cfg: Config) -> None:
         )
 
 
-def add_hook(cfg: Config, kind: str) -> None:
-    """Add a hook of a type to a config that lacks it."""
+def add_hook(cfg: Config, kind: str, **arguments: Any) -> None:
+    """Add a hook of a type to a config that lacks it, and set its arguments."""
     hooks = [*cfg.get('default_hooks', {}).values(), *cfg.get('custom_hooks', [])]
-    if not any(hook and hook['type'] == kind for hook in hooks):
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=kind)]
+    for hook in hooks:
+        if hook and hook['type'] == kind:
+            hook.update(arguments)
+            return
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=kind, **arguments)]

@@ -81,6 +81,7 @@ def test_show_dir_paints_every_image_and_out_writes_label_maps(
         folder / 'shown',
         '--out',
         folder / 'out',
+        '--onednn',
     )
     assert len(list((folder / 'shown' / 'vis_data' / 'vis_image').glob('*.png'))) == 4
     labels = [
@@ -99,6 +100,7 @@ def test_show_dir_paints_every_image_and_out_writes_label_maps(
     seed = torch.load(checkpoint, weights_only=True)['meta']['seed']
     assert written['protocol']['training seed'] == str(seed)
     assert written['protocol']['vocabulary'] == 'fixed, 2 classes'
+    assert written['protocol']['acceleration'] == 'onednn'
     assert 'SHA-256' in next((folder / 'test').glob('*/*.log')).read_text()
 
 

@@ -36,6 +36,7 @@ class ProtocolHook(Hook):
         self.out_file = out_file
         self.extra = dict(extra or {})
         self._start = 0.0
+        self._protocol: dict[str, str] = {}
         self._training_seed: int | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -43,19 +44,22 @@ class ProtocolHook(Hook):
         self._training_seed = (checkpoint.get('meta') or {}).get('seed')
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Start the clock."""
+        """Describe the model while it is whole, and start the clock."""
+        # models import the engine's registries; not at the top
+        from mmseg_ovs.benchmark.protocol import describe_protocol
+
+        self._protocol = describe_protocol(runner.model, runner.cfg, runner.seed)
         self._start = time.perf_counter()
 
     @master_only
     def after_test_epoch(
         self, runner: Runner, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Describe, log and write."""
-        # models import the engine's registries; not at the top
-        from mmseg_ovs.benchmark.protocol import describe_protocol, format_protocol
+        """Log and write."""
+        from mmseg_ovs.benchmark.protocol import describe_switches, format_protocol
 
         seconds = time.perf_counter() - self._start
-        protocol = describe_protocol(runner.model, runner.cfg, runner.seed)
+        protocol = {**self._protocol, **describe_switches(runner.model)}
         if self._training_seed is not None:
             protocol['training seed'] = str(self._training_seed)
         protocol['pictures'] = str(len(runner.test_dataloader.dataset))

@@ -7,6 +7,7 @@ from .layer_scale import LayerScale
 from .pixel_encoder import PixelEncoder, row_bands
 from .position_embedding import interpolate_position_embedding
 from .rope import AxialRoPE, apply_rope
+from .token_linear import token_linear
 from .vit_block import ViTBlock
 from .windowed_attention import WindowedCrossAttention, window_mask
 
@@ -27,5 +28,6 @@ __all__ = [
     'interpolate_position_embedding',
     'row_bands',
     'swiglu_hidden_dims',
+    'token_linear',
     'window_mask',
 ]

@@ -25,8 +25,13 @@ class MaskedKeyBiasLinear(nn.Linear):
         mask[out_features // 3 : 2 * out_features // 3] = 0
         self.register_buffer('bias_mask', mask, persistent=False)
 
+    @property
+    def masked_bias(self) -> Tensor:
+        """The bias as it acts."""
+        return self.bias * self.bias_mask
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias * self.bias_mask)
+        return F.linear(x, self.weight, self.masked_bias)
 
 
 class SelfAttention(nn.Module):

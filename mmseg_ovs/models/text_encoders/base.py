@@ -92,7 +92,7 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
         for tensors in (self.parameters(), self.buffers()):
             for tensor in tensors:
                 return tensor.device
-        return torch.device('cpu')
+        return torch.device('cpu') if self._kept is None else self._kept.device
 
     def weights_changed(self) -> None:
         """Forget everything that was computed from the weights."""

@@ -135,7 +135,7 @@ class TowerTextEncoder(BaseTextEncoder):
     def train(self, mode: bool = True) -> TowerTextEncoder:
         """Switch the mode; a frozen tower stays in eval mode."""
         super().train(mode)
-        if self.frozen:
+        if self.frozen and self.tower is not None:
             self.tower.eval()
         return self
 
@@ -144,6 +144,23 @@ class TowerTextEncoder(BaseTextEncoder):
         super().weights_changed()
         self._cache = None
 
+    def drop_tower(self) -> None:
+        """Encode the vocabulary, if it is not yet, and free the memory of the tower.
+
+        From then on the encoder gives these embeddings and can do nothing else.
+        """
+        if self.tower is not None:
+            self.eval()()
+            self.tower = None
+
+    def _require_tower(self) -> None:
+        if self.tower is None:
+            raise RuntimeError(
+                'The text tower was given up when the vocabulary had been encoded '
+                '(drop_tower()): build the model anew for other words, or keep the '
+                "tower with dict(type='AccelerationHook', drop_text_tower=False)."
+            )
+
     def encode_names(self, names: Sequence[str]) -> Tensor:
         """Embed class names through the templates.
 
@@ -151,6 +168,7 @@ class TowerTextEncoder(BaseTextEncoder):
             (N, D), or (N, P, D) with ``template_average='none'``. Names that the cache
             holds are not computed; those that it lacks are added to it.
         """
+        self._require_tower()
         cache = self._open_cache()
         known = {} if cache is None else cache.read()
         todo = [name for name in dict.fromkeys(names) if name not in known]
@@ -172,6 +190,7 @@ class TowerTextEncoder(BaseTextEncoder):
 
         A frozen tower computes without a gradient.
         """
+        self._require_tower()
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable):
             return self._encode_prompts(list(texts), None)
 

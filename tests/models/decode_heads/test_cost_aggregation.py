@@ -17,7 +17,6 @@ from mmseg_ovs.models.decode_heads.cost_aggregation import (
     SpatialBlock,
     correlation,
 )
-from mmseg_ovs.models.decode_heads.cost_aggregation.token_linear import token_linear
 
 ROOT = Path(__file__).parents[3]
 
@@ -195,24 +194,6 @@ def test_tokens_see_their_window_and_nothing_else(size):
         expected = x + attention.proj(seen.transpose(1, 2).flatten(2))
         expected = expected + swin.mlp(swin.norm2(expected))
         assert_close(swin(x, prepared), expected)
-
-
-@pytest.mark.parametrize('shape', [(16, 1), (8, 6), (2, 3, 5), (1, 1, 16), (7,)])
-def test_token_linear_is_a_linear_layer(shape):
-    x = torch.randn(*shape, 12, requires_grad=True)
-    layer = torch.nn.Linear(12, 20)
-    for bias in (layer.bias, None):
-        ours = token_linear(x, layer.weight, bias)
-        expected = F.linear(x, layer.weight, bias)
-        assert ours.is_contiguous()
-        torch.testing.assert_close(ours, expected)
-        upstream = torch.randn_like(ours)
-        for one, other in zip(
-            torch.autograd.grad(ours, (x, layer.weight), upstream),
-            torch.autograd.grad(expected, (x, layer.weight), upstream),
-            strict=True,
-        ):
-            torch.testing.assert_close(one, other)
 
 
 def flops_of(model, classes):

@@ -498,3 +498,21 @@ def test_no_vocabulary_and_no_text():
         tiny()()
     with pytest.raises(ValueError, match='no text'):
         tiny().encode([])
+
+
+@pytest.mark.parametrize('frozen', [True, False])
+def test_a_dropped_tower_leaves_its_embeddings(frozen):
+    encoder = tiny(vocabulary=['cat', 'dog'], frozen=frozen).eval()
+    expected = encoder()
+    encoder.drop_tower()
+    encoder.drop_tower()
+    encoder.eval()
+    assert not list(encoder.parameters())
+    assert torch.equal(encoder(), expected)
+    encoder.set_vocabulary(['cat', 'dog'])  # the same
+    assert torch.equal(encoder(), expected)
+    encoder.set_vocabulary(['cat', 'bird'])
+    with pytest.raises(RuntimeError, match='drop_text_tower=False'):
+        encoder()
+    with pytest.raises(RuntimeError, match='given up'):
+        encoder.encode(['a bird'])

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...layers import token_linear
 from .chunks import replace_chunk
-from .token_linear import token_linear
 
 # Keys and values (n, places, heads, dims) and how often each of the n tokens counts.
 KeysValues = tuple[Tensor, Tensor, int]

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import Mlp
+from ...layers import Mlp, token_linear
 from .shifted_windows import ShiftedWindows
-from .token_linear import token_linear
 
 
 class PreparedWindows(NamedTuple):

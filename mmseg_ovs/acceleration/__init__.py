@@ -1,0 +1,16 @@
+"""Switches that make inference faster without another model or other weights."""
+
+from .bfloat16 import run_in_bfloat16
+from .compiled import compile_trunks
+from .onednn import run_linears_in_onednn
+from .switches import SWITCHES, accelerate, add_switches, chosen_switches
+
+__all__ = [
+    'SWITCHES',
+    'accelerate',
+    'add_switches',
+    'chosen_switches',
+    'compile_trunks',
+    'run_in_bfloat16',
+    'run_linears_in_onednn',
+]

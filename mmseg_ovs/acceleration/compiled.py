@@ -1,0 +1,24 @@
+"""``torch.compile`` where it is worth its time: the trunks that see pictures."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..models.necks import SemanticPriorEncoder
+
+
+def compile_trunks(model: nn.Module) -> None:
+    """Compile the backbone, and that of a prior, with ``nn.Module.compile``.
+
+    They are compiled at their first call (a minute for ViT-B on one CPU core), and
+    again when pictures come in another size: with windows there is one, with
+    ``mode='whole'`` after the second PyTorch compiles for any. Necks and heads that
+    work piece by piece would become a graph of all pieces.
+
+    Args:
+        model: An :class:`OpenVocabSegmentor`.
+    """
+    model.backbone.compile()
+    for module in model.modules():
+        if isinstance(module, SemanticPriorEncoder):
+            module.prior.compile()

@@ -1,0 +1,52 @@
+"""A test takes no more time and memory than it must."""
+
+from __future__ import annotations
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_ovs.models.utils import unwrap_model
+
+
+@HOOKS.register_module()
+class AccelerationHook(Hook):
+    """Set the switches of :func:`accelerate` when a test begins, and drop the tower.
+
+    The model can do nothing but go on with inference afterwards, so this is for runs
+    that only test. ``tools/test.py`` adds this hook.
+
+    Args:
+        onednn, half, compile: See :func:`accelerate`.
+        drop_text_tower: Encode the vocabulary, then free the memory of the text tower
+            (see :meth:`TowerTextEncoder.drop_tower`). Does nothing beside an
+            ``EMAHook``, which exchanges weights by their order.
+    """
+
+    priority = 'LOWEST'  # the vocabulary is set, the weights are described
+
+    def __init__(
+        self,
+        onednn: bool = False,
+        half: bool = False,
+        compile: bool = False,
+        drop_text_tower: bool = True,
+    ) -> None:
+        self.switches = dict(onednn=onednn, half=half, compile=compile)
+        self.drop_text_tower = drop_text_tower
+        self._done = False
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Once; a stock model stays as it is unless a switch is set."""
+        # models import the engine's registries; not at the top
+        from mmseg_ovs.acceleration import accelerate
+        from mmseg_ovs.models.text_encoders import TowerTextEncoder
+
+        model = unwrap_model(runner.model)
+        if not self._done and any(self.switches.values()):
+            accelerate(model, **self.switches)
+        self._done = True
+        encoder = getattr(model, 'text_encoder', None)
+        drop = self.drop_text_tower and isinstance(encoder, TowerTextEncoder)
+        if drop and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            encoder.drop_tower()

@@ -1,0 +1,133 @@
+"""Switches change the speed; the labels stay, but for what bfloat16 rounds."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch._inductor import cpu_vec_isa
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmseg_ovs.acceleration import accelerate
+from mmseg_ovs.apis import find_config
+
+SYSTEMS = (
+    'text-similarity_dinov3-tiny_shapes-112x112',
+    'ovs-dino_tiny_shapes-112x112',
+    'dinov3-seg_tiny_shapes-112x112',
+)
+WORDS = ['red disc', 'blue bar', 'yellow sand']
+
+
+def strip(part):
+    """Let a config's parts load nothing."""
+    if isinstance(part, dict):
+        part.pop('init_cfg', None)
+    for value in part.values() if isinstance(part, dict) else part:
+        if isinstance(value, dict | list):
+            strip(value)
+
+
+def build(name):
+    """A shipped tiny model with random weights, all of which count."""
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    cfg = Config.fromfile(find_config(name)).model
+    strip(cfg)
+    model = MODELS.build(cfg).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim < 2:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    model.set_vocabulary(WORDS)
+    return model
+
+
+@pytest.fixture(scope='module', params=SYSTEMS)
+def system(request):
+    return build(request.param)
+
+
+@pytest.fixture(scope='module')
+def images():
+    return torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def scores(model, images):
+    return model._forward(images)
+
+
+def switched(system, **switches):
+    model = copy.deepcopy(system)
+    accelerate(model, **switches)
+    return model
+
+
+def test_onednn_is_equal(system, images):
+    expected = scores(system, images)
+    ours = scores(switched(system, onednn=True), images)
+    assert not torch.equal(ours, expected)  # another library has run
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_onednn_reaches_every_large_product_of_the_backbone(images):
+    model = switched(build(SYSTEMS[0]), onednn=True)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.backbone(images)
+    counts = counter.get_flop_counts()['Global']
+    products = sum(
+        flops for op, flops in counts.items() if op in (torch.ops.aten.addmm,)
+    )
+    assert products < 0.01 * counter.get_total_flops()
+
+
+def test_onednn_sees_weights_that_are_loaded_later(images):
+    model = switched(build(SYSTEMS[0]), onednn=True)
+    before = scores(model, images)
+    state = {k: v * 1.5 if v.ndim == 2 else v for k, v in model.state_dict().items()}
+    model.load_state_dict(state)
+    plain = build(SYSTEMS[0])
+    plain.load_state_dict(state)
+    assert not torch.allclose(scores(model, images), before)
+    torch.testing.assert_close(
+        scores(model, images), scores(plain, images), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_bfloat16_is_close(system, images):
+    expected = scores(system, images)
+    ours = scores(switched(system, half=True), images)
+    assert ours.dtype == torch.float32
+    assert 0 < (ours - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
+def test_compiled_is_equal(monkeypatch):
+    # Trying out vector instructions and translating headers in advance take longest.
+    monkeypatch.setattr(cpu_vec_isa, 'valid_vec_isa_list', list)
+    monkeypatch.setattr(torch._inductor.config, 'cpp_cache_precompile_headers', False)
+    model = build(SYSTEMS[0])
+    model.backbone.blocks = model.backbone.blocks[:1]
+    model.backbone.out_indices = (0,)
+    image = torch.randn(1, 3, 56, 56)
+    expected = scores(model, image)
+    accelerate(model, compile=True)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        ours = scores(model, image)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    compiled = torch._dynamo.utils.counters['stats']['unique_graphs']
+    assert compiled == 1  # no break inside the trunk
+
+
+def test_switches_act_together(images):
+    system = build(SYSTEMS[0])
+    model = switched(system, onednn=True, half=True)
+    assert model.acceleration == ('onednn', 'half')
+    expected, ours = scores(system, images), scores(model, images)
+    assert 0 < (ours - expected).abs().max() < 0.1 * expected.abs().max()
