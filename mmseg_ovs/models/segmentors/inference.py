@@ -7,6 +7,7 @@ classes at image size never exist together unless the caller keeps them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from ..utils import (
     split_windows,
     window_grid,
 )
+from .window_batches import WindowBatches
 
 if TYPE_CHECKING:
     from .open_vocab_segmentor import OpenVocabSegmentor
@@ -53,7 +55,8 @@ class InferenceCfg:
             their aspect. None: windows go in as they are.
         input_antialias: Whether pictures and windows are resized with antialiasing.
             torchvision did not for tensors below version 0.17, which Talk2DINO pins.
-        window_batch_size: Windows run through the backbone together.
+        window_batch_size: Windows run through the backbone together. None: as many as
+            a GPU has memory for, on a CPU one (see :class:`WindowBatches`).
         window_softmax: Whether scores become a softmax over all text rows, at the size
             of each window, before windows are merged (where scores are merged; scores
             of the whole picture at once stay as they are).
@@ -70,7 +73,7 @@ class InferenceCfg:
     aggregation: str = 'features'
     input_size: tuple[int, int] | None = None
     input_antialias: bool = True
-    window_batch_size: int = 8
+    window_batch_size: int | None = None
     window_softmax: bool = False
     chunk_mb: float = 30
     keep_logits: bool = False
@@ -78,6 +81,11 @@ class InferenceCfg:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f'test_cfg.mode has to be one of {MODES}: {self.mode!r}')
+        if self.window_batch_size is not None and self.window_batch_size < 1:
+            raise ValueError(
+                'test_cfg.window_batch_size has to be at least 1, or None, not '
+                f'{self.window_batch_size}'
+            )
         if self.mode != 'whole' and not (self.crop_size and self.stride):
             raise ValueError(f'test_cfg.mode {self.mode!r} needs crop_size and stride')
         if self.mode == 'local-global':
@@ -198,14 +206,22 @@ class WindowedInference:
         scores: list[Tensor | None] = [None] * len(views)
         for size in dict.fromkeys(sizes):
             members = [i for i, s in enumerate(sizes) if s == size]
-            for start in range(0, len(members), self.cfg.window_batch_size):
-                batch = members[start : start + self.cfg.window_batch_size]
+
+            def score(batch: Sequence[int], size: tuple[int, int] = size) -> Tensor:
                 inputs = torch.stack([self.to_size(views[i], size) for i in batch])
-                grids = self.score_batch(inputs, text)
-                for i, grid in zip(batch, grids, strict=True):
-                    scores[i] = grid
+                return self.score_batch(inputs, text)
+
+            batches = self.batches(views[0].device)
+            grids = batches.run(members, score, kind=('scores', size, len(text)))
+            for i, grid in zip(members, itertools.chain(*grids), strict=True):
+                scores[i] = grid
         remaining = iter(scores)
         return [[next(remaining) for _ in layout.views] for layout in layouts]
+
+    def batches(self, device: torch.device) -> WindowBatches:
+        """How views run together."""
+        known = self.model.window_bytes
+        return WindowBatches.on(device, self.cfg.window_batch_size, known)
 
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
         """Grid scores (B, R, h, w) of pictures (B, 3, H, W)."""

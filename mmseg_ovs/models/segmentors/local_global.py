@@ -88,7 +88,7 @@ class FeatureAggregation(WindowedInference):
     def aggregate(self, pictures: Tensor) -> VisualFeatures:
         """Features of stretched pictures (B, 3, H, W), local and global.
 
-        Windows run ``window_batch_size`` at a time.
+        Windows run in batches, see ``window_batch_size``.
         """
         size = tuple(pictures.shape[-2:])
         windows = self.cfg.windows(size)
@@ -97,10 +97,11 @@ class FeatureAggregation(WindowedInference):
         views = [
             view for picture in pictures for view in split_windows(picture, windows)
         ]
-        batches = []
-        for start in range(0, len(views), self.cfg.window_batch_size):
-            batch = torch.stack(views[start : start + self.cfg.window_batch_size])
-            batches.append(self.model.run_backbone(batch).maps)
+        batches = self.batches(pictures.device).run(
+            views,
+            lambda batch: self.model.run_backbone(torch.stack(list(batch))).maps,
+            kind=('features', windows[0].size),
+        )
         maps = []
         for whole_map, grid, parts in zip(
             whole.maps, grids, zip(*batches, strict=True), strict=True

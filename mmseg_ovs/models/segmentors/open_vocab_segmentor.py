@@ -6,7 +6,7 @@ A model is a config with five parts by name: ``backbone``, ``neck``, ``text_enco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from mmengine.structures import PixelData
@@ -89,6 +89,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         self.text_encoder = MODELS.build(text_encoder)
         self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
+        self.window_bytes: dict[Hashable, int] = {}  # see WindowBatches
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 

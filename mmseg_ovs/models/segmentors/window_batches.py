@@ -1,0 +1,134 @@
+"""How many windows run together: as many as memory has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol, TypeVar
+
+import torch
+
+View = TypeVar('View')
+Result = TypeVar('Result')
+
+# More do not fill a GPU any better.
+_MOST = 64
+# Of the free memory; allocators need room to move.
+_SHARE = 0.7
+
+
+class Memory(Protocol):
+    """The memory of a device."""
+
+    def free(self) -> int:
+        """Bytes that could be allocated now."""
+
+    def measure(self, call: Callable[[], Result]) -> tuple[Result, int]:
+        """Run a call: its result, and the bytes that it took at most."""
+
+
+class CUDAMemory:
+    """Memory of a GPU, as PyTorch's allocator sees it.
+
+    Args:
+        device: Which.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def free(self) -> int:
+        """Free on the GPU, and held by the allocator without use."""
+        free, _ = torch.cuda.mem_get_info(self.device)
+        held = torch.cuda.memory_reserved(self.device)
+        return free + held - torch.cuda.memory_allocated(self.device)
+
+    def measure(self, call: Callable[[], Result]) -> tuple[Result, int]:
+        """See :class:`Memory`."""
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        result = call()
+        return result, torch.cuda.max_memory_allocated(self.device) - before
+
+
+class WindowBatches:
+    """Runs windows in batches.
+
+    A fixed ``size`` is kept to. Without one a batch fills the memory of the device: the
+    first of a kind runs alone and is measured. Where memory is short nevertheless, a
+    batch is halved and run again. A device without ``memory`` of its own, a CPU, takes
+    windows one by one: more at a time are not faster there, and take more memory.
+
+    Args:
+        size: Windows at a time.
+        memory: Memory of the device.
+        known: Bytes that one window of a kind takes; kept by the caller.
+    """
+
+    def __init__(
+        self, size: int | None, memory: Memory | None, known: dict[Hashable, int]
+    ) -> None:
+        self.size = size
+        self.memory = memory
+        self.known = known
+
+    @classmethod
+    def on(
+        cls, device: torch.device, size: int | None, known: dict[Hashable, int]
+    ) -> WindowBatches:
+        """Batches on a device."""
+        memory = CUDAMemory(device) if device.type == 'cuda' else None
+        return cls(size, memory, known)
+
+    def run(
+        self,
+        views: Sequence[View],
+        call: Callable[[Sequence[View]], Result],
+        kind: Hashable,
+    ) -> list[Result]:
+        """What ``call`` returns for consecutive batches of all views.
+
+        Args:
+            views: Windows that fit into one batch.
+            call: Runs a batch.
+            kind: Equal for windows that take equal memory.
+
+        Raises:
+            torch.OutOfMemoryError: One window alone is too much, or ``size`` are.
+        """
+        results: list[Result] = []
+        start = 0
+        while start < len(views):
+            batch = views[start : start + self._count(kind)]
+            result = self._attempt(batch, call, kind)
+            if result is not None:
+                results.append(result[0])
+                start += len(batch)
+        return results
+
+    def _count(self, kind: Hashable) -> int:
+        if self.size is not None:
+            return self.size
+        if self.memory is None or kind not in self.known:
+            return 1
+        room = _SHARE * self.memory.free() / max(1, self.known[kind])
+        return max(1, min(_MOST, int(room)))
+
+    def _attempt(
+        self,
+        batch: Sequence[View],
+        call: Callable[[Sequence[View]], Result],
+        kind: Hashable,
+    ) -> tuple[Result] | None:
+        """The result, or None where a smaller batch has to be tried."""
+        if self.memory is None or self.size is not None:
+            return (call(batch),)
+        try:
+            result, taken = self.memory.measure(lambda: call(batch))
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            # As if a window took so much that half the batch fills the memory.
+            self.known[kind] = int(2 * _SHARE * self.memory.free() / len(batch)) + 1
+            return None
+        self.known[kind] = max(self.known.get(kind, 0), -(-taken // len(batch)))
+        return (result,)
