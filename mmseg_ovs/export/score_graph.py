@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -48,10 +49,12 @@ class ScoreGraph(nn.Module):
         self.size = tuple(size or _window_size(cfg))
         if _aggregates_features(cfg):
             try:
-                cfg = replace(cfg, image_size=self.size)
+                # all windows at once: a graph holds every batch by itself
+                cfg = replace(cfg, image_size=self.size, window_batch_size=sys.maxsize)
             except ValueError as error:
                 raise ExportError(f'size {self.size} does not do: {error}') from error
         self.cfg = cfg
+        self.window_bytes = {}  # inference asks for it
         self.backbone = model.backbone
         self.neck = model.neck if model.with_neck else None
         self.decode_head = model.decode_head
