@@ -22,10 +22,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import replacing, tensor_file
 
 MANIFEST = 'manifest.json'
 _KEYS = ('visual', 'text', 'picture')
@@ -68,7 +67,7 @@ def write_shard(
             )
     metadata = dict(setting=json.dumps(setting), digest=_digest(tensors))
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+        temporary.write_bytes(tensor_file(tensors, metadata))
 
 
 def open_shard(path: Path) -> safe_open:

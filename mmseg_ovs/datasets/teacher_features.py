@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import replacing, tensor_file
 
 from .feature_shards import MANIFEST, FeatureFileError, read_manifest
 
@@ -54,7 +53,7 @@ def write_features(path: Path, features: Tensor, setting: str) -> None:
         )
     metadata = dict(setting=setting, digest=_digest(features))
     with replacing(path) as temporary:
-        temporary.write_bytes(save(dict(features=features), metadata))
+        temporary.write_bytes(tensor_file(dict(features=features), metadata))
 
 
 def read_features(path: Path, setting: str) -> Tensor:

@@ -7,6 +7,7 @@ from .atomic_file import (
     replacing,
 )
 from .image_check import RefusedImageError, check_image
+from .tensor_file import tensor_file
 
 __all__ = [
     'RefusedImageError',
@@ -15,4 +16,5 @@ __all__ = [
     'naming_full_disk',
     'remove_leftovers',
     'replacing',
+    'tensor_file',
 ]

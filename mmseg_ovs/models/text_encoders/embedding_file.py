@@ -16,10 +16,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from ...utils import replacing
+from ...utils import replacing, tensor_file
 
 
 class EmbeddingFileError(ValueError):
@@ -55,7 +54,8 @@ def save_embeddings(
     metadata = {**(metadata or {}), 'names': json.dumps(names)}
     with replacing(path) as temporary:
         tensors = {'embeddings': embeddings.detach().cpu().contiguous()}
-        temporary.write_bytes(save(tensors, metadata))  # save_file: owner alone reads
+        # not by save_file, whose files the owner alone can read
+        temporary.write_bytes(tensor_file(tensors, metadata))
 
 
 def load_embeddings(path: str | os.PathLike) -> tuple[list[str], Tensor]:
