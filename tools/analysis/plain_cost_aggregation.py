@@ -83,20 +83,28 @@ def _window_attention(
     window: int,
     shift: int,
 ) -> Tensor:
-    """Maps (n, h, w, C) to the same; sides are multiples of the window."""
-    dims, (height, width) = x.shape[-1], x.shape[1:3]
+    """Maps (n, h, w, C) to the same; sides are filled up to whole windows."""
+    dims, size = x.shape[-1], x.shape[1:3]
     if guidance is not None:
         x = torch.cat([x, guidance], dim=-1)
+    bottom, right = (-side % window for side in size)
+    x = F.pad(x, (0, 0, 0, right, 0, bottom))
+    height, width = x.shape[1:3]
+    filler = F.pad(torch.zeros(size), (0, right, 0, bottom), value=1.0)
     mask = None
-    if shift:
-        x = x.roll((-shift, -shift), dims=(1, 2))
+    if shift or filler.any():
         regions = torch.zeros(height, width)
-        bounds = ((0, -window), (-window, -shift), (-shift, None))
+        bounds = ((0, -window), (-window, -shift), (-shift, None)) if shift else ()
         for i, rows in enumerate(bounds):
             for j, columns in enumerate(bounds):
                 regions[slice(*rows), slice(*columns)] = 3 * i + j
-        regions = _windows(regions[None, ..., None], window).squeeze(-1)
+        x = x.roll((-shift, -shift), dims=(1, 2))
+        filler = filler.roll((-shift, -shift), dims=(0, 1))
+        regions, filler = (
+            _windows(t[None, ..., None], window).squeeze(-1) for t in (regions, filler)
+        )
         mask = (regions[:, None] != regions[:, :, None]) * -100.0
+        mask = mask.masked_fill(filler[:, None] != filler[:, :, None], -torch.inf)
     x = _windows(x, window)
     q, k, v = (
         linear(part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
@@ -114,7 +122,8 @@ def _window_attention(
     x = attention.proj(x).unflatten(1, (window, window))
     x = x.unflatten(0, (-1, height // window, width // window))
     x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
-    return x.roll((shift, shift), dims=(1, 2)) if shift else x
+    x = x.roll((shift, shift), dims=(1, 2)) if shift else x
+    return x[:, : size[0], : size[1]]
 
 
 def _windows(x: Tensor, window: int) -> Tensor:

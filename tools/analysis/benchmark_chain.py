@@ -1,0 +1,571 @@
+"""Where the time of a whole system goes: every stage, as published and as here.
+
+    python tools/analysis/benchmark_chain.py [SYSTEM ...] [--classes 21 171 847]
+        [--threads 1] [--runs 3]
+
+Systems: talk2dino and ovs-dino (short side 448, windows of 448), dinov3-seg (640). A
+generated photograph of 512 x 683 goes from its JPEG file to labels of its own size
+through full-size models with random weights: the figures say nothing about quality.
+
+Columns: ``published`` is the plain way with the same weights (padded text, SAM's own
+attention, dense AnyUp, cost aggregation of all classes at once, PAMR by dilated
+convolutions, MMSegmentation's loop over windows and its result at full size); then this
+package, and this package with ``--onednn`` and with ``--half``. Times are medians of
+runs that take turns. Peak memory is the high-water mark of the process in the first
+run, less what it held before. ``difference`` is the largest between the results of
+``published`` and ``--onednn`` over the largest value; of labels, the share of pixels.
+
+Two figures are scaled, as the whole would take hours: text from 32 prompts, and
+published PAMR, which goes 30 classes at a time, from 30 classes in one window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
+
+# isort: split
+import cv2
+import numpy as np
+import torch
+from benchmark import peak_mb, published_pamr
+from benchmark_anyup import PlainAnyUp
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from plain_cost_aggregation import plain_aggregator
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmseg_ovs.acceleration import run_in_bfloat16, run_linears_in_onednn
+from mmseg_ovs.models.decode_heads import CostAggregationHead
+from mmseg_ovs.models.layers import LayerScale
+from mmseg_ovs.models.necks import AnyUp, SemanticPriorEncoder, apply_neck
+from mmseg_ovs.models.postprocessors import PAMR
+from mmseg_ovs.models.segmentors.inference import InferenceCfg
+from mmseg_ovs.models.segmentors.local_global import FeatureAggregation, build_inference
+from mmseg_ovs.models.text_encoders import save_embeddings
+from mmseg_ovs.models.utils import load_pretrained
+from mmseg_ovs.structures import Vocabulary
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+SIZE = (512, 683)
+PROMPTS = 32
+PAMR_CLASSES = 30
+# Beyond it the published cost aggregation takes more memory than a desktop has.
+PUBLISHED_COST_CLASSES = 256
+
+PUBLISHED, OURS, ONEDNN, HALF = 'published', 'mmseg_ovs', '--onednn', '--half'
+COLUMNS = (PUBLISHED, OURS, ONEDNN, HALF)
+
+
+class System(NamedTuple):
+    """A system with the width of its text encoder's vectors."""
+
+    config: str
+    text_channels: int
+
+
+SYSTEMS = {
+    'talk2dino': System('talk2dino/talk2dino_dinov2-reg-b14_ade20k.py', 512),
+    'ovs-dino': System('ovs_dino/ovs-dino_dinov2-b14_ade20k.py', 512),
+    'dinov3-seg': System('dinov3_seg/dinov3-seg_l16_ade20k.py', 2048),
+}
+
+
+class Cell(NamedTuple):
+    """Seconds and peak MB of a stage in one of the ways; None: not run."""
+
+    seconds: float
+    mb: float
+
+
+class Row(NamedTuple):
+    """A stage. ``difference`` and ``gflop`` are None where they say nothing."""
+
+    stage: str
+    cells: Mapping[str, Cell | None]
+    difference: float | None = None
+    gflop: float | None = None
+
+
+# ------------------------------------------------------------------------- models
+def without_weights(part: Any) -> None:
+    """Let no part of a config load a file."""
+    if isinstance(part, dict):
+        part.pop('init_cfg', None)
+    if isinstance(part, dict | list):
+        for value in part.values() if isinstance(part, dict) else part:
+            without_weights(value)
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model of a config with random weights, all of which count."""
+    without_weights(cfg.model)
+    parts = dict(cfg.model, auxiliary_head=None)
+    # Vectors are random, and set for each number of classes.
+    parts['text_encoder'] = dict(type='PrecomputedTextEncoder', path=str(cfg.vectors))
+    model = MODELS.build(parts).eval()
+    for module in model.modules():
+        if isinstance(module, LayerScale):
+            nn.init.ones_(module.gamma)
+    for name, parameter in model.named_parameters():
+        if name.endswith('gamma') and parameter.ndim == 0:
+            nn.init.constant_(parameter, 0.5)
+        elif parameter.ndim == 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+class Switch:
+    """A switch of the package that can be set and taken back."""
+
+    def __init__(self, model: nn.Module, switch: Callable[[nn.Module], None]) -> None:
+        switch(model)
+        self.forwards = {
+            module: module.__dict__.pop('forward')
+            for module in model.modules()
+            if 'forward' in module.__dict__
+        }
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Set it."""
+        for module, forward in self.forwards.items():
+            module.forward = forward
+        yield
+        for module in self.forwards:
+            del module.forward
+
+
+def set_words(model: nn.Module, count: int, channels: int, folder: Path) -> Tensor:
+    """Give the model random text vectors of a number of classes; projects them."""
+    names = [f'class {i}' for i in range(count)]
+    path = folder / f'text_{count}.safetensors'
+    save_embeddings(path, names, torch.randn(count, channels))
+    cfg = dict(type='PrecomputedTextEncoder', path=str(path))
+    model.text_encoder = MODELS.build(cfg)
+    model.set_vocabulary(names)
+    return model.project_vocabulary()
+
+
+# ---------------------------------------------------------------------- measuring
+Runs = Mapping[str, Callable[[], Any] | None]
+
+
+def largest_difference(one: Any, other: Any) -> float | None:
+    """Between two tensors or lists of them, over the largest value."""
+    if isinstance(one, Tensor):
+        one, other = [one], [other]
+    if not isinstance(one, list) or not isinstance(one[0], Tensor):
+        return None
+    if not one[0].is_floating_point():  # labels: share of pixels
+        return max(
+            (a != b).double().mean().item() for a, b in zip(one, other, strict=True)
+        )
+    return max(
+        ((a - b).abs().max() / b.abs().max()).item()
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def measure(
+    stage: str, runs: Runs, count: int, compare: Callable[[Any], Any] = lambda x: x
+) -> tuple[Row, Any]:
+    """Time a stage in all its ways.
+
+    Args:
+        stage: Its name.
+        runs: What to run in each way; None where it cannot be run.
+        count: Runs that take turns.
+        compare: What of a result to compare.
+
+    Returns:
+        The row, and the result of this package without switches.
+    """
+    runs = {name: run for name, run in runs.items() if run is not None}
+    results, memory, seconds = {}, {}, {name: [] for name in runs}
+    for name, run in runs.items():
+
+        def keep(name: str = name, run: Callable = run) -> Any:
+            begin = time.perf_counter()
+            results[name] = run()
+            seconds[name].append(time.perf_counter() - begin)
+
+        memory[name] = peak_mb(keep)
+    for _ in range(count - 1):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begin)
+    difference = None
+    if PUBLISHED in results:
+        last = results.get(ONEDNN, results[OURS])
+        difference = largest_difference(compare(last), compare(results[PUBLISHED]))
+    with FlopCounterMode(display=False) as counter:
+        ours = runs[OURS]()
+    cells = {n: Cell(statistics.median(seconds[n]), memory[n]) for n in runs}
+    gflop = counter.get_total_flops() / 1e9 or None
+    row = Row(stage, cells, difference, gflop)
+    print(format_row(row), flush=True)
+    return row, ours
+
+
+def everywhere(row: Row) -> Row:
+    """A stage that switches do not reach: the same time with them."""
+    ours = row.cells[OURS]
+    return row._replace(cells=dict.fromkeys(COLUMNS, ours) | row.cells)
+
+
+def scaled(row: Row, factors: Mapping[str, float]) -> Row:
+    """Multiply the times of some columns."""
+    cells = {
+        name: cell._replace(seconds=cell.seconds * factors.get(name, 1))
+        for name, cell in row.cells.items()
+    }
+    return row._replace(cells=cells, gflop=None)
+
+
+# ------------------------------------------------------------------------- stages
+class Chain:
+    """One system and one picture.
+
+    Args:
+        name: Of the system.
+        folder: For its files.
+        count: Runs of each stage.
+    """
+
+    def __init__(self, name: str, folder: Path, count: int) -> None:
+        self.system = SYSTEMS[name]
+        self.cfg = Config.fromfile(CONFIGS / self.system.config)
+        self.text_cfg = dict(self.cfg.model.text_encoder, cache_dir=None)
+        self.text_cfg.pop('pretrained', None)
+        without_weights(self.text_cfg)
+        self.folder, self.count = folder, count
+        self.cfg.vectors = folder / 'text_1.safetensors'
+        save_embeddings(
+            self.cfg.vectors, ['class 0'], torch.randn(1, self.system.text_channels)
+        )
+        self.model = build_model(self.cfg)
+        self.onednn = Switch(self.model, run_linears_in_onednn)
+        self.half = Switch(self.model, run_in_bfloat16)
+        cfg = InferenceCfg(**self.model.test_cfg)
+        self.inference = build_inference(self.model, cfg)
+
+    def ways(self, run: Callable[[], Any], published: Callable | None = None) -> Runs:
+        """A run of the model as it is and with switches."""
+
+        def with_switch(switch: Switch) -> Callable[[], Any]:
+            def switched() -> Any:
+                with switch.on():
+                    return run()
+
+            return switched
+
+        return {
+            PUBLISHED: published or run,
+            OURS: run,
+            ONEDNN: with_switch(self.onednn),
+            HALF: with_switch(self.half),
+        }
+
+    # -- what does not depend on the number of classes
+    def read(self) -> Row:
+        """JPEG and label file to a batch."""
+        rng = np.random.default_rng(0)
+        noise = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        photo = cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+        photo, labels = self.folder / 'photo.jpg', self.folder / 'labels.png'
+        cv2.imwrite(str(photo), cv2.resize(noise, SIZE[::-1]))
+        cv2.imwrite(str(labels), np.ones(SIZE, np.uint8))
+        pipeline = Compose(self.cfg.test_pipeline)
+        info = dict(
+            img_path=str(photo),
+            seg_map_path=str(labels),
+            seg_fields=[],
+            reduce_zero_label=True,
+            label_map=None,
+        )
+
+        def run() -> dict:
+            data = pipeline(dict(info, seg_fields=[]))
+            data = dict(
+                inputs=[data['inputs']], data_samples=[data['data_samples'].clone()]
+            )
+            return self.model.data_preprocessor(data, False)
+
+        row, batch = measure('read, resize, normalise', {OURS: run}, 9)
+        (sample,) = batch['data_samples']
+        self.meta = sample.metainfo
+        self.layout = self.inference.lay_out(batch['inputs'][0])
+        return everywhere(row)
+
+    def backbone(self) -> Row:
+        """All windows."""
+        if isinstance(self.inference, FeatureAggregation):
+
+            def run() -> list:
+                return [self.inference.aggregate(v[None]) for v in self.layout.views]
+
+            windows = len(self.inference.cfg.windows(self.layout.size)) + 1
+        else:
+
+            def run() -> list:
+                return [self.model.run_backbone(v[None]) for v in self.layout.views]
+
+            windows = len(self.layout.views)
+        row, self.features = measure(
+            f'backbone, {windows} views', self.ways(run), self.count, maps
+        )
+        return row
+
+    def necks(self) -> Iterator[Row]:
+        """Each neck by its name."""
+        if not self.model.with_neck:
+            return
+        for neck in self.model.neck:
+            features = self.features
+
+            def run(neck: nn.Module = neck, features: list = features) -> list:
+                return [apply_neck(neck, f) for f in features]
+
+            row, self.features = measure(
+                type(neck).__name__,
+                self.ways(run, self.published_neck(neck, features)),
+                self.count,
+                maps,
+            )
+            yield row
+
+    def published_neck(self, neck: nn.Module, features: list) -> Callable | None:
+        """A neck the plain way, where it differs."""
+        if isinstance(neck, AnyUp):
+            plain = PlainAnyUp().eval()
+            load_pretrained(neck, plain.state_dict())
+
+            def dense() -> list:
+                (f,) = features
+                image = f.image * neck.image_scale + neck.image_shift
+                source = f.maps[neck.in_index]
+                up = plain(image, source, tuple(source.shape[-2:]))
+                return [f._replace(maps=(*f.maps[: neck.in_index], up))]
+
+            return dense
+        if isinstance(neck, SemanticPriorEncoder):
+            cfg = Config(dict(cfg=self.cfg.model.neck[1].backbone)).cfg
+            plain = MODELS.build(dict(cfg, fused_attention=False)).eval()
+            plain.load_state_dict(neck.prior.state_dict())
+
+            def explicit() -> list:
+                return [f._replace(maps=(*f.maps, *plain(f.image))) for f in features]
+
+            return explicit
+        return None
+
+    # -- what does
+    def text(self, classes: int) -> Row:
+        """The vocabulary, once."""
+        encoder = MODELS.build(self.text_cfg).eval()
+        names = Vocabulary.build('ade20k_847').rows
+        prompts = [t.format(n) for n in names for t in encoder.templates]
+        prompts = prompts[:: len(prompts) // PROMPTS][:PROMPTS]
+
+        def padded() -> Tensor:
+            tokens = encoder.tokenizer(prompts)
+            return encoder.tower(tokens)
+
+        switch = Switch(encoder, run_linears_in_onednn)
+
+        def trimmed() -> Tensor:
+            return encoder.encode(prompts)
+
+        def switched() -> Tensor:
+            with switch.on():
+                return trimmed()
+
+        runs = {PUBLISHED: padded, OURS: trimmed, ONEDNN: switched}
+        row, _ = measure('text, once', runs, self.count)
+        factor = classes * len(encoder.templates) / PROMPTS
+        row = scaled(row, dict.fromkeys(runs, factor))
+        return everywhere(row)
+
+    def head(self, text: Tensor) -> Row:
+        """Scores on the patch grid."""
+        model, head = self.model, self.model.decode_head
+
+        def run() -> list:
+            return [model.decode(f, text) for f in self.features]
+
+        runs = self.ways(run)
+        if isinstance(head, CostAggregationHead):
+
+            def published() -> list:
+                (f,) = self.features
+                logits = plain_aggregator(
+                    head.aggregator,
+                    f.maps[head.in_index],
+                    text,
+                    head.appearance_guidance(f.maps),
+                    [guidance(f.maps) for guidance in head.decoder_guidance],
+                )
+                return [head.activate(logits)]
+
+            few = len(text) <= PUBLISHED_COST_CLASSES
+            runs = {**runs, PUBLISHED: published if few else None}
+        row, grids = measure('head', runs, self.count)
+        self.grids = [grid[0] for grid in grids]
+        return row
+
+    def pamr(self) -> Row | None:
+        """PAMR of all windows; the resize to their size counts in, a little."""
+        refiners = self.model.image_postprocessors('window')
+        if not refiners:
+            return None
+        (refiner,) = refiners
+        assert isinstance(refiner, PAMR)
+        views, sizes = self.layout.views, self.layout.view_sizes
+
+        def run() -> None:
+            for view, grid, size in zip(views, self.grids, sizes, strict=True):
+                ready = refiner.prepare(self.model.denormalize(view))
+                for part in grid.split(refiner.class_chunk):
+                    refiner.refine(self.inference.resize(part, size), ready)
+
+        some = self.inference.resize(self.grids[0][:PAMR_CLASSES], sizes[0])
+
+        def published() -> Tensor:
+            picture = self.model.denormalize(views[0])
+            return published_pamr(picture, some, refiner.dilations)
+
+        row, _ = measure(
+            f'PAMR, {len(views)} windows', {PUBLISHED: published, OURS: run}, 1
+        )
+        share = len(views) * len(self.grids[0]) / len(some)
+        return everywhere(scaled(row, {PUBLISHED: share}))
+
+    def labels(self) -> Row:
+        """Resize, merge the windows, arg max at the size of the file."""
+        model, size = self.model, tuple(self.meta['ori_shape'])
+        refiners, model.postprocessors = model.postprocessors, nn.ModuleList()
+
+        def run() -> Tensor:
+            return self.inference._finish(self.layout, self.grids, size, {})[0]
+
+        def published() -> Tensor:
+            return by_mmseg(self.layout, self.grids, size, model.align_corners)
+
+        row, _ = measure(
+            'resize, merge, arg max', {PUBLISHED: published, OURS: run}, self.count
+        )
+        model.postprocessors = refiners
+        return everywhere(row)
+
+
+def maps(features: list) -> list[Tensor]:
+    """All maps of all windows."""
+    return [m for f in features for m in f.maps]
+
+
+def by_mmseg(layout, grids: list[Tensor], size: tuple, align_corners: bool) -> Tensor:
+    """Labels as ``EncoderDecoder`` makes them of the scores of windows."""
+    total = grids[0].new_zeros(len(grids[0]), *layout.size)
+    count = grids[0].new_zeros(1, *layout.size)
+    for grid, window, view in zip(
+        grids, layout.windows, layout.view_sizes, strict=True
+    ):
+        scores = nn.functional.interpolate(
+            grid[None], view, mode='bilinear', align_corners=align_corners
+        )
+        left, right = window.left, layout.size[1] - window.right
+        top, bottom = window.top, layout.size[0] - window.bottom
+        total += nn.functional.pad(scores[0], (left, right, top, bottom))
+        count[:, window.top : window.bottom, window.left : window.right] += 1
+    stock = EncoderDecoder.__new__(EncoderDecoder)
+    nn.Module.__init__(stock)
+    stock.align_corners = align_corners
+    sample = SegDataSample(metainfo=dict(ori_shape=size))
+    stock.postprocess_result((total / count)[None], [sample])
+    return sample.pred_sem_seg.data[0]
+
+
+# -------------------------------------------------------------------------- table
+def format_cell(cell: Cell | None) -> str:
+    return '-' if cell is None else f'{cell.seconds:.3g} s, {cell.mb:.0f} MB'
+
+
+def format_row(row: Row) -> str:
+    """A line of a Markdown table."""
+    cells = [format_cell(row.cells.get(name)) for name in COLUMNS]
+    gain = '-'
+    if row.cells.get(PUBLISHED) and row.cells.get(ONEDNN):
+        gain = f'{row.cells[PUBLISHED].seconds / row.cells[ONEDNN].seconds:.2f}'
+    difference = '-' if row.difference is None else f'{row.difference:.0e}'
+    gflop = '-' if row.gflop is None else f'{row.gflop:.0f}'
+    return f'| {row.stage} | {" | ".join(cells)} | {gain} | {difference} | {gflop} |'
+
+
+def total(rows: list[Row]) -> Row:
+    """Sum of the stages of a picture: seconds add up, memory is the largest."""
+    cells = {}
+    for name in COLUMNS:
+        parts = [row.cells.get(name) for row in rows]
+        if None not in parts:
+            seconds = sum(part.seconds for part in parts)
+            cells[name] = Cell(seconds, max(part.mb for part in parts))
+    return Row('**a picture**', cells)
+
+
+@torch.inference_mode()
+def run_system(name: str, classes: list[int], count: int) -> None:
+    """Measure and print the tables of a system."""
+    with tempfile.TemporaryDirectory() as folder:
+        chain = Chain(name, Path(folder), count)
+        print(f'\n## {name}: {chain.system.config}\n')
+        common = [chain.read(), chain.backbone(), *chain.necks()]
+        tables = {}
+        for number in classes:
+            text = set_words(
+                chain.model, number, chain.system.text_channels, chain.folder
+            )
+            rows = [chain.head(text), chain.pamr(), chain.labels()]
+            tables[number] = [*common, *(row for row in rows if row)]
+        encoding = {number: chain.text(number) for number in classes}
+    for number, rows in tables.items():
+        print(f'\n{name}, {number} classes\n')
+        print(f'| stage | {" | ".join(COLUMNS)} | gain | difference | GFLOP |')
+        print(f'|---|{"---|" * (len(COLUMNS) + 3)}')
+        for row in [*rows, total(rows), encoding[number]]:
+            print(format_row(row))
+
+
+def main() -> None:
+    """Run the systems asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('systems', nargs='*', choices=[[], *SYSTEMS])
+    parser.add_argument('--classes', type=int, nargs='+', default=[21, 171, 847])
+    parser.add_argument('--threads', type=int, default=1, help='torch threads')
+    parser.add_argument('--runs', type=int, default=3, help='of each stage')
+    args = parser.parse_args()
+    init_default_scope('mmseg')
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    torch.manual_seed(0)
+    print(f'torch {torch.__version__}, {args.threads} thread(s)')
+    for name in args.systems or SYSTEMS:
+        run_system(name, args.classes, args.runs)
+
+
+if __name__ == '__main__':
+    main()
