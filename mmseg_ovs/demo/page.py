@@ -39,10 +39,12 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
                 model, picture, vocabulary, score if has_background else None, refine
             )
         except _MISTAKES as error:
-            raise gr.Error(html.escape(str(error)), print_exception=False) from error
+            raise gr.Error(
+                html.escape(str(error)), duration=None, print_exception=False
+            ) from error
         except Exception as error:
             reason = html.escape(f'{type(error).__name__}: {error}')
-            raise gr.Error(reason) from error
+            raise gr.Error(reason, duration=None) from error
         overlay = make_overlay(answer.image, answer.labels, answer.vocabulary.classes)
         shown = gr.AnnotatedImage(
             (overlay.image, overlay.masks), color_map=overlay.colours
@@ -100,7 +102,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
             show_progress='hidden',
             api_visibility='private',
         )
-        button.click(
+        pressed = button.click(
             segment,
             [upload, words, model, has_background, score, refine],
             [shown, status],
@@ -111,6 +113,12 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
             # The shelf would queue as well, but tell nobody how long the queue is.
             concurrency_limit=1,
             api_name='segment',
+        )
+        pressed.failure(  # the message stays until it is closed; times are another's
+            lambda: '',
+            outputs=status,
+            show_progress='hidden',
+            api_visibility='private',
         )
     return page
 

@@ -144,7 +144,12 @@ def test_what_is_wrong_is_told(page, picture, tmp_path):
     upload(page, half)
     page.get_by_label('Classes').fill('red')
     press(page)
-    page.get_by_text('half.png is damaged').wait_for()
+    message = page.get_by_text('half.png is damaged')
+    message.wait_for()
+    # The time of an earlier picture would be beside it.
+    page.get_by_text(' s on cpu for ').wait_for(state='hidden')
+    page.wait_for_timeout(1000)  # it fades in
+    assert message.is_visible()
     page.screenshot(path=SCREENSHOTS / 'damaged_file.png', full_page=True)
 
 
