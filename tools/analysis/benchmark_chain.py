@@ -296,6 +296,7 @@ class Chain:
             seg_map_path=str(labels),
             seg_fields=[],
             reduce_zero_label=True,
+            num_classes=150,
             label_map=None,
         )
 
@@ -352,26 +353,24 @@ class Chain:
     def published_neck(self, neck: nn.Module, features: list) -> Callable | None:
         """A neck the plain way, where it differs."""
         if isinstance(neck, AnyUp):
-            plain = PlainAnyUp().eval()
+            plain = PlainAnyUp(neck.rope.freqs.shape[1]).eval()
             load_pretrained(neck, plain.state_dict())
 
             def dense() -> list:
                 (f,) = features
                 image = f.image * neck.image_scale + neck.image_shift
                 source = f.maps[neck.in_index]
-                up = plain(image, source, tuple(source.shape[-2:]))
+                up = plain(image, source, neck._target_size(f.image, source))
                 return [f._replace(maps=(*f.maps[: neck.in_index], up))]
 
             return dense
         if isinstance(neck, SemanticPriorEncoder):
-            cfg = Config(dict(cfg=self.cfg.model.neck[1].backbone)).cfg
-            plain = MODELS.build(dict(cfg, fused_attention=False)).eval()
-            plain.load_state_dict(neck.prior.state_dict())
-
-            def explicit() -> list:
-                return [f._replace(maps=(*f.maps, *plain(f.image))) for f in features]
-
-            return explicit
+            cfgs = {cfg.type: cfg for cfg in self.cfg.model.neck}
+            cfg = cfgs[type(neck).__name__]
+            cfg = dict(cfg, backbone=dict(cfg.backbone, fused_attention=False))
+            plain = MODELS.build(cfg).eval()
+            plain.load_state_dict(neck.state_dict())
+            return lambda: [plain(f) for f in features]
         return None
 
     # -- what does

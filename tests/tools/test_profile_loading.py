@@ -1,0 +1,38 @@
+"""Milliseconds of each transform of a data set."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from mmseg_ovs.datasets.shapes import write_shapes
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools' / 'analysis' / 'profile_loading.py'
+CONFIG = ROOT / 'configs/text_similarity/text-similarity_mit-tiny_shapes-112x112.py'
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location('profile_loading', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_every_transform_is_timed(tool, tmp_path, capsys, split):
+    write_shapes(tmp_path, sizes=(3, 2, 2))
+    root = f'{split}_dataloader.dataset.data_root={tmp_path}'
+    workers = f'{split}_dataloader.num_workers=2'
+    arguments = ['--split', split, '--samples', '5', '--cfg-options', root, workers]
+    tool.main([str(CONFIG), *arguments])
+    title, *rows, total, rate = capsys.readouterr().out.splitlines()
+    assert f'{split}: 5 samples of' in title
+    assert rows[0].startswith('LoadImageFromFile')
+    assert rows[-1].startswith('PackSegInputs')
+    milliseconds = [float(row.split()[1]) for row in rows]
+    assert sum(milliseconds) == pytest.approx(float(total.split()[1]), abs=0.05)
+    one, both = (int(part.split()[0]) for part in rate.split(', '))
+    assert both == pytest.approx(2 * one, abs=1)
+    assert one == pytest.approx(1000 / float(total.split()[1]), rel=0.1)
