@@ -24,10 +24,18 @@ from ..utils import (
     pretrained_clip,
     set_trainable,
 )
+from .shared_prefix import (
+    common_prefix,
+    forget_prefix,
+    keeping_prefix,
+    use_prefix_attention,
+)
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 # Built in place of the vision tower and dropped at once.
 _NO_VISION = dict(image_size=1, patch_size=1, width=8, head_width=8, layers=1)
+# Fewer shared tokens are computed as soon as they are looked up.
+_FEWEST_SHARED = 3
 _DROPPED = ('visual', 'text_decoder', 'logit_scale', 'logit_bias')
 # Numbers that OpenAI's state dicts hold besides.
 _UNUSED = {*_DROPPED, 'input_resolution', 'context_length', 'vocab_size'}
@@ -43,6 +51,7 @@ class OpenCLIPTextTower(TextTower):
     Attributes:
         trims: Whether cutting off the padding leaves embeddings as they are: attention
             looks back only, and the embedding is taken at the end of the text.
+        shares: Whether what texts begin with can be computed once for all of them.
     """
 
     def __init__(self, clip: nn.Module, description: Any = None) -> None:
@@ -65,6 +74,7 @@ class OpenCLIPTextTower(TextTower):
             # CoCa's class token comes after the padding.
             and getattr(text, 'cls_emb', None) is None
         )
+        self.shares = self.trims and use_prefix_attention(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """open_clip's own ``encode_text``, not normalised."""
@@ -83,17 +93,32 @@ class OpenCLIPTextTower(TextTower):
         if not self.trims:
             return self(tokens)
         length = tokens.shape[1]
+        table = attrgetter(f'{self._prefix}positional_embedding')(self)
+        if not isinstance(table, nn.Parameter):
+            # FSDP has put a plain tensor there, which functional_call leaves in place.
+            return self(F.pad(tokens, (0, len(table) - length)))
+        shared = 0
+        if self.shares and len(tokens) > 1 and not torch.is_grad_enabled():
+            shared = common_prefix(tokens, self.used_lengths(tokens))
+        if shared < _FEWEST_SHARED:
+            return self._embed_at(tokens, 0)
+        try:
+            with keeping_prefix(self):
+                self._embed_at(tokens[:1, :shared], 0)
+            return self._embed_at(tokens[:, shared:], shared)
+        finally:
+            forget_prefix(self)
+
+    def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
+        """Embed tokens (n, length) whose first has the place ``start``: (n, D)."""
+        stop = start + tokens.shape[1]
         mask, positions = (
             f'{self._prefix}attn_mask',
             f'{self._prefix}positional_embedding',
         )
-        table = attrgetter(positions)(self)
-        if not isinstance(table, nn.Parameter):
-            # FSDP has put a plain tensor there, which functional_call leaves in place.
-            return self(F.pad(tokens, (0, len(table) - length)))
         tables = {
-            mask: self.get_buffer(mask)[:length, :length],
-            positions: table[:length],
+            mask: self.get_buffer(mask)[start:stop, start:stop],
+            positions: self.get_parameter(positions)[start:stop],
         }
         return functional_call(self, tables, (tokens,))
 

@@ -25,6 +25,8 @@ from .templates import fill_templates, get_templates
 # Prompts are encoded, averaged and cached in groups, so that neither memory nor what an
 # interruption costs grows with the vocabulary.
 _GROUP_PROMPTS = 8192
+# With fewer names the batches of single templates are small.
+_MANY_NAMES = 32
 _PROGRESS_PROMPTS = 1000  # below it, a progress bar is only noise
 # Texts whose tokens tell tokenizers apart: case, accents, digits, entities, length.
 _PROBES = ['', 'A photo', 'é &amp; ß_x 12 3rd', 'word ' * 200]
@@ -196,7 +198,8 @@ class TowerTextEncoder(BaseTextEncoder):
 
     def _encode_group(self, names: Sequence[str], bar: ProgressBar | None) -> Tensor:
         prompts = fill_templates(self.templates, names)
-        vectors = self._encode_prompts(prompts, bar)
+        template = torch.arange(len(prompts)) % len(self.templates)
+        vectors = self._encode_prompts(prompts, bar, template)
         vectors = vectors.unflatten(0, (len(names), len(self.templates)))
         if self.template_average == 'none':
             return vectors
@@ -204,15 +207,25 @@ class TowerTextEncoder(BaseTextEncoder):
             return vectors.mean(dim=1)
         return F.normalize(F.normalize(vectors, dim=-1).mean(dim=1), dim=-1)
 
-    def _encode_prompts(self, prompts: list[str], bar: ProgressBar | None) -> Tensor:
-        """(n, D), in the order of the prompts."""
+    def _encode_prompts(
+        self,
+        prompts: list[str],
+        bar: ProgressBar | None,
+        template: Tensor | None = None,
+    ) -> Tensor:
+        """(n, D), in the order of the prompts; those of a template (n,) together."""
         if not prompts:
             raise ValueError('There is no text to encode.')
         tokens = self.tokenizer(prompts)
         lengths = self.tower.used_lengths(tokens)
         order = lengths.argsort(stable=True)
+        groups = [order]
+        # Prompts of a template begin alike, which a tower may make use of.
+        if template is not None and len(prompts) >= _MANY_NAMES * (template.max() + 1):
+            order = order[template[order].argsort(stable=True)]
+            groups = order.split(template.bincount().tolist())
         parts = []
-        for chunk in order.split(self.chunk_size):
+        for chunk in (c for group in groups for c in group.split(self.chunk_size)):
             batch = tokens[chunk, : int(lengths[chunk].max())]
             parts.append(self.tower.embed(batch.to(self.device)))
             if bar is not None:

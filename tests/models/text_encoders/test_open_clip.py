@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_ovs.models.text_encoders import (
     OpenCLIPTextEncoder,
@@ -18,6 +19,7 @@ from mmseg_ovs.models.text_encoders import (
     get_templates,
     load_embeddings,
 )
+from mmseg_ovs.models.text_encoders.templates import fill_templates
 
 VISION = dict(image_size=8, patch_size=8, width=16, head_width=8, layers=1)
 TEXT = dict(width=32, heads=4, layers=2)
@@ -498,6 +500,61 @@ def test_no_vocabulary_and_no_text():
         tiny()()
     with pytest.raises(ValueError, match='no text'):
         tiny().encode([])
+
+
+SHARING = [
+    *(f'a bad photo of a {name}.' for name in ('cat', 'long-haired dog', 'tv', 'é')),
+    'a bad photo of a',
+]
+
+
+@pytest.mark.parametrize('kind', [open_clip.CLIP, open_clip.CustomTextCLIP])
+@pytest.mark.parametrize('pool', ['argmax', 'eos'])
+def test_what_prompts_share_is_computed_once(kind, pool):
+    """Equal to each prompt by itself, for fewer operations."""
+    tower = OpenCLIPTextTower(open_clip_model(kind, pool_type=pool, eos_id=49407))
+    assert tower.shares
+    tokens = open_clip.tokenize(SHARING)
+    length = int(tower.used_lengths(tokens).max())
+    with torch.no_grad(), FlopCounterMode(display=False) as shared:
+        together = tower.embed(tokens[:, :length])
+    with torch.enable_grad(), FlopCounterMode(display=False) as apart:
+        expected = tower.embed(tokens[:, :length])
+    torch.testing.assert_close(together, tower(tokens), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(together, expected, rtol=1e-5, atol=1e-6)
+    assert shared.get_total_flops() < 0.8 * apart.get_total_flops()
+    with torch.no_grad():  # nothing is left behind, also of what failed
+        with pytest.raises(IndexError):
+            tower.embed(tokens[:, :length].fill_diagonal_(10**6))
+        again = tower.embed(tokens[:1].fill_(3))
+    assert torch.equal(again, tower(tokens[:1].fill_(3)))
+
+
+@pytest.mark.parametrize(
+    'prompts', [['a photo of a cat'] * 3, ['', 'a photo of a cat'], ['cat', 'dog']]
+)
+def test_little_or_everything_in_common(prompts):
+    tower = OpenCLIPTextTower(open_clip_model(open_clip.CLIP))
+    tokens = open_clip.tokenize(prompts)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            tower.embed(tokens), tower(tokens), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_many_names_go_template_by_template():
+    names = [f'{size} {kind}' for size in range(8) for kind in ('cat', 'dog', 'x', 'y')]
+    encoder = tiny(template_average='none').eval()
+    batches = []
+    embed = encoder.tower.embed
+    encoder.tower.embed = lambda tokens: batches.append(tokens) or embed(tokens)
+    with torch.no_grad():
+        vectors = encoder.encode_names(names)
+        assert len(batches) == len(encoder.templates)
+        few = encoder.encode_names(names[:3])
+        single = encoder.encode(fill_templates(encoder.templates, names[:3]))
+    torch.testing.assert_close(vectors[:3], few, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(few, single.unflatten(0, (3, -1)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('frozen', [True, False])
