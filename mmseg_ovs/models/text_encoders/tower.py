@@ -26,7 +26,7 @@ from .templates import fill_templates, get_templates
 # interruption costs grows with the vocabulary.
 _GROUP_PROMPTS = 8192
 # With fewer names the batches of single templates are small.
-_MANY_NAMES = 32
+_MANY_NAMES = 16
 _PROGRESS_PROMPTS = 1000  # below it, a progress bar is only noise
 # Texts whose tokens tell tokenizers apart: case, accents, digits, entities, length.
 _PROBES = ['', 'A photo', 'é &amp; ß_x 12 3rd', 'word ' * 200]
