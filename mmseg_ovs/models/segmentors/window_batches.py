@@ -127,8 +127,10 @@ class WindowBatches:
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
-            # As if a window took so much that half the batch fills the memory.
-            self.known[kind] = int(2 * _SHARE * self.memory.free() / len(batch)) + 1
-            return None
-        self.known[kind] = max(self.known.get(kind, 0), -(-taken // len(batch)))
-        return (result,)
+        else:
+            self.known[kind] = max(self.known.get(kind, 0), -(-taken // len(batch)))
+            return (result,)
+        # Here the error is gone, and what it held of the failed batch. As if a window
+        # took so much that half the batch fills the memory:
+        self.known[kind] = int(2 * _SHARE * self.memory.free() / len(batch)) + 1
+        return None
