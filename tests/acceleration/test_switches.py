@@ -111,14 +111,16 @@ def test_bfloat16_is_close(system, images):
 def test_compiled_is_equal(monkeypatch):
     # Trying out vector instructions and translating headers in advance take longest.
     monkeypatch.setattr(cpu_vec_isa, 'valid_vec_isa_list', list)
-    monkeypatch.setattr(torch._inductor.config, 'cpp_cache_precompile_headers', False)
     model = build(SYSTEMS[0])
     model.backbone.blocks = model.backbone.blocks[:1]
     model.backbone.out_indices = (0,)
     image = torch.randn(1, 3, 56, 56)
     expected = scores(model, image)
     accelerate(model, compile=True)
-    with torch._dynamo.config.patch(error_on_recompile=True):
+    with (
+        torch._dynamo.config.patch(error_on_recompile=True),
+        torch._inductor.config.patch(cpp_cache_precompile_headers=False),
+    ):
         ours = scores(model, image)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
     compiled = torch._dynamo.utils.counters['stats']['unique_graphs']

@@ -216,7 +216,7 @@ def test_prior_and_head_run_once_a_picture():
     model.test_step(dict(inputs=[torch.randint(0, 256, (3, 40, 61))]))
     assert seen.count('AnyUp') == seen.count('SAMImageEncoder') == 1
     assert seen.count('CostAggregationHead') == 1
-    assert seen.count('BackboneWithNeck') == 3  # the whole, windows in two batches
+    assert seen.count('BackboneWithNeck') == 10  # the whole, nine windows one by one
 
 
 @torch.no_grad()
