@@ -357,15 +357,25 @@ def kill_many(
     duration = time.monotonic() - begin
     expected = job.result(out)
     count, failures = Count(), []
+    working = duration  # later: seconds from the first finished file to the end
     while count.kills < times:
         fresh()
         before = len(finished_files(out))
-        delay = rng.uniform(0, duration)
         begin = time.monotonic()
         process = start(job, out, log)
-        process.join(delay)
+        # Every other time when there is something to lose: starting takes longest.
+        late = count.kills % 2 == 1
+        if late:
+            while process.is_alive() and len(finished_files(out)) == before:
+                time.sleep(0.001)
+        first = time.monotonic()
+        process.join(rng.uniform(0, working if late else duration))
+        delay = time.monotonic() - begin
         if not process.is_alive():
-            duration = time.monotonic() - begin  # the first one was slower
+            if late:
+                working = time.monotonic() - first
+            else:
+                duration = delay  # the first one was slower
             continue
         process.kill()
         process.join()
