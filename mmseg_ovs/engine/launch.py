@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import datetime
 import os
 from pathlib import Path
@@ -71,6 +72,8 @@ def _distribute_on_cpu(cfg: Config) -> None:
     torch.distributed.init_process_group(
         'gloo', timeout=timeout and datetime.timedelta(seconds=timeout)
     )
+    # Left to the end of the process, gloo's threads sometimes abort it.
+    atexit.register(_leave_process_group)
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
@@ -78,6 +81,11 @@ def _distribute_on_cpu(cfg: Config) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
+
+
+def _leave_process_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def make_deterministic(cfg: Config) -> None:
