@@ -10,7 +10,7 @@ from ..models.necks import SemanticPriorEncoder
 def compile_trunks(model: nn.Module) -> None:
     """Compile the backbone, and that of a prior, with ``nn.Module.compile``.
 
-    They are compiled at their first call (a minute for ViT-B on one CPU core), and
+    They are compiled at their first call (21 s for ViT-B on one CPU core), and
     again when pictures come in another size: with windows there is one, with
     ``mode='whole'`` after the second PyTorch compiles for any. Necks and heads that
     work piece by piece would become a graph of all pieces.

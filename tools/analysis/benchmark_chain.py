@@ -111,12 +111,12 @@ def without_weights(part: Any) -> None:
             without_weights(value)
 
 
-def build_model(cfg: Config) -> nn.Module:
+def build_model(cfg: Config, vectors: Path) -> nn.Module:
     """The model of a config with random weights, all of which count."""
     without_weights(cfg.model)
     parts = dict(cfg.model, auxiliary_head=None)
     # Vectors are random, and set for each number of classes.
-    parts['text_encoder'] = dict(type='PrecomputedTextEncoder', path=str(cfg.vectors))
+    parts['text_encoder'] = dict(type='PrecomputedTextEncoder', path=str(vectors))
     model = MODELS.build(parts).eval()
     for module in model.modules():
         if isinstance(module, LayerScale):
@@ -255,11 +255,9 @@ class Chain:
         self.text_cfg.pop('pretrained', None)
         without_weights(self.text_cfg)
         self.folder, self.count = folder, count
-        self.cfg.vectors = folder / 'text_1.safetensors'
-        save_embeddings(
-            self.cfg.vectors, ['class 0'], torch.randn(1, self.system.text_channels)
-        )
-        self.model = build_model(self.cfg)
+        vectors = folder / 'text_1.safetensors'
+        save_embeddings(vectors, ['class 0'], torch.randn(1, self.system.text_channels))
+        self.model = build_model(self.cfg, vectors)
         self.onednn = Switch(self.model, run_linears_in_onednn)
         self.half = Switch(self.model, run_in_bfloat16)
         cfg = InferenceCfg(**self.model.test_cfg)
@@ -295,7 +293,6 @@ class Chain:
         info = dict(
             img_path=str(photo),
             seg_map_path=str(labels),
-            seg_fields=[],
             reduce_zero_label=True,
             num_classes=150,
             label_map=None,
@@ -503,6 +500,7 @@ def by_mmseg(layout, grids: list[Tensor], size: tuple, align_corners: bool) -> T
 
 # -------------------------------------------------------------------------- table
 def format_cell(cell: Cell | None) -> str:
+    """Seconds and memory, '-' for what was not run."""
     return '-' if cell is None else f'{cell.seconds:.3g} s, {cell.mb:.0f} MB'
 
 

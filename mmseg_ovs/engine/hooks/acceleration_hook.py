@@ -34,7 +34,6 @@ class AccelerationHook(Hook):
     ) -> None:
         self.switches = dict(onednn=onednn, half=half, compile=compile)
         self.drop_text_tower = drop_text_tower
-        self._done = False
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Once; a stock model stays as it is unless a switch is set."""
@@ -43,9 +42,8 @@ class AccelerationHook(Hook):
         from mmseg_ovs.models.text_encoders import TowerTextEncoder
 
         model = unwrap_model(runner.model)
-        if not self._done and any(self.switches.values()):
+        if any(self.switches.values()) and not hasattr(model, 'acceleration'):
             accelerate(model, **self.switches)
-        self._done = True
         encoder = getattr(model, 'text_encoder', None)
         drop = self.drop_text_tower and isinstance(encoder, TowerTextEncoder)
         if drop and not any(isinstance(hook, EMAHook) for hook in runner.hooks):

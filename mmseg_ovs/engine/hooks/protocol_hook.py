@@ -43,6 +43,7 @@ class ProtocolHook(Hook):
         """Note the seed of the training, which mmengine keeps in the checkpoint."""
         self._training_seed = (checkpoint.get('meta') or {}).get('seed')
 
+    @master_only
     def before_test_epoch(self, runner: Runner) -> None:
         """Describe the model while it is whole, and start the clock."""
         # models import the engine's registries; not at the top

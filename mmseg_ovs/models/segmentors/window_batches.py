@@ -122,14 +122,14 @@ class WindowBatches:
         """The result, or None where a smaller batch has to be tried."""
         if self.memory is None or self.size is not None:
             return (call(batch),)
+        if kind not in self.known:  # the batch is one window
+            result, self.known[kind] = self.memory.measure(lambda: call(batch))
+            return (result,)
         try:
-            result, taken = self.memory.measure(lambda: call(batch))
+            return (call(batch),)
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
-        else:
-            self.known[kind] = max(self.known.get(kind, 0), -(-taken // len(batch)))
-            return (result,)
         # Here the error is gone, and what it held of the failed batch. As if a window
         # took so much that half the batch fills the memory:
         self.known[kind] = int(2 * _SHARE * self.memory.free() / len(batch)) + 1

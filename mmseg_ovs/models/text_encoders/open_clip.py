@@ -24,12 +24,7 @@ from ..utils import (
     pretrained_clip,
     set_trainable,
 )
-from .shared_prefix import (
-    common_prefix,
-    forget_prefix,
-    keeping_prefix,
-    use_prefix_attention,
-)
+from .shared_prefix import after_prefix, common_prefix, use_prefix_attention
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 # Built in place of the vision tower and dropped at once.
@@ -102,12 +97,8 @@ class OpenCLIPTextTower(TextTower):
             shared = common_prefix(tokens, self.used_lengths(tokens))
         if shared < _FEWEST_SHARED:
             return self._embed_at(tokens, 0)
-        try:
-            with keeping_prefix(self):
-                self._embed_at(tokens[:1, :shared], 0)
+        with after_prefix(self, lambda: self._embed_at(tokens[:1, :shared], 0)):
             return self._embed_at(tokens[:, shared:], shared)
-        finally:
-            forget_prefix(self)
 
     def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
         """Embed tokens (n, length) whose first has the place ``start``: (n, D)."""

@@ -7,7 +7,7 @@ need not be computed again for each name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 class PrefixAttention(nn.MultiheadAttention):
     """Causal self-attention that can keep keys and values, and attend to kept ones.
 
-    Outside of :func:`keeping_prefix` and :func:`after_prefix` it is what it was.
+    Outside of :func:`after_prefix` it is what it was.
     """
 
     prefix: tuple[Tensor, Tensor] | None = None
@@ -77,23 +77,24 @@ def use_prefix_attention(tower: nn.Module) -> bool:
 
 
 @contextmanager
-def keeping_prefix(tower: nn.Module) -> Iterator[None]:
-    """Let what runs through the tower be kept, until :func:`forget_prefix`."""
+def after_prefix(tower: nn.Module, run_prefix: Callable[[], Any]) -> Iterator[None]:
+    """Let what runs through the tower inside come after the tokens of a prefix.
+
+    Args:
+        tower: A tower for which :func:`use_prefix_attention` was true.
+        run_prefix: Runs the prefix, one text, through the tower.
+    """
     layers = [m for m in tower.modules() if isinstance(m, PrefixAttention)]
-    for layer in layers:
-        layer.keeps = True
     try:
+        for layer in layers:
+            layer.keeps = True
+        run_prefix()
+        for layer in layers:
+            layer.keeps = False
         yield
     finally:
         for layer in layers:
-            layer.keeps = False
-
-
-def forget_prefix(tower: nn.Module) -> None:
-    """Let tokens be the first again."""
-    for module in tower.modules():
-        if isinstance(module, PrefixAttention):
-            module.prefix = None
+            layer.keeps, layer.prefix = False, None
 
 
 def common_prefix(tokens: Tensor, lengths: Tensor) -> int:
