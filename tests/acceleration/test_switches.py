@@ -69,22 +69,31 @@ def switched(system, **switches):
     return model
 
 
+def products_and_convolutions(model, images):
+    """Floating point operations of a backbone in matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.backbone(images)
+    counts = counter.get_flop_counts()['Global']
+    products = counts.get(torch.ops.aten.addmm, 0)
+    return products, counts.get(torch.ops.aten.convolution, 0)
+
+
 def test_onednn_is_equal(system, images):
-    expected = scores(system, images)
-    ours = scores(switched(system, onednn=True), images)
-    assert not torch.equal(ours, expected)  # another library has run
-    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    model = switched(system, onednn=True)
+    torch.testing.assert_close(
+        scores(model, images), scores(system, images), rtol=1e-4, atol=1e-4
+    )
+    # Another route has run. Whether its library rounds otherwise depends on the
+    # processor, so the results may be equal bit by bit.
+    before, after = (products_and_convolutions(m, images) for m in (system, model))
+    assert after[0] < before[0]
+    assert after[1] > before[1]
 
 
 def test_onednn_reaches_every_large_product_of_the_backbone(images):
     model = switched(build(SYSTEMS[0]), onednn=True)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.backbone(images)
-    counts = counter.get_flop_counts()['Global']
-    products = sum(
-        flops for op, flops in counts.items() if op in (torch.ops.aten.addmm,)
-    )
-    assert products < 0.01 * counter.get_total_flops()
+    products, convolutions = products_and_convolutions(model, images)
+    assert products < 0.01 * (products + convolutions)
 
 
 def test_onednn_sees_weights_that_are_loaded_later(images):
