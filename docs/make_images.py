@@ -1,6 +1,6 @@
-"""Make the pictures of docs/tour.md from the result of ``make demo``.
+"""Make the images of docs/tour.md from the result of ``make demo``.
 
-python docs/make_pictures.py --checkpoint demo_out/work/iter_2000.pth
+python docs/make_images.py --checkpoint demo_out/work/iter_2000.pth
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from mmseg_ovs.apis import OpenVocabInferencer
 from mmseg_ovs.utils import replacing
 
 CONFIG = 'text-similarity_mit-tiny_shapes-112x112'
-OUT = Path(__file__).parent / 'pictures'
+OUT = Path(__file__).parent / 'images'
 WIDTH = 800  # pixels
-# Name of the file: number of the test picture, words, background score. As in the tour.
+# Name of the file: number of the test image, words, background score. As in the tour.
 CALLS = {
     'words': (
         0,

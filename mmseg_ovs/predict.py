@@ -1,4 +1,4 @@
-"""Segment pictures and videos from the command line.
+"""Segment images and videos from the command line.
 
     python -m mmseg_ovs.predict photos/ --classes "a pikachu" tree road \\
         --config CONFIG --checkpoint CHECKPOINT --out out/
@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mmseg_ovs.predict',
-        description='Segment pictures and videos by words. One that fails does not '
+        description='Segment images and videos by words. One that fails does not '
         'stop the others; it is listed at the end and the exit code is 1.',
     )
     parser.add_argument(
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]]:
-    """Pictures and paths of videos."""
+    """Images and paths of videos."""
     files = list_files(args.inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     videos = [file for file in files if is_video(file)]
     if videos and args.scores:
@@ -161,7 +161,7 @@ def _segment_images(
     folder: ResultFolder,
     args: argparse.Namespace,
 ) -> list[str]:
-    """Write the results of all pictures; tells which failed."""
+    """Write the results of all images; tells which failed."""
     failures = []
     bar = ProgressBar(len(images), file=sys.stderr)
     for prediction in inferencer.predict(

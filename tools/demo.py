@@ -3,9 +3,9 @@
     python tools/demo.py                  # about 6 minutes on 2 CPU cores
     python tools/demo.py --controls all   # trains a second model, without any text
 
-Everything is made here: no picture and no weight is downloaded. The table sets the
+Everything is made here: no image and no weight is downloaded. The table sets the
 model beside its controls (names shuffled, colour alone, what the grid allows); it and
-pictures of predictions are written to ``demo_out``.
+images of predictions are written to ``demo_out``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LEGEND = f"""
 names shuffled         every class under another's name, mean of {SHUFFLES} shuffles
 random vectors         trained with a random vector a class instead of its name
 colour                 every pixel is the class of the nearest mean colour
-colour, classes known  the same among the classes of the picture
+colour, classes known  the same among the classes of the image
 ceiling                the true labels through the model's grid of {STRIDE} pixels
 """
 
@@ -150,7 +150,7 @@ def train(cfg: Config) -> Runner:
 
 
 def test(runner: Runner, vocabulary: Vocabulary | None = None) -> dict[str, float]:
-    """Scores on the test pictures; ``vocabulary`` replaces the names of the set."""
+    """Scores on the test images; ``vocabulary`` replaces the names of the set."""
     hook = next(hook for hook in runner.hooks if isinstance(hook, VocabularyHook))
     hook.vocabulary = vocabulary
     return runner.test()
@@ -172,8 +172,8 @@ def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def picture_controls(data_root: str) -> dict[str, dict[str, float]]:
-    """Scores which need no model, on the test pictures."""
+def image_controls(data_root: str) -> dict[str, dict[str, float]]:
+    """Scores which need no model, on the test images."""
     samples = load_split(data_root, 'test')
     colours = mean_colours(samples)
     controls = {
@@ -185,7 +185,7 @@ def picture_controls(data_root: str) -> dict[str, dict[str, float]]:
 
 
 def draw_predictions(runner: Runner, folder: Path, count: int) -> list[Path]:
-    """Picture, prediction and label side by side, of the first test pictures."""
+    """Image, prediction and label side by side, of the first test images."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset = runner.test_dataloader.dataset
     runner.model.eval()
@@ -240,10 +240,10 @@ def parse_args() -> argparse.Namespace:
         nargs=len(SPLITS),
         default=DEFAULT_SIZES,
         metavar=tuple(split.upper() for split in SPLITS),
-        help='pictures in each split',
+        help='images in each split',
     )
     parser.add_argument(
-        '--pictures', type=int, default=8, help='test pictures that are drawn'
+        '--images', type=int, default=8, help='test images that are drawn'
     )
     return parser.parse_args()
 
@@ -256,9 +256,9 @@ def main() -> None:
     # Upstream's notices to developers would bury the report.
     warnings.simplefilter('ignore')
 
-    with stage('making the pictures'):
+    with stage('making the images'):
         drawn = write_shapes(args.data_root, sizes=args.sizes, workers=os.cpu_count())
-        say(f'   {args.data_root}: {drawn or "no"} new pictures of {sum(args.sizes)}')
+        say(f'   {args.data_root}: {drawn or "no"} new images of {sum(args.sizes)}')
     with stage('training on the seen classes'):
         cfg = load_config(args, out / 'work')
         say(f'   {CONFIG.name}, {torch.get_num_threads()} threads')
@@ -270,14 +270,14 @@ def main() -> None:
         )
     with stage('drawing predictions'):
         runner.model.set_vocabulary(CLASSES)
-        pictures = draw_predictions(runner, out / 'predictions', args.pictures)
+        images = draw_predictions(runner, out / 'predictions', args.images)
     if args.controls == 'all':
         with stage('training on random vectors instead of names'):
             cfg = load_config(args, out / 'work_random')
             use_random_vectors(cfg, out / 'random_vectors.safetensors', args.seed)
             results['random vectors'] = test(train(cfg))
     with stage('scoring the controls without a model'):
-        results |= picture_controls(args.data_root)
+        results |= image_controls(args.data_root)
 
     table = make_table(results)
     with replacing(out / 'table.txt') as temporary:
@@ -293,7 +293,7 @@ def main() -> None:
     for name, value in stage.seconds.items():
         say(f'{clock(value):>6}  {name}')
     say(f'{clock(sum(stage.seconds.values())):>6}  in all')
-    say(f'{len(pictures)} predictions beside their labels: {out / "predictions"}')
+    say(f'{len(images)} predictions beside their labels: {out / "predictions"}')
     say(f'table and scores: {out / "table.txt"}, {out / "results.json"}')
 
 

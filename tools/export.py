@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
-        help="size of the pictures; by default of the windows of the model's test_cfg",
+        help="size of the images; by default of the windows of the model's test_cfg",
     )
     parser.add_argument(
         '--vocabulary',
@@ -64,9 +64,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--rows', type=int, help='fix the number of text rows; by default any'
     )
-    parser.add_argument('--batch-size', type=int, default=1, help='pictures at a time')
+    parser.add_argument('--batch-size', type=int, default=1, help='images at a time')
     parser.add_argument(
-        '--dynamic-batch', action='store_true', help='any number of pictures at a time'
+        '--dynamic-batch', action='store_true', help='any number of images at a time'
     )
     parser.add_argument(
         '--opset', type=int, default=OPSET, help='version of the ONNX operators'

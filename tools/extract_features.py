@@ -1,6 +1,6 @@
 """Compute what Talk2DINO's training reads from its frozen towers, once for all epochs.
 
-Every picture goes through the backbone once, however many captions it has. An
+Every image goes through the backbone once, however many captions it has. An
 interrupted run goes on where it stopped; damaged shards are made again:
 
     python tools/extract_features.py configs/talk2dino/..._coco-captions.py \\
@@ -52,8 +52,8 @@ _NEUTRAL = {
 
 
 @dataclass
-class Picture:
-    """A picture's place in the data set, and all its captions."""
+class CaptionedImage:
+    """An image's place in the data set, and all its captions."""
 
     index: int
     name: str
@@ -66,10 +66,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='Talk2DINO config with a data set of captions')
     parser.add_argument('--out', required=True, type=Path, help='folder of the shards')
     parser.add_argument(
-        '--shard-size', type=int, default=1024, help='pictures in a shard'
+        '--shard-size', type=int, default=1024, help='images in a shard'
     )
     parser.add_argument(
-        '--batch-size', type=int, default=32, help='pictures in the backbone at a time'
+        '--batch-size', type=int, default=32, help='images in the backbone at a time'
     )
     parser.add_argument(
         '--num-workers', type=int, help="loading processes (the config's by default)"
@@ -103,9 +103,9 @@ def build_model(cfg: Config, device: str) -> nn.Module:
     return model.to(device).eval()
 
 
-def list_pictures(dataset: Dataset) -> list[Picture]:
-    """Pictures of a caption data set in order, each with all its captions."""
-    pictures: dict[str, Picture] = {}
+def list_images(dataset: Dataset) -> list[CaptionedImage]:
+    """Images of a caption data set in order, each with all its captions."""
+    listed: dict[str, CaptionedImage] = {}
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
         captions = info.get('captions') or [info.get('caption')]
@@ -115,13 +115,13 @@ def list_pictures(dataset: Dataset) -> list[Picture]:
                 "have no caption: use a '*_coco-captions.py' config"
             )
         path = info['img_path']
-        picture = pictures.setdefault(path, Picture(i, Path(path).name))
-        picture.captions += captions
-    return list(pictures.values())
+        image = listed.setdefault(path, CaptionedImage(i, Path(path).name))
+        image.captions += captions
+    return list(listed.values())
 
 
 def describe(
-    cfg: Config, model: nn.Module, pictures: Sequence[Picture], shard_size: int
+    cfg: Config, model: nn.Module, listed: Sequence[CaptionedImage], shard_size: int
 ) -> dict:
     """Everything that the features depend on, as JSON."""
 
@@ -129,7 +129,7 @@ def describe(
         config = cfg.model.get(part) or {}
         return {k: v for k, v in config.items() if k not in _NEUTRAL}
 
-    head, data = model.decode_head, [(p.name, p.captions) for p in pictures]
+    head, data = model.decode_head, [(p.name, p.captions) for p in listed]
     source = cfg.train_dataloader.dataset
     visual = [model.backbone, *([model.neck] if model.with_neck else [])]
     setting = dict(
@@ -173,9 +173,9 @@ def find_done(out: Path, count: int, setting: dict) -> dict[int, dict]:
     return done
 
 
-def batches(shard: Sequence[Picture], size: int) -> list[list[int]]:
-    """Places of a shard's pictures in the data set, at most ``size`` together."""
-    places = [picture.index for picture in shard]
+def batches(shard: Sequence[CaptionedImage], size: int) -> list[list[int]]:
+    """Places of a shard's images in the data set, at most ``size`` together."""
+    places = [image.index for image in shard]
     return [places[i : i + size] for i in range(0, len(places), size)]
 
 
@@ -198,7 +198,7 @@ def visual_features(
 def extract(
     model: nn.Module,
     dataset: Dataset,
-    shards: dict[int, Sequence[Picture]],
+    shards: dict[int, Sequence[CaptionedImage]],
     setting: dict,
     args: argparse.Namespace,
     bar: ProgressBar,
@@ -216,8 +216,8 @@ def extract(
         visual = visual_features(model, loaded, len(plan[number]), bar)
         text = model.text_encoder.encode([c for p in shard for c in p.captions])
         counts = torch.tensor([len(p.captions) for p in shard])
-        picture = torch.arange(len(shard)).repeat_interleave(counts)
-        write_shard(args.out / shard_name(number), visual, text, picture, setting)
+        image_index = torch.arange(len(shard)).repeat_interleave(counts)
+        write_shard(args.out / shard_name(number), visual, text, image_index, setting)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -229,14 +229,14 @@ def main(argv: list[str] | None = None) -> None:
     if args.num_workers is None:
         args.num_workers = cfg.train_dataloader.num_workers
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    pictures = list_pictures(dataset)
+    listed = list_images(dataset)
     model = build_model(cfg, args.device)
-    setting = describe(cfg, model, pictures, args.shard_size)
+    setting = describe(cfg, model, listed, args.shard_size)
 
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(args.out / '.lock', timeout=0):
-            run(model, dataset, pictures, setting, args)
+            run(model, dataset, listed, setting, args)
     except Timeout as error:
         raise SystemExit(f'Another process is writing to {args.out}.') from error
 
@@ -244,20 +244,20 @@ def main(argv: list[str] | None = None) -> None:
 def run(
     model: nn.Module,
     dataset: Dataset,
-    pictures: list[Picture],
+    listed: list[CaptionedImage],
     setting: dict,
     args: argparse.Namespace,
 ) -> None:
     """With the folder to oneself: see what is there, make the rest."""
     remove_leftovers(args.out)
     size = args.shard_size
-    count = -(-len(pictures) // size)
-    shards = {n: pictures[n * size : (n + 1) * size] for n in range(count)}
+    count = -(-len(listed) // size)
+    shards = {n: listed[n * size : (n + 1) * size] for n in range(count)}
     done = find_done(args.out, count, setting)
     todo = {n: shard for n, shard in shards.items() if n not in done}
     if todo:
         missing = sum(map(len, todo.values()))
-        print(f'{args.out}: {len(pictures) - missing} of {len(pictures)} pictures done')
+        print(f'{args.out}: {len(listed) - missing} of {len(listed)} images done')
         bar = ProgressBar(missing, file=sys.stderr)
         extract(model, dataset, todo, setting, args, bar)
         bar.file.write('\n')
@@ -266,7 +266,7 @@ def run(
     records = [done[number] for number in sorted(done)]
     write_manifest(args.out, setting, records)
     captions = sum(record['text'][0] for record in records)
-    print(f'{args.out}: {len(pictures)} pictures, {captions} captions, {count} shards')
+    print(f'{args.out}: {len(listed)} images, {captions} captions, {count} shards')
 
 
 if __name__ == '__main__':

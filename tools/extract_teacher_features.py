@@ -1,12 +1,12 @@
 """Compute the features that OVS-DINO is aligned with, once for all epochs.
 
 The config is that of the training, with ``LoadTeacherFeatures`` in its pipeline; the
-teacher is that of its ``AlignmentHead``. Finished pictures are not computed again:
+teacher is that of its ``AlignmentHead``. Finished images are not computed again:
 
     python tools/extract_teacher_features.py \\
         configs/ovs_dino/ovs-dino_dinov2-b14_coco-pseudo-masks_teacher-features.py
 
-SAM's features of a picture take 2 MB: 248 GB for the 118,287 pictures of COCO 2017.
+SAM's features of an image take 2 MB: 248 GB for the 118,287 images of COCO 2017.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('config', help='training config with LoadTeacherFeatures')
     parser.add_argument(
-        '--batch-size', type=int, default=4, help='pictures in the teacher at a time'
+        '--batch-size', type=int, default=4, help='images in the teacher at a time'
     )
     parser.add_argument(
         '--num-workers', type=int, help="loading processes (the config's by default)"
@@ -80,13 +80,13 @@ def split_pipeline(cfg: Config) -> tuple[list[dict], Path]:
     return [*before, dict(type='PackNounMasks')], Path(steps[places[0]]['folder'])
 
 
-def list_pictures(dataset: Dataset) -> dict[str, int]:
-    """Place in the data set of every picture by path.
+def list_images(dataset: Dataset) -> dict[str, int]:
+    """Place in the data set of every image by path.
 
     Raises:
-        SystemExit: Two pictures have one file name.
+        SystemExit: Two images have one file name.
     """
-    pictures: dict[str, int] = {}
+    listed: dict[str, int] = {}
     names: dict[str, str] = {}
     for i in range(len(dataset)):
         path = dataset.get_data_info(i)['img_path']
@@ -96,8 +96,8 @@ def list_pictures(dataset: Dataset) -> dict[str, int]:
                 f'{path} and {other} have the same file name, which features are kept '
                 'under: extract them into two folders'
             )
-        pictures.setdefault(path, i)
-    return pictures
+        listed.setdefault(path, i)
+    return listed
 
 
 def is_done(path: Path, setting: str) -> bool:
@@ -131,7 +131,7 @@ def extract(
     setting: str,
     args: argparse.Namespace,
 ) -> None:
-    """Write the features of the pictures at some places in the data set."""
+    """Write the features of the images at some places in the data set."""
     loader = DataLoader(
         dataset,
         batch_sampler=[
@@ -180,19 +180,19 @@ def main(argv: list[str] | None = None) -> None:
     try:
         with FileLock(folder / '.lock', timeout=0):
             remove_leftovers(folder)
-            pictures = list_pictures(dataset)
+            listed = list_images(dataset)
             todo = [
                 place
-                for path, place in pictures.items()
+                for path, place in listed.items()
                 if not is_done(feature_path(folder, path), digest)
             ]
-            print(f'{folder}: {len(pictures) - len(todo)} of {len(pictures)} done')
+            print(f'{folder}: {len(listed) - len(todo)} of {len(listed)} done')
             if todo:
                 extract(head, preprocessor, dataset, todo, folder, digest, args)
-            write_manifest(folder, setting, len(pictures))
+            write_manifest(folder, setting, len(listed))
     except Timeout as error:
         raise SystemExit(f'Another process is writing to {folder}.') from error
-    print(f'{folder}: features of {len(pictures)} pictures')
+    print(f'{folder}: features of {len(listed)} images')
 
 
 if __name__ == '__main__':

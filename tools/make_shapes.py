@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         nargs=len(SPLITS),
         default=DEFAULT_SIZES,
         metavar=tuple(split.upper() for split in SPLITS),
-        help='pictures in each split',
+        help='images in each split',
     )
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='drawing processes'
@@ -40,7 +40,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     if drawn:
         total = sum(args.sizes)
-        print(f'{args.out}: drew {drawn} of {total} pictures in {seconds:.1f} s')
+        print(f'{args.out}: drew {drawn} of {total} images in {seconds:.1f} s')
     else:
         print(f'{args.out}: complete and intact, nothing to do ({seconds:.1f} s)')
 

@@ -1,4 +1,4 @@
-"""CAT-Seg (L) as published: CLIP ViT-L/14 for pictures of 336 x 336."""
+"""CAT-Seg (L) as published: CLIP ViT-L/14 for images of 336 x 336."""
 
 _base_ = ['../_base_/models/cat_seg.py', '../_base_/default_runtime.py']
 

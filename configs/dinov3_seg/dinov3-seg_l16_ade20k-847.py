@@ -1,6 +1,6 @@
 _base_ = ['./dinov3-seg_l16.py', '../_base_/datasets/ade20k_847.py']
 
-# Pictures are stretched once, from their own size, by local-global inference.
+# Images are stretched once, from their own size, by local-global inference.
 test_pipeline = _base_.test_pipeline
 del test_pipeline[1]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

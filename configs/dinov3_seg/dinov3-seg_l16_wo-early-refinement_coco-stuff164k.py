@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/schedules/cost_aggregation_80k.py',
 ]
 
-# Pictures are stretched once, from their own size, by local-global inference.
+# Images are stretched once, from their own size, by local-global inference.
 test_pipeline = _base_.test_pipeline
 del test_pipeline[1]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

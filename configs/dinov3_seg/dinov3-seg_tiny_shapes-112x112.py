@@ -4,7 +4,7 @@ The towers come from ``dinotxt-tiny_shapes-112x112.py`` and the prior from
 ``../ovs_dino/sam-tiny_shapes-112x112.py``, both trained before. The loss sees only the
 classes that are labelled in the batch (``sampled_classes=1`` adds no others), so that
 unseen names are not taught to be wrong. Inference is the large model's at scale: the
-picture at 144 x 144, nine windows of the size of training.
+image at 144 x 144, nine windows of the size of training.
 """
 
 _base_ = './dinotxt-tiny_shapes-112x112.py'

@@ -1,6 +1,6 @@
 """OVS-DINO on DINO (the first) ViT-B/16 (paper, appendix B).
 
-28 x 28 patches at 448: the encoder's map is 56 x 56, so SAM sees pictures at 896.
+28 x 28 patches at 448: the encoder's map is 56 x 56, so SAM sees images at 896.
 """
 
 _base_ = './ovs-dino_dinov2-b14.py'

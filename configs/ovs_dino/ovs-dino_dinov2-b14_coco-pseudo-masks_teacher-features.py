@@ -1,7 +1,7 @@
 """The same training with SAM's features computed beforehand.
 
-``tools/extract_teacher_features.py`` fills the folder. Pictures are not flipped: the
-features are those of the pictures as they are.
+``tools/extract_teacher_features.py`` fills the folder. Images are not flipped: the
+features are those of the images as they are.
 """
 
 _base_ = './ovs-dino_dinov2-b14_coco-pseudo-masks.py'

@@ -1,6 +1,6 @@
 """OVS-DINO on DINOv3 ViT-B/16, which the paper does not try.
 
-28 x 28 patches at 448: the encoder's map is 56 x 56, so SAM sees pictures at 896. The
+28 x 28 patches at 448: the encoder's map is 56 x 56, so SAM sees images at 896. The
 weights are gated: put Meta's file into ``weights/``.
 """
 

@@ -20,7 +20,7 @@ model = dict(
     type='FeatureAlignment',
     decode_head=dict(type='Talk2DINOHead', in_channels=768, text_channels=512),
 )
-# no pictures and no classes: mmengine's own hooks, safe checkpoints and the guard
+# no images and no classes: mmengine's own hooks, safe checkpoints and the guard
 default_hooks = dict(
     _delete_=True,
     checkpoint=dict(type='SafeCheckpointHook', interval=10, max_keep_ckpts=3),

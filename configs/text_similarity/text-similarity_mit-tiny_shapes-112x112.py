@@ -2,7 +2,7 @@
 
 MMSegmentation's own hierarchical transformer (SegFormer's, cut down) and FPN with a
 small text tower of CLIP's, trained together: the score of a class at a position is the
-cosine of the two. Classes that were never in the training pictures are segmented by
+cosine of the two. Classes that were never in the training images are segmented by
 their names. ``tools/demo.py`` trains it in a few minutes on two CPU cores.
 """
 

@@ -16,9 +16,9 @@ from torch import Tensor
 def paired_positions(
     first: Sequence[Tensor], second: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Maps of two networks for the same pictures to examples which belong together.
+    """Maps of two networks for the same images to examples which belong together.
 
-    Our reading: an example is a position of a picture, for it is positions that a
+    Our reading: an example is a position of an image, for it is positions that a
     segmentor classifies. All maps are brought to one grid, the coarsest of them in
     each direction, by antialiased bilinear resizing: finer maps are averaged, and no
     positions are made up.

@@ -1,4 +1,4 @@
-"""Pictures one after the other, with a progress bar; those that fail are noted."""
+"""Images one after the other, with a progress bar; those that fail are noted."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..apis import ImageError, list_images
 
 
 class ImageStream:
-    """Iterates over the readable pictures of files and folders.
+    """Iterates over the readable images of files and folders.
 
     Args:
         images: See :func:`mmseg_ovs.apis.list_images`.
 
     Attributes:
-        failures: A line for each picture that could not be read, so far.
-        read: Pictures given out so far.
+        failures: A line for each image that could not be read, so far.
+        read: Images given out so far.
 
     Raises:
-        ImageError: There are no such files, or a folder holds no pictures. When
-            iterated: not one picture could be read.
+        ImageError: There are no such files, or a folder holds no images. When
+            iterated: not one image could be read.
     """
 
     def __init__(self, images: object) -> None:
@@ -36,7 +36,7 @@ class ImageStream:
         return len(self.sources)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Pictures uint8 BGR (H, W, 3), as mmseg reads them."""
+        """Images uint8 BGR (H, W, 3), as mmseg reads them."""
         self.failures, self.read = [], 0
         bar = ProgressBar(len(self), file=sys.stderr)
         for source in self.sources:
@@ -60,7 +60,7 @@ class ImageStream:
             )
 
     def report_failures(self) -> int:
-        """Print the pictures that failed; gives the exit code, 1 if there are any."""
+        """Print the images that failed; gives the exit code, 1 if there are any."""
         if not self.failures:
             return 0
         print(

@@ -30,9 +30,9 @@ class BackboneConfigError(ValueError):
 
 
 class LayerFeatures:
-    """A frozen backbone that gives the maps of chosen layers for a picture.
+    """A frozen backbone that gives the maps of chosen layers for an image.
 
-    The picture is resized to a square without keeping its aspect (bilinear,
+    The image is resized to a square without keeping its aspect (bilinear,
     antialiased), so that positions of two backbones with inputs of different size
     correspond, then normalised by the config's ``data_preprocessor``.
 
@@ -90,7 +90,7 @@ class LayerFeatures:
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> tuple[Tensor, ...]:
-        """Maps (1, C, h, w) of a picture uint8 BGR (H, W, 3), one for each name."""
+        """Maps (1, C, h, w) of an image uint8 BGR (H, W, 3), one for each name."""
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
         pixels = F.interpolate(
             pixels.permute(2, 0, 1)[None].float(),

@@ -1,4 +1,4 @@
-"""Inference on pictures of one's own."""
+"""Inference on images of one's own."""
 
 from .coco_rle import coco_rle
 from .image_sources import ImageError, ImageSource, list_files, list_images

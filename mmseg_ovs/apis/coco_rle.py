@@ -1,4 +1,4 @@
-"""Label maps as COCO's results: a run-length mask for each class of a picture."""
+"""Label maps as COCO's results: a run-length mask for each class of an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..utils import replacing
 def coco_rle(
     labels: np.ndarray, classes: Sequence[str], scores: np.ndarray | None = None
 ) -> list[dict[str, Any]]:
-    """The classes of a picture as entries of a COCO results file.
+    """The classes of an image as entries of a COCO results file.
 
     Args:
         labels: Label map (H, W).

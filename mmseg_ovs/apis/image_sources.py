@@ -1,4 +1,4 @@
-"""Which pictures are meant: files, folders, patterns and arrays to one list."""
+"""Which images are meant: files, folders, patterns and arrays to one list."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ VIDEO_SUFFIXES = frozenset(
 
 
 class ImageError(ValueError):
-    """No such pictures, or something that is no picture."""
+    """No such images, or something that is no image."""
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """One picture.
+    """One image.
 
     Attributes:
         name: What messages and results call it.
@@ -43,16 +43,16 @@ def is_video(name: str | os.PathLike) -> bool:
 
 
 def list_images(images: object) -> list[ImageSource]:
-    """List pictures in the order given; those of a folder or pattern by name.
+    """List images in the order given; those of a folder or pattern by name.
 
     Args:
-        images: Path or URL of a file, path of a folder (its pictures, without
+        images: Path or URL of a file, path of a folder (its images, without
             subfolders and hidden files), pattern (see :func:`list_files`), array uint8
             BGR (H, W, 3) as ``mmcv.imread`` gives it, or a list of those.
 
     Raises:
         ImageError: A path does not exist, is a video, a folder or pattern holds no
-            pictures, an array has another form, or nothing is given. Whether files can
+            images, an array has another form, or nothing is given. Whether files can
             be read shows later.
     """
     is_list = isinstance(images, Sequence) and not isinstance(images, str)

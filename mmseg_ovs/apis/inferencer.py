@@ -1,4 +1,4 @@
-"""Segment pictures of one's own with words of one's own."""
+"""Segment images of one's own with words of one's own."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
 
 class OpenVocabInferencer:
-    """Runs an open-vocabulary model on pictures, with any classes at each call.
+    """Runs an open-vocabulary model on images, with any classes at each call.
 
     Used and answered like mmseg's ``MMSegInferencer``, but the classes are an argument
-    of the call, one picture that fails does not lose the others, weights that do not
-    fit are refused, and results are always lists in the order of the pictures::
+    of the call, one image that fails does not lose the others, weights that do not
+    fit are refused, and results are always lists in the order of the images::
 
         inferencer = OpenVocabInferencer(config, checkpoint)
         inferencer('photos/', classes=['a pikachu', 'tree', 'road'], out_dir='out')
@@ -120,7 +120,7 @@ class OpenVocabInferencer:
         return_scores: bool = False,
         return_coco_rle: bool = False,
     ) -> dict[str, list]:
-        """Segment pictures.
+        """Segment images.
 
         Args:
             images: Path of a file or folder, pattern, array uint8 BGR (H, W, 3), or a
@@ -131,7 +131,7 @@ class OpenVocabInferencer:
                 data.
             background: A score, at or below which a pixel is background, or one of
                 the dicts of :meth:`Vocabulary.build`.
-            batch_size: Pictures segmented together; they may differ in size.
+            batch_size: Images segmented together; they may differ in size.
             out_dir: Folder for overlays and label maps, and for the scores and
                 run-length masks that are asked for (see :class:`ResultFolder`).
             return_datasamples: Give ``SegDataSample`` instead of label maps.
@@ -140,16 +140,16 @@ class OpenVocabInferencer:
             return_coco_rle: Also give run-length masks (see :func:`coco_rle`).
 
         Returns:
-            Lists in the order of the pictures: ``predictions`` (label maps int64
+            Lists in the order of the images: ``predictions`` (label maps int64
             (H, W), or ``SegDataSample``), ``visualization`` (uint8 RGB; empty unless
             asked for) and, if asked for, ``scores`` (float32 (N, H, W)) and
-            ``coco_rle`` (a list of dicts each), all None for a picture that failed; and
+            ``coco_rle`` (a list of dicts each), all None for an image that failed; and
             ``failures``, a ``dict(index=, image=, reason=)`` for each of those.
 
         Raises:
-            ImageError: There are no such pictures.
+            ImageError: There are no such images.
             VocabularyError: The classes cannot be used.
-            RuntimeError: No picture could be segmented.
+            RuntimeError: No image could be segmented.
         """
         sources = list_images(images)
         predictions = self.predict(
@@ -190,12 +190,12 @@ class OpenVocabInferencer:
         batch_size: int = 1,
         keep_scores: bool = False,
     ) -> Iterator[Prediction]:
-        """Segment pictures one after the other, for more than memory would hold.
+        """Segment images one after the other, for more than memory would hold.
 
-        Arguments and errors are those of the call, before the first picture; what goes
-        wrong with a picture is in its :class:`Prediction`. ``images`` may also be an
+        Arguments and errors are those of the call, before the first image; what goes
+        wrong with an image is in its :class:`Prediction`. ``images`` may also be an
         iterator, such as a :class:`Video`, which is read as it is needed.
-        ``keep_scores`` keeps the scores of all classes; a picture for which they would
+        ``keep_scores`` keeps the scores of all classes; an image for which they would
         take more than 2 GiB fails.
         """
         if batch_size < 1:
@@ -205,7 +205,7 @@ class OpenVocabInferencer:
         return self._predict(sources, vocabulary, batch_size, keep_scores)
 
     def draw(self, prediction: Prediction) -> np.ndarray | None:
-        """Picture and overlay side by side over a legend, uint8 RGB (h, w, 3)."""
+        """Image and overlay side by side over a legend, uint8 RGB (h, w, 3)."""
         if prediction.sample is None:
             return None
         self.visualizer.set_dataset_meta(prediction.vocabulary.classes)
@@ -215,7 +215,7 @@ class OpenVocabInferencer:
         return self.visualizer.get_image()
 
     def overlay(self, prediction: Prediction) -> np.ndarray | None:
-        """The picture under its classes and their names, uint8 RGB (H, W, 3)."""
+        """The image under its classes and their names, uint8 RGB (H, W, 3)."""
         if prediction.sample is None:
             return None
         classes, labels = prediction.vocabulary.classes, prediction.labels
@@ -279,7 +279,7 @@ class OpenVocabInferencer:
             self.model.test_cfg = test_cfg
 
     def _load(self, prediction: Prediction) -> dict | None:
-        """Run the pipeline on a picture; note the pixels, or what went wrong."""
+        """Run the pipeline on an image; note the pixels, or what went wrong."""
         results = prediction.source.content
         try:
             for transform in self.pipeline.transforms:

@@ -1,4 +1,4 @@
-"""The result for one picture."""
+"""The result for one image."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..structures.vocabulary import Vocabulary
 from .coco_rle import coco_rle
 from .image_sources import ImageError, ImageSource
 
-# What the scores of one picture may take while they are kept, in bytes.
+# What the scores of one image may take while they are kept, in bytes.
 LARGEST_SCORES = 2 * 2**30
 
 
 @dataclass
 class Prediction:
-    """The result for one picture.
+    """The result for one image.
 
     Attributes:
-        source: The picture that was asked for.
+        source: The image that was asked for.
         vocabulary: The classes that were looked for.
         image: Its pixels, uint8 RGB (H, W, 3).
         sample: With ``pred_sem_seg`` (1, H, W) and, if scores were kept, ``seg_logits``
-            (N, H, W). None if the picture failed.
+            (N, H, W). None if the image failed.
         error: Why it failed.
     """
 
@@ -37,7 +37,7 @@ class Prediction:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Label map, int64 (H, W); None if the picture failed."""
+        """Label map, int64 (H, W); None if the image failed."""
         if self.sample is None:
             return None
         return self.sample.pred_sem_seg.data[0].cpu().numpy()
@@ -50,7 +50,7 @@ class Prediction:
         return self.sample.seg_logits.data.cpu().numpy()
 
     def coco_rle(self) -> list[dict[str, Any]] | None:
-        """Run-length masks (see :func:`coco_rle`); None if the picture failed."""
+        """Run-length masks (see :func:`coco_rle`); None if the image failed."""
         if self.sample is None:
             return None
         return coco_rle(self.labels, self.vocabulary.classes, self.scores)
@@ -61,7 +61,7 @@ class Prediction:
         return ' '.join(f'{type(self.error).__name__}: {self.error}'.split())
 
     def refuse_large_scores(self) -> None:
-        """Fail a picture whose scores of all names would be too large to keep."""
+        """Fail an image whose scores of all names would be too large to keep."""
         if self.error is not None:
             return
         height, width = self.image.shape[:2]
@@ -71,5 +71,5 @@ class Prediction:
             self.error = ImageError(
                 f'the scores of {rows} names at {width} x {height} pixels take '
                 f'{needed / 2**20:.1f} MiB, more than {LARGEST_SCORES / 2**20:.1f}: '
-                'ask for fewer classes, give a smaller picture or do without scores'
+                'ask for fewer classes, give a smaller image or do without scores'
             )

@@ -23,7 +23,7 @@ from .videos import writing_video
 class ResultFolder:
     """Writes ``vis/NAME.png``, ``pred/NAME.png`` and ``legend.json``.
 
-    NAME is the picture's file name; pictures of one name get ``NAME_2`` and so on.
+    NAME is the image's file name; images of one name get ``NAME_2`` and so on.
     Label maps are grey PNG of 8 bits, or of 16 bits with more than 255 classes.
     ``legend.json`` holds name and colour of each label and the source of each NAME.
 
@@ -34,11 +34,11 @@ class ResultFolder:
 
     Args:
         folder: Made if it does not exist.
-        images: The pictures that will be written, in order.
+        images: The images that will be written, in order.
         vocabulary: Their classes.
         videos: Paths of the videos that will be written.
-        scores: Write the scores of pictures, which their predictions have to hold.
-        coco_rle: Write run-length masks of pictures and frames.
+        scores: Write the scores of images, which their predictions have to hold.
+        coco_rle: Write run-length masks of images and frames.
         frames: Write label maps of frames.
 
     Attributes:
@@ -78,7 +78,7 @@ class ResultFolder:
             text = json.dumps(legend, ensure_ascii=False, indent=1)
             temporary.write_text(text + '\n', encoding='utf-8')
         self._coco = CocoRleFile(self.folder / 'coco_rle.json') if coco_rle else None
-        self._count = 0  # pictures and frames so far
+        self._count = 0  # images and frames so far
 
     def __enter__(self) -> ResultFolder:
         return self
@@ -88,7 +88,7 @@ class ResultFolder:
             self._coco.close()
 
     def write(self, prediction: Prediction, sheet: np.ndarray | None) -> None:
-        """Write the next picture's results and its sheet (RGB), unless it failed."""
+        """Write the next image's results and its sheet (RGB), unless it failed."""
         name = next(self._image_names)
         if prediction.error is None:
             self._write_png(f'pred/{name}.png', self._labels(prediction))

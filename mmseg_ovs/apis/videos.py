@@ -23,7 +23,7 @@ class VideoError(ImageError):
 
 
 class Video:
-    """The frames of a video, as an iterable of pictures; one is in memory at a time.
+    """The frames of a video, as an iterable of images; one is in memory at a time.
 
     Not ``mmcv.VideoReader``: that seeks whenever the decoder's position differs from
     its own count, which is before every frame for some containers, and keeps frames.

@@ -33,11 +33,11 @@ class DataState:
     """A data set on disk.
 
     Attributes:
-        pictures: Number of samples.
-        digest: SHA-256 over names and contents of all pictures and labels.
+        images: Number of samples.
+        digest: SHA-256 over names and contents of all images and labels.
     """
 
-    pictures: int
+    images: int
     digest: str
 
 
@@ -60,7 +60,7 @@ def data_state(cfg: Config) -> DataState:
         paths = (info['img_path'], info.get('seg_map_path'))
         files += [Path(path) for path in paths if path]
     if not files:
-        raise DataAbsent(f'{data.get("data_root")} has no pictures')
+        raise DataAbsent(f'{data.get("data_root")} has no images')
     missing = [path for path in files if not path.is_file()]
     if missing:
         raise DataAbsent(

@@ -24,7 +24,7 @@ from ..models.utils import parts_at_random, unwrap_model, weights_digest
 from ..structures import Vocabulary
 from ..version import __version__
 
-# Steps of a pipeline that leave the picture as it is.
+# Steps of a pipeline that leave the image as it is.
 _SILENT = ('Load', 'Pack')
 
 
@@ -141,9 +141,9 @@ def _inference(model: nn.Module) -> dict[str, str]:
             lines['window'] += f', resized to {_size(given["input_size"])}'
         lines['aggregation'] = 'mean of scores where windows overlap'
     if mode == 'local-global':
-        lines['picture'] = f'stretched to {_size(given["image_size"])}'
+        lines['image'] = f'stretched to {_size(given["image_size"])}'
         what = given['aggregation']
-        lines['aggregation'] = f'mean of the {what} of windows and whole picture'
+        lines['aggregation'] = f'mean of the {what} of windows and whole image'
     if given.get('window_softmax') and mode != 'whole':
         lines['aggregation'] += ', softmax over the names in each window before'
     if given.get('input_size') and not given.get('input_antialias', True):

@@ -1,6 +1,6 @@
 """The config of a model on a data set.
 
-What a method sets for a data set (the background rule, names, the size of pictures)
+What a method sets for a data set (the background rule, names, the size of images)
 stands in its benchmark configs ``<model>_<data set>.py``. A model with such a config is
 tested with it. Another model of the method takes over what they set beyond the model
 and the data set, so that an ablation needs no config for each data set.

@@ -18,7 +18,7 @@ names, background rule, refinement). What a measured figure depends on stands in
 protocol that `tools/test.py` and `tools/benchmark.py` write beside it.
 
 Classes of methods: *mask-supervised* methods learn from label maps,
-*caption-supervised* ones from pictures with texts, *training-free* ones combine
+*caption-supervised* ones from images with texts, *training-free* ones combine
 networks as they are. Under *weights* stands their licence; *gated* ones have to be
 asked for.
 """

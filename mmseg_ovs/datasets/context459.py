@@ -21,7 +21,7 @@ class PascalContext459Dataset(OpenVocabSegDataset):
     Args:
         ann_file: List of image names (``ImageSets/SegmentationContext459/val.txt``),
             relative to ``data_root``.
-        img_suffix: Suffix of the pictures.
+        img_suffix: Suffix of the images.
         seg_map_suffix: Suffix of the label maps.
         ignore_index: Label of unlabelled pixels.
         **kwargs: See ``mmseg.datasets.BaseSegDataset``.

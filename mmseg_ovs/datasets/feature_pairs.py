@@ -1,4 +1,4 @@
-"""Pairs of picture and caption features computed beforehand."""
+"""Pairs of image and caption features computed beforehand."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ class FeaturePairsDataset(Dataset):
             self._open[number] = open_shard(self.paths[number])
         file = self._open[number]
         row = index - (self._ends[number - 1] if number else 0)
-        picture = int(file.get_slice('picture')[row])
+        image_index = int(file.get_slice('picture')[row])
         return dict(
-            visual=file.get_slice('visual')[picture].float(),
+            visual=file.get_slice('visual')[image_index].float(),
             text=file.get_slice('text')[row].float(),
         )
 

@@ -2,9 +2,9 @@
 
 A folder holds ``manifest.json`` and the shards that it lists, safetensors files of
 
-- ``visual`` (n, heads, C): unit head embeddings of n pictures,
+- ``visual`` (n, heads, C): unit head embeddings of n images,
 - ``text`` (m, D): raw text embeddings of their m captions,
-- ``picture`` (m,): which of the n pictures each caption belongs to.
+- ``image`` (m,): which of the n images each caption belongs to.
 
 The metadata of a shard holds ``setting``, a JSON object that says how the features were
 made, and ``digest``, the SHA-256 of the tensors. The manifest is written last: a folder
@@ -40,7 +40,7 @@ def shard_name(number: int) -> str:
 
 
 def write_shard(
-    path: Path, visual: Tensor, text: Tensor, picture: Tensor, setting: Mapping
+    path: Path, visual: Tensor, text: Tensor, image_index: Tensor, setting: Mapping
 ) -> None:
     """Write a shard in half precision, whole or not at all.
 
@@ -48,7 +48,7 @@ def write_shard(
         path: Where to.
         visual: Head embeddings (n, heads, C), normalised.
         text: Text embeddings (m, D).
-        picture: Index (m,) of each text's picture.
+        image: Index (m,) of each text's image.
         setting: JSON-like facts that the features depend on.
 
     Raises:
@@ -57,7 +57,7 @@ def write_shard(
     tensors = dict(
         visual=visual.detach().cpu().half().contiguous(),
         text=text.detach().cpu().half().contiguous(),
-        picture=picture.to('cpu', torch.int32).contiguous(),
+        picture=image_index.to('cpu', torch.int32).contiguous(),
     )
     for name in ('visual', 'text'):
         if not tensors[name].isfinite().all():

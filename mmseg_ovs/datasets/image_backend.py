@@ -1,4 +1,4 @@
-"""Files of pictures, checked before they are decoded."""
+"""Files of images, checked before they are decoded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..utils import RefusedImageError, check_image
 
 @register_backend('checked_images')
 class CheckedImagesBackend(BaseStorageBackend):
-    """Reads files from wherever their path points to; refuses empty and huge pictures.
+    """Reads files from wherever their path points to; refuses empty and huge images.
 
     For mmseg's loader, in any pipeline::
 
@@ -20,7 +20,7 @@ class CheckedImagesBackend(BaseStorageBackend):
     """
 
     def get(self, filepath: str | os.PathLike) -> bytes:
-        """The bytes of a picture.
+        """The bytes of an image.
 
         Raises:
             RefusedImageError: See :func:`check_image`; names the file.
@@ -33,9 +33,9 @@ class CheckedImagesBackend(BaseStorageBackend):
         return content
 
     def get_text(self, filepath: str | os.PathLike, encoding: str = 'utf-8') -> str:
-        """Not for pictures.
+        """Not for images.
 
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError('pictures are no text')
+        raise NotImplementedError('images are no text')

@@ -1,4 +1,4 @@
-"""Pictures with a mask for each of their nouns."""
+"""Images with a mask for each of their nouns."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .sample_errors import NamesFailingSample, check_images_exist
 
 @DATASETS.register_module()
 class NounMasksDataset(NamesFailingSample, BaseDataset):
-    """Pseudo-masks that ``tools/pseudo_masks`` has made, one sample a picture.
+    """Pseudo-masks that ``tools/pseudo_masks`` has made, one sample an image.
 
     Any file in COCO's instance format serves whose segmentations are compressed run
-    lengths, with at most one mask of a category in a picture. Pictures without a mask
+    lengths, with at most one mask of a category in an image. Images without a mask
     take no part, and are reported.
 
     A sample has ``img_path``, ``image_id``, ``nouns`` (K names), ``noun_masks`` (K
@@ -29,7 +29,7 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
 
     Masks stay run-length strings until a sample is asked for, 0.5 to 1 kB each, in one
     buffer that worker processes share. While the json is read memory is about four
-    times its size: for all of COCO's training pictures with five masks each, 2.3 GB,
+    times its size: for all of COCO's training images with five masks each, 2.3 GB,
     of which 0.5 GB stay.
 
     Args:
@@ -41,8 +41,8 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
     Raises:
         FileNotFoundError: The json or one of its images is missing.
         ValueError: The json is not in this format; a mask is of an unknown category or
-            picture, of another size than its picture, or the second of a category; or
-            no picture has a mask.
+            image, of another size than its image, or the second of a category; or
+            no image has a mask.
         All of them when the data set is built. A run-length string that is broken in
         itself is found when it is decoded.
     """
@@ -60,7 +60,7 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read and check the json; one record a picture that has masks."""
+        """Read and check the json; one record an image that has masks."""
         images, names, annotations = self._read()
         self._metainfo['nouns'] = tuple(names[key] for key in sorted(names))
         masks: dict[Any, dict[Any, str]] = {}

@@ -16,12 +16,12 @@ class ShapesDataset(OpenVocabSegDataset):
     Made by ``tools/make_shapes.py``. Label 255 (grey strokes) is ignored.
 
     Args:
-        img_suffix: suffix of the pictures.
+        img_suffix: suffix of the images.
         seg_map_suffix: suffix of the label maps.
         **kwargs: see ``mmseg.datasets.BaseSegDataset``.
 
     Raises:
-        FileNotFoundError: the folder of pictures is missing or has none.
+        FileNotFoundError: the folder of images is missing or has none.
     """
 
     METAINFO = dict(
@@ -37,12 +37,12 @@ class ShapesDataset(OpenVocabSegDataset):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One record a picture."""
+        """One record an image."""
         folder = self.data_prefix['img_path']
         records = super().load_data_list() if fileio.isdir(folder) else []
         if not records:
             raise FileNotFoundError(
-                f'no {self.img_suffix} pictures in {folder!r}: make the set with '
+                f'no {self.img_suffix} images in {folder!r}: make the set with '
                 f'`python tools/make_shapes.py --out {self.data_root or "FOLDER"}`'
             )
         return records

@@ -1,6 +1,6 @@
-"""Features of a frozen teacher on disk: one float16 file a picture, and a manifest.
+"""Features of a frozen teacher on disk: one float16 file an image, and a manifest.
 
-A folder holds ``PICTURE.safetensors`` for each picture (``features`` (C, h, w), the
+A folder holds ``IMAGE.safetensors`` for each image (``features`` (C, h, w), the
 digest of the tensor and of how it was made) and ``manifest.json``, written last: a
 folder without it is not finished.
 """
@@ -25,7 +25,7 @@ TOOL = 'tools/extract_teacher_features.py'
 
 
 def feature_path(folder: Path, img_path: str | Path) -> Path:
-    """Where the features of a picture lie."""
+    """Where the features of an image lie."""
     return folder / f'{Path(img_path).name}.safetensors'
 
 
@@ -35,7 +35,7 @@ def setting_digest(setting: Mapping[str, Any]) -> str:
 
 
 def write_features(path: Path, features: Tensor, setting: str) -> None:
-    """Write one picture's features in half precision, whole or not at all.
+    """Write one image's features in half precision, whole or not at all.
 
     Args:
         path: Where to.
@@ -57,7 +57,7 @@ def write_features(path: Path, features: Tensor, setting: str) -> None:
 
 
 def read_features(path: Path, setting: str) -> Tensor:
-    """Read one picture's features (C, h, w), float16.
+    """Read one image's features (C, h, w), float16.
 
     Args:
         path: The file.
@@ -91,9 +91,9 @@ def read_features(path: Path, setting: str) -> Tensor:
     return features
 
 
-def write_manifest(folder: Path, setting: Mapping[str, Any], pictures: int) -> None:
+def write_manifest(folder: Path, setting: Mapping[str, Any], images: int) -> None:
     """Declare a folder finished."""
-    content = dict(pictures=pictures, setting=setting)
+    content = dict(pictures=images, setting=setting)
     with replacing(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
 

@@ -22,7 +22,7 @@ class PascalVOC20bDataset(OpenVocabSegDataset):
     Args:
         ann_file: List of image names (``ImageSets/Segmentation/val.txt``), relative to
             ``data_root``.
-        img_suffix: Suffix of the pictures.
+        img_suffix: Suffix of the images.
         seg_map_suffix: Suffix of the label maps.
         **kwargs: See ``mmseg.datasets.BaseSegDataset``; ``reduce_zero_label`` cannot
             be set.

@@ -14,8 +14,8 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 from ..acceleration import add_switches, chosen_switches
 from ..apis import UnknownConfigError
 from ..models.utils import CheckpointError
+from .images import Limits
 from .models import ModelShelf, PageModel
-from .pictures import Limits
 
 _LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 
@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mmseg_ovs.demo',
-        description='Serve a page to try models on: a picture, words, masks.',
+        description='Serve a page to try models on: an image, words, masks.',
     )
     parser.add_argument(
         '--model',
@@ -56,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--max-megapixels',
         type=float,
         default=Limits.megapixels,
-        help='largest picture that is taken (default: %(default)g)',
+        help='largest image that is taken (default: %(default)g)',
     )
     args = parser.parse_args(argv)
     for model in args.model:

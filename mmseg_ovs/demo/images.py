@@ -1,4 +1,4 @@
-"""Which uploaded pictures are taken."""
+"""Which uploaded images are taken."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Limits:
         return int(self.megabytes * 2**20)
 
 
-def check_picture(source: ImageSource, limits: Limits) -> None:
-    """Refuse what is too large, before it is decoded, or is not a whole picture.
+def check_image(source: ImageSource, limits: Limits) -> None:
+    """Refuse what is too large, before it is decoded, or is not a whole image.
 
-    OpenCV, which reads pictures for the models, fills the missing part of a truncated
+    OpenCV, which reads images for the models, fills the missing part of a truncated
     JPEG with grey and says nothing; Pillow tells.
 
     Raises:
@@ -45,7 +45,7 @@ def check_picture(source: ImageSource, limits: Limits) -> None:
             image = Image.open(path, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(
-            f'{name} is not a picture that can be read ({", ".join(FORMATS)}).'
+            f'{name} is not an image that can be read ({", ".join(FORMATS)}).'
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large(name, 'far', limits)) from error

@@ -26,10 +26,10 @@ class Answer:
     """What a request gets.
 
     Attributes:
-        image: The picture, uint8 RGB (H, W, 3).
+        image: The image, uint8 RGB (H, W, 3).
         labels: int64 (H, W).
         vocabulary: What the labels mean.
-        seconds: Time for words and picture, without waiting for others.
+        seconds: Time for words and image, without waiting for others.
         loading_seconds: Time to load the model; 0 if it was there.
         device: Where it ran.
     """
@@ -106,7 +106,7 @@ class PageModel:
         background: float | None,
         refine: bool,
     ) -> Prediction:
-        """Segment one picture.
+        """Segment one image.
 
         Raises:
             ImageError: It cannot be segmented.
@@ -143,19 +143,19 @@ class ModelShelf:
         background: float | None = None,
         refine: bool = False,
     ) -> Answer:
-        """Segment a picture with a model.
+        """Segment an image with a model.
 
         Args:
             name: Of the model.
-            source: The picture.
+            source: The image.
             vocabulary: The classes.
             background: Score at or below which a pixel is background; None: no
                 background.
-            refine: Whether masks are refined with the picture.
+            refine: Whether masks are refined with the image.
 
         Raises:
             CheckpointError: The model's checkpoint does not fit.
-            ImageError: The picture cannot be segmented.
+            ImageError: The image cannot be segmented.
             UnknownNameError: The model has no text vectors for a word.
             VocabularyError: The words cannot be used.
         """

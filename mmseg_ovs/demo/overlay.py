@@ -1,4 +1,4 @@
-"""From labels to what ``gr.AnnotatedImage`` shows: picture, masks, names, colours."""
+"""From labels to what ``gr.AnnotatedImage`` shows: image, masks, names, colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALPHA = 0.6
 
 
 class Overlay(NamedTuple):
-    """A picture with a mask for every class in it, the largest first.
+    """An image with a mask for every class in it, the largest first.
 
     Attributes:
         image: uint8 RGB (h, w, 3), reduced to at most ``LARGEST_PANEL`` pixels a side:
@@ -32,7 +32,7 @@ class Overlay(NamedTuple):
 def make_overlay(
     image: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]
 ) -> Overlay:
-    """Overlay of labels (H, W) on a picture uint8 RGB (H, W, 3)."""
+    """Overlay of labels (H, W) on an image uint8 RGB (H, W, 3)."""
     palette = make_palette(len(classes))
     counts = np.bincount(labels.ravel(), minlength=len(classes))
     scale = min(1, LARGEST_PANEL / max(labels.shape))

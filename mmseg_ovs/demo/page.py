@@ -10,16 +10,16 @@ from ..apis import ImageError, ImageSource
 from ..models.text_encoders import UnknownNameError
 from ..models.utils import CheckpointError
 from ..structures.vocabulary import VocabularyError
+from .images import Limits, check_image
 from .models import Answer, ModelShelf
 from .overlay import make_overlay
-from .pictures import Limits, check_picture
 from .words import hint, read_words
 
 # What people can mend, told as it stands; anything else leaves a traceback as well.
 _MISTAKES = (CheckpointError, ImageError, UnknownNameError, VocabularyError)
 # Uploads and overlays are deleted an hour after they were made.
 _CLEANING = (600, 3600)
-_NO_RESULT = 'Choose a picture, type classes, press *Segment*.'
+_NO_RESULT = 'Choose an image, type classes, press *Segment*.'
 _HOVER = 'Point at a name to see its mask alone.'
 
 
@@ -28,15 +28,15 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
 
     Args:
         shelf: The models to choose from.
-        limits: Of the pictures that are taken.
+        limits: Of the images that are taken.
     """
 
     def segment(upload, words, model, has_background, score, refine):
         try:
-            picture = _picture(upload, limits)
+            image = _image(upload, limits)
             vocabulary = read_words(words)
             answer = shelf.segment(
-                model, picture, vocabulary, score if has_background else None, refine
+                model, image, vocabulary, score if has_background else None, refine
             )
         except _MISTAKES as error:
             raise gr.Error(
@@ -55,17 +55,17 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
     with gr.Blocks(
         title='mmseg_ovs', analytics_enabled=False, delete_cache=_CLEANING
     ) as page:
-        gr.Markdown('# Segment a picture by words')
+        gr.Markdown('# Segment an image by words')
         with gr.Row():
             with gr.Column():
                 upload = gr.Image(
-                    label=f'Picture (up to {limits.megabytes:g} MB, '
+                    label=f'Image (up to {limits.megabytes:g} MB, '
                     f'{limits.megapixels:g} megapixels)',
                     sources=['upload', 'clipboard'],
                     type='filepath',
                     image_mode=None,
                     height=320,
-                    alt_text='the uploaded picture',
+                    alt_text='the uploaded image',
                 )
                 words = gr.Textbox(
                     label='Classes',
@@ -88,7 +88,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
                 refine = gr.Checkbox(
                     value=shelf.models[names[0]].refines,
                     label='Refine masks',
-                    info='Draws the borders of masks to those of the picture; slower.',
+                    info='Draws the borders of masks to those of the image; slower.',
                 )
                 button = gr.Button('Segment', variant='primary')
             with gr.Column():
@@ -106,7 +106,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
             segment,
             [upload, words, model, has_background, score, refine],
             [shown, status],
-            # As uploaded (Gradio has checked that it was): a file that is no picture
+            # As uploaded (Gradio has checked that it was): a file that is no image
             # would end in Gradio's own preprocessing, without a word about it.
             preprocess=False,
             show_progress_on=shown,
@@ -155,16 +155,16 @@ def launch_page(page: gr.Blocks, host: str, port: int | None, limits: Limits) ->
     return url
 
 
-def _picture(upload: dict | None, limits: Limits) -> ImageSource:
-    """The uploaded picture, checked.
+def _image(upload: dict | None, limits: Limits) -> ImageSource:
+    """The uploaded image, checked.
 
     Raises:
         ImageError: There is none, or it is not taken.
     """
     if not upload or not upload['path']:
-        raise ImageError('Choose a picture first.')
-    source = ImageSource(upload['orig_name'] or 'The picture', upload['path'])
-    check_picture(source, limits)
+        raise ImageError('Choose an image first.')
+    source = ImageSource(upload['orig_name'] or 'The image', upload['path'])
+    check_image(source, limits)
     return source
 
 

@@ -38,7 +38,7 @@ class BoundaryIoUMetric(OpenVocabIoUMetric):
     ``boundary/mIoU_seen``, ``boundary/mIoU_unseen``, ``boundary/hIoU`` and
     ``boundary/mIoU_<group>``, in percent.
 
-    As in the authors' code, the border of the picture is a boundary. Ignored pixels are
+    As in the authors' code, the border of the image is a boundary. Ignored pixels are
     treated as beyond that border, in the prediction too (the masks compared are those
     of mIoU): a prediction that is right wherever the label is known scores 100, and
     with a ``dilation_ratio`` of 1 the result is mIoU. The authors' panoptic tools
@@ -46,7 +46,7 @@ class BoundaryIoUMetric(OpenVocabIoUMetric):
     prediction beside them scores less.
 
     Args:
-        dilation_ratio: ``d`` over the diagonal of the picture, above 0; ``d`` is
+        dilation_ratio: ``d`` over the diagonal of the image, above 0; ``d`` is
             rounded and at least 1.
         **kwargs: see :class:`OpenVocabIoUMetric`; ``iou_metrics`` is fixed.
 
@@ -101,7 +101,7 @@ class BoundaryIoUMetric(OpenVocabIoUMetric):
 
 
 def boundary_width(shape: tuple[int, int], ratio: float) -> int:
-    """Width in pixels of the boundary regions of a picture (H, W)."""
+    """Width in pixels of the boundary regions of an image (H, W)."""
     return max(1, round(ratio * float(np.hypot(*shape))))
 
 

@@ -59,8 +59,8 @@ def export_model(
         model: An ``OpenVocabSegmentor`` with its weights.
         path: The file to write.
         form: Its kind; by default ONNX.
-        size: Height and width of the pictures. None: as in the model's inference.
-        batch: Number of pictures; None: any.
+        size: Height and width of the images. None: as in the model's inference.
+        batch: Number of images; None: any.
         rows: Number of text rows; None: any that the model takes.
         bake_vocabulary: Keep the model's vocabulary in the graph instead of an input.
         tolerance: Largest difference allowed.
@@ -81,7 +81,7 @@ def export_model(
             scores = graph(*inputs.example())
     except ValueError as error:
         raise ExportError(
-            f'The model does not take pictures of {graph.size}: {error}'
+            f'The model does not take images of {graph.size}: {error}'
         ) from error
     metadata = describe(model, graph, inputs, tuple(scores.shape[-2:]), config)
     path.parent.mkdir(parents=True, exist_ok=True)

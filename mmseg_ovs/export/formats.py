@@ -60,7 +60,7 @@ class Format(metaclass=ABCMeta):
 
     @abstractmethod
     def load(self, path: Path) -> Run:
-        """A file as a function of pictures and, if it takes them, text vectors."""
+        """A file as a function of images and, if it takes them, text vectors."""
 
 
 class OnnxFormat(Format):

@@ -20,8 +20,8 @@ class GraphInputs:
     """Inputs of a graph: ``image`` (B, 3, H, W) and ``text`` (R, D) or (R, P, D).
 
     Attributes:
-        size: Height and width of the pictures.
-        batch: Number of pictures. None: any.
+        size: Height and width of the images.
+        batch: Number of images. None: any.
         vector: Shape of the text vectors of one name. None: the graph has no text
             input.
         rows: Number of text rows. None: any.

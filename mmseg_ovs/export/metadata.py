@@ -70,7 +70,7 @@ def describe(
 
 
 def _pixels(preprocessor: nn.Module) -> Mapping[str, object]:
-    """Order of channels, mean and standard deviation of a picture of 0..255."""
+    """Order of channels, mean and standard deviation of an image of 0..255."""
     mean, std = [0.0] * 3, [1.0] * 3
     if getattr(preprocessor, '_enable_normalize', False):
         mean, std = (

@@ -1,4 +1,4 @@
-"""The part of a model that becomes a graph: pictures and text in, score maps out."""
+"""The part of a model that becomes a graph: images and text in, score maps out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ScoreGraph(nn.Module):
 
     Args:
         model: An ``OpenVocabSegmentor``.
-        size: Height and width of the pictures. None: as its ``test_cfg`` says.
+        size: Height and width of the images. None: as its ``test_cfg`` says.
         text: Text vectors (R, D) or (R, P, D) that the graph keeps. None: they are its
             second input.
 
@@ -69,11 +69,11 @@ class ScoreGraph(nn.Module):
         )
 
     def run_backbone(self, image: Tensor) -> VisualFeatures:
-        """Features of pictures (B, 3, H, W) before the neck; inference calls it."""
+        """Features of images (B, 3, H, W) before the neck; inference calls it."""
         return as_visual_features(self.backbone(image), image)
 
     def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
-        """Normalised pictures (B, 3, H, W), text (R, D): maps (B, R, h, w)."""
+        """Normalised images (B, 3, H, W), text (R, D): maps (B, R, h, w)."""
         if _aggregates_features(self.cfg):
             features = build_inference(self, self.cfg).aggregate(image)
         else:
@@ -86,13 +86,13 @@ class ScoreGraph(nn.Module):
 
 
 def _window_size(cfg: InferenceCfg) -> tuple[int, int]:
-    """Size of the pictures that the backbone sees in the model's own inference."""
+    """Size of the images that the backbone sees in the model's own inference."""
     size = cfg.input_size or cfg.crop_size
     if _aggregates_features(cfg):
         size = cfg.image_size
     if size is None:
         raise ExportError(
-            "test_cfg.mode 'whole' runs pictures of any size, and a graph is for one: "
+            "test_cfg.mode 'whole' runs images of any size, and a graph is for one: "
             'say which (--size HEIGHT WIDTH)'
         )
     return size

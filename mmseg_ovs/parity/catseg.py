@@ -68,7 +68,7 @@ def _text_tower(golden: Golden) -> OpenCLIPTextTower:
 
 @torch.no_grad()
 def run_clip(golden: Golden) -> dict[str, Tensor]:
-    """Dense features, guidance layers, the picture's embedding, and text."""
+    """Dense features, guidance layers, the image's embedding, and text."""
     last = golden.config['constructor']['kwargs']['vision_layers'] - 1
     layers = tuple(range(last))
     dense = _image_encoder(
@@ -103,25 +103,25 @@ def run_clip(golden: Golden) -> dict[str, Tensor]:
 
 
 class _Recorder(nn.Module):
-    """A backbone that hands its pictures on."""
+    """A backbone that hands its images on."""
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         return (x,)
 
 
 class _GivenLogits(OpenVocabHead):
-    """A head that keeps its pictures and answers with given logits, in order."""
+    """A head that keeps its images and answers with given logits, in order."""
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
         self.logits = logits
-        self.pictures: list[Tensor] = []
+        self.images: list[Tensor] = []
 
     def forward(self, features, text: Tensor) -> Tensor:
-        start = sum(map(len, self.pictures))
-        (pictures,) = features.maps
-        self.pictures.append(pictures)
-        return self.logits[start : start + len(pictures)]
+        start = sum(map(len, self.images))
+        (images,) = features.maps
+        self.images.append(images)
+        return self.logits[start : start + len(images)]
 
     def activate(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
@@ -132,7 +132,7 @@ class _GivenLogits(OpenVocabHead):
 
 @torch.no_grad()
 def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
-    """Windows and whole picture through the public segmentor, and their merge."""
+    """Windows and whole image through the public segmentor, and their merge."""
     kwargs = golden.config['constructor']['kwargs']
     kernel, clip = kwargs['kernel'], kwargs['clip']
     stride = int(kernel * (1 - kwargs['overlap']))
@@ -171,7 +171,7 @@ def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
     data = dict(inputs=[golden.inputs['image']], data_samples=[sample])
     (result,) = model.test_step(data)
     return {
-        'clip_images': torch.cat(head.pictures),
+        'clip_images': torch.cat(head.images),
         'sem_seg': result.seg_logits.data,
     }
 

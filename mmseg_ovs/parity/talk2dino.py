@@ -39,8 +39,8 @@ def run_pamr(golden: Golden) -> dict[str, Tensor]:
         golden.inputs['mask'], image.shape[-2:], mode='bilinear', align_corners=True
     )
     refined = [
-        pamr.refine(mask, pamr.prepare(picture))
-        for mask, picture in zip(masks, image, strict=True)
+        pamr.refine(mask, pamr.prepare(rgb))
+        for mask, rgb in zip(masks, image, strict=True)
     ]
     return {'mask': torch.stack(refined)}
 

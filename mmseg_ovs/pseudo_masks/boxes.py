@@ -1,4 +1,4 @@
-"""Third stage: boxes of each picture's nouns."""
+"""Third stage: boxes of each image's nouns."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Finds nouns in a picture."""
+    """Finds nouns in an image."""
 
     setting: Mapping[str, Any]
     """JSON-like facts that its answers depend on, weights included."""
 
     def __call__(self, image: np.ndarray, nouns: Sequence[str]) -> list[Detection]:
-        """Boxes of ``nouns`` in an RGB picture (H, W, 3), uint8."""
+        """Boxes of ``nouns`` in an RGB image (H, W, 3), uint8."""
 
 
 def find_boxes(out: Path, images: Path, detector: Detector, part: Part = WHOLE) -> Path:
-    """Write the boxes of every picture's nouns.
+    """Write the boxes of every image's nouns.
 
     A record holds ``size`` (height, width) and ``boxes``, dicts of ``noun`` (its id in
     ``nouns.json``), ``score`` and ``box``.
 
     Args:
         out: Folder of the whole run.
-        images: Folder of the pictures.
+        images: Folder of the images.
         detector: See :class:`Detector`.
-        part: The part of the pictures to do.
+        part: The part of the images to do.
 
     Returns:
         The shard.

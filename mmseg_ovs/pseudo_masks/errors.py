@@ -12,4 +12,4 @@ class DamagedShardError(PseudoMaskError):
 
 
 class UnreadableImageError(Exception):
-    """One picture cannot be used; the others can."""
+    """One image cannot be used; the others can."""

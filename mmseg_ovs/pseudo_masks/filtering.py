@@ -1,11 +1,11 @@
-"""Second stage: which nouns are looked for, and in which pictures.
+"""Second stage: which nouns are looked for, and in which images.
 
 Appendix A of OVS-DINO filters "infrequent, incomplete, or redundant entries" and says
 no more. Our reading: a word is *incomplete* unless it is made of letters (and hyphens
 between them), two at least; it is *redundant* as the plural of another, if it is on a
 list of words that name no region, or if the tagger takes it for something else than a
-noun in most pictures (*blue*, *standing*); it is *infrequent* if it is a noun of fewer
-than ``min_images`` pictures.
+noun in most images (*blue*, *standing*); it is *infrequent* if it is a noun of fewer
+than ``min_images`` images.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ REASONS = ('incomplete', 'stop', 'other', 'rare')
 def filter_nouns(
     out: Path, min_images: int = 10, stop_words: Collection[str] = STOP_WORDS
 ) -> Path:
-    """Write ``nouns.json``: the nouns, the pictures with theirs, and what was dropped.
+    """Write ``nouns.json``: the nouns, the images with theirs, and what was dropped.
 
     Args:
         out: Folder of the whole run, with the shards of the first stage.
-        min_images: Pictures whose captions must have a noun.
+        min_images: Images whose captions must have a noun.
         stop_words: Nouns to drop, as singulars.
 
     Returns:
@@ -83,7 +83,7 @@ def filter_nouns(
     if not names:
         raise PseudoMaskError(
             f'none of {len(counts)} nouns is left, '
-            f'{len(dropped["rare"])} occur in fewer than {min_images} pictures: lower '
+            f'{len(dropped["rare"])} occur in fewer than {min_images} images: lower '
             '--min-images'
         )
     number = {name: k for k, name in enumerate(names, 1)}
@@ -135,7 +135,7 @@ def _lemmas(
 ) -> dict[str, str]:
     """Noun to singular.
 
-    A noun is a plural if it is tagged so in most pictures, or if its singular is the
+    A noun is a plural if it is tagged so in most images, or if its singular is the
     more frequent of the two (taggers often miss the plurals of rare words).
     """
     once = {noun: tags.get((noun, 'NN'), 0) for noun in nouns}

@@ -38,7 +38,7 @@ _NO_TRANSFORMERS = (
 class GroundingDINODetector:
     """Boxes of nouns, by a Grounding DINO and its processor.
 
-    Pictures go through one by one, so that an answer does not depend on its neighbours.
+    Images go through one by one, so that an answer does not depend on its neighbours.
     Nouns that do not fit in one text are asked for in several.
 
     Args:
@@ -114,7 +114,7 @@ class GroundingDINODetector:
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray, nouns: Sequence[str]) -> list[Detection]:
-        """Boxes of ``nouns`` in an RGB picture (H, W, 3), uint8; best first per noun.
+        """Boxes of ``nouns`` in an RGB image (H, W, 3), uint8; best first per noun.
 
         Raises:
             PseudoMaskError: A noun is empty, has a full stop or a question mark, or is

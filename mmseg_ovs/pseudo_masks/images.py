@@ -1,4 +1,4 @@
-"""Pictures as training reads them."""
+"""Images as training reads them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .errors import UnreadableImageError
 
 
 def read_image(folder: Path, file_name: str) -> np.ndarray:
-    """Read a picture with the decoder of mmseg's ``LoadImageFromFile``.
+    """Read an image with the decoder of mmseg's ``LoadImageFromFile``.
 
     Masks are drawn on what training will see: turned as EXIF says, and so on.
 
     Args:
-        folder: Folder of the pictures.
+        folder: Folder of the images.
         file_name: Path in it.
 
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        UnreadableImageError: There is no such file, or it is no picture.
+        UnreadableImageError: There is no such file, or it is no image.
     """
     try:
         content = (folder / file_name).read_bytes()
@@ -36,11 +36,9 @@ def read_image(folder: Path, file_name: str) -> np.ndarray:
         check_image(content)
         image = mmcv.imfrombytes(content, channel_order='rgb', backend='cv2')
     except RefusedImageError as error:
-        raise UnreadableImageError(
-            f'is no picture, or a damaged one: {error}'
-        ) from error
+        raise UnreadableImageError(f'is no image, or a damaged one: {error}') from error
     except cv2.error:
         image = None
     if image is None:
-        raise UnreadableImageError('is no picture, or a damaged one')
+        raise UnreadableImageError('is no image, or a damaged one')
     return image

@@ -30,7 +30,7 @@ class Segmenter(Protocol):
         """One mask (H, W), bool, for each group of boxes: the union of theirs.
 
         Args:
-            image: RGB picture (H, W, 3), uint8.
+            image: RGB image (H, W, 3), uint8.
             boxes: Groups (n, 4) of left, top, right, bottom in pixels, float32.
         """
 
@@ -38,16 +38,16 @@ class Segmenter(Protocol):
 def draw_masks(
     out: Path, images: Path, segmenter: Segmenter, part: Part = WHOLE
 ) -> Path:
-    """Write the masks of every picture's nouns.
+    """Write the masks of every image's nouns.
 
     A record holds ``size`` and ``masks``, dicts of ``noun`` (its id), ``score`` (of its
     best box) and ``counts`` (compressed run lengths). Empty masks are left out.
 
     Args:
         out: Folder of the whole run; the shard of boxes of the same part is there.
-        images: Folder of the pictures.
+        images: Folder of the images.
         segmenter: See :class:`Segmenter`.
-        part: The part of the pictures to do.
+        part: The part of the images to do.
 
     Returns:
         The shard.

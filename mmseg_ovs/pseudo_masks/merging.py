@@ -24,7 +24,7 @@ PSEUDO_MASKS = 'pseudo_masks.json'
 def merge(out: Path, file: Path | None = None) -> dict[str, Any]:
     """Write all masks into one file, if nothing is lost, doubled or damaged.
 
-    The shards are read twice; memory holds the list of pictures and a record of each
+    The shards are read twice; memory holds the list of images and a record of each
     shard. An earlier file stays until the new one is complete.
 
     Args:
@@ -35,7 +35,7 @@ def merge(out: Path, file: Path | None = None) -> dict[str, Any]:
         The report that the file holds under ``info``.
 
     Raises:
-        PseudoMaskError: Names the shard or picture that is not as it has to be.
+        PseudoMaskError: Names the shard or image that is not as it has to be.
     """
     content = read_nouns(out)
     setting = _setting(out, content)
@@ -77,33 +77,33 @@ def _setting(out: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _records(out: Path, content: dict[str, Any]) -> Iterator[tuple[dict, dict]]:
-    """Each picture of ``nouns.json`` with its record of masks."""
+    """Each image of ``nouns.json`` with its record of masks."""
     _, records = open_stage(out / MASKS, MASKS)
     seen = set()
     for image, record in zip_longest(content['images'], records):
         if record is None:
             raise PseudoMaskError(
-                f'picture {image["id"]} ({image["file_name"]}) and what follows is '
+                f'image {image["id"]} ({image["file_name"]}) and what follows is '
                 f'missing in {out / MASKS}'
             )
         number = record['image_id']
         if number in seen:
-            raise PseudoMaskError(f'picture {number} is twice in {out / MASKS}')
+            raise PseudoMaskError(f'image {number} is twice in {out / MASKS}')
         seen.add(number)
         if image is None or (number, record['file_name']) != (
             image['id'],
             image['file_name'],
         ):
-            expected = 'no further one' if image is None else f'picture {image["id"]}'
+            expected = 'no further one' if image is None else f'image {image["id"]}'
             raise PseudoMaskError(
-                f'{out / MASKS} holds picture {number} ({record["file_name"]}) where '
+                f'{out / MASKS} holds image {number} ({record["file_name"]}) where '
                 f'{expected} is expected'
             )
         yield image, record
 
 
 def _survey(out: Path, content: dict[str, Any]) -> tuple[list[dict], dict[str, Any]]:
-    """The list of pictures, and what became of them."""
+    """The list of images, and what became of them."""
     images, unreadable, without = [], [], []
     masks = 0
     for image, record in _records(out, content):
@@ -132,11 +132,11 @@ def _survey(out: Path, content: dict[str, Any]) -> tuple[list[dict], dict[str, A
         nouns = [mask['noun'] for mask in record['masks']]
         if len(set(nouns)) < len(nouns) or set(nouns) - set(image['nouns']):
             raise PseudoMaskError(
-                f'picture {image["id"]} in {out / MASKS} has masks of nouns {nouns}, '
+                f'image {image["id"]} in {out / MASKS} has masks of nouns {nouns}, '
                 f'and its nouns are {image["nouns"]}'
             )
     report = dict(
-        pictures=len(content['images']),
+        images=len(content['images']),
         masks=masks,
         without_nouns=sum(not image['nouns'] for image in content['images']),
         without_masks=without,
@@ -155,7 +155,7 @@ def _annotations(out: Path, content: dict[str, Any]) -> Iterator[dict[str, Any]]
                 check_mask(mask['counts'], record['size'])
             except ValueError as error:
                 raise PseudoMaskError(
-                    f'the mask of noun {mask["noun"]} of picture {image["id"]} in '
+                    f'the mask of noun {mask["noun"]} of image {image["id"]} in '
                     f'{out / MASKS} is broken: {error}'
                 ) from error
             packed = dict(rle, counts=mask['counts'].encode('ascii'))

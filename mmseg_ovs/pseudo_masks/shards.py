@@ -1,9 +1,9 @@
 """A stage's results on disk: shards of JSON lines that survive being killed.
 
 The first line of a shard says what was made and how, each further line is the record of
-one picture, and the last line holds the SHA-256 of all lines before it. While a shard
-is made it ends in ``.part`` and grows by a line a picture; a run that is started again
-cuts off what is torn and goes on behind it. A record depends on nothing but its picture
+one image, and the last line holds the SHA-256 of all lines before it. While a shard
+is made it ends in ``.part`` and grows by a line an image; a run that is started again
+cuts off what is torn and goes on behind it. A record depends on nothing but its image
 and the setting, so the bytes are those of a run that was never interrupted.
 """
 
@@ -36,7 +36,7 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Part:
-    """The ``number``-th (from 1) of ``count`` equal parts of the pictures."""
+    """The ``number``-th (from 1) of ``count`` equal parts of the images."""
 
     number: int = 1
     count: int = 1
@@ -78,14 +78,14 @@ def interleave(parts: Sequence[Iterator[T]]) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class Item:
-    """A picture to make a record of, and all that the record depends on."""
+    """An image to make a record of, and all that the record depends on."""
 
     image_id: int | str
     file_name: str
     payload: Mapping[str, Any]
 
     def record(self, make: Callable[[Item], dict]) -> dict[str, Any]:
-        """The picture's record; of one that cannot be read it holds the ``error``."""
+        """The image's record; of one that cannot be read it holds the ``error``."""
         try:
             result = make(self)
         except UnreadableImageError as error:
@@ -93,7 +93,7 @@ class Item:
         return dict(result, **self._identity())
 
     def is_of(self, record: Any) -> bool:
-        """Whether ``record`` is of this picture, made from the same payload."""
+        """Whether ``record`` is of this image, made from the same payload."""
         own = self._identity()
         return isinstance(record, dict) and own.items() <= record.items()
 
@@ -119,7 +119,7 @@ def describe_shard(
 
     Args:
         stage: What was made.
-        part: Of which pictures.
+        part: Of which images.
         images: How many.
         setting: JSON-like facts that the records depend on.
     """
@@ -141,14 +141,14 @@ def write_shard(
 ) -> Path:
     """Make what is not there yet of a shard.
 
-    Pictures that could not be read are tried again, so that a mended file does not cost
+    Images that could not be read are tried again, so that a mended file does not cost
     the whole shard. A damaged shard is made anew.
 
     Args:
         folder: Where the shards of this stage lie.
         facts: See :func:`describe_shard`.
-        items: The pictures of this shard.
-        make: Gives a picture's record. ``UnreadableImageError`` is noted in it; any
+        items: The images of this shard.
+        make: Gives an image's record. ``UnreadableImageError`` is noted in it; any
             other exception ends the run, and the next one goes on from there.
 
     Returns:
@@ -218,7 +218,7 @@ def _append(file: Any, value: Any) -> None:
 def _cut_torn_end(
     part: Path, facts: Mapping[str, Any], items: Sequence[Item]
 ) -> int | None:
-    """Number of pictures that a stopped run has made; None if it has not begun."""
+    """Number of images that a stopped run has made; None if it has not begun."""
     if not part.exists():
         return None
     begun, end = None, 0
@@ -368,7 +368,7 @@ def open_shard(path: Path, stage: str) -> tuple[dict[str, Any], Iterator[dict]]:
 
 
 def open_stage(folder: Path, stage: str) -> tuple[dict[str, Any], Iterator[dict]]:
-    """Setting and records of a finished stage, in the order of the pictures.
+    """Setting and records of a finished stage, in the order of the images.
 
     Raises:
         PseudoMaskError: A shard is missing, renamed, of another stage or setting, or

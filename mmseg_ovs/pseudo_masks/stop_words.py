@@ -1,4 +1,4 @@
-"""Nouns of captions that name no region of the picture."""
+"""Nouns of captions that name no region of the image."""
 
 from __future__ import annotations
 

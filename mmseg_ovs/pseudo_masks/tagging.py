@@ -89,16 +89,16 @@ def tag_words(caption: str, tagger: Tagger) -> list[tuple[str, str]]:
 
 
 def read_captions(captions: str | os.PathLike, images: str | os.PathLike) -> list[Item]:
-    """Pictures that have captions, in the file's order.
+    """Images that have captions, in the file's order.
 
     Args:
         captions: File in COCO's caption format.
-        images: Folder of its pictures.
+        images: Folder of its images.
 
     Raises:
-        FileNotFoundError: The file or a picture that it names is missing.
+        FileNotFoundError: The file or an image that it names is missing.
         PseudoMaskError: The file is not in this format, has no captions, an empty one,
-            or one of a picture that it does not list.
+            or one of an image that it does not list.
     """
     images = os.fspath(images)
     try:
@@ -123,16 +123,16 @@ def read_captions(captions: str | os.PathLike, images: str | os.PathLike) -> lis
 def tag_captions(
     items: list[Item], tagger: Tagger, out: Path, part: Part = WHOLE
 ) -> Path:
-    """Write the tagged words of every picture's captions.
+    """Write the tagged words of every image's captions.
 
     A record holds ``captions`` and ``words``, pairs of a word and its tag, each pair
     once.
 
     Args:
-        items: All pictures, see :func:`read_captions`.
+        items: All images, see :func:`read_captions`.
         tagger: See :func:`load_tagger`.
         out: Folder of the whole run.
-        part: The part of the pictures to do.
+        part: The part of the images to do.
 
     Returns:
         The shard.

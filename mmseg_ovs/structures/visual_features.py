@@ -17,7 +17,7 @@ class VisualFeatures(NamedTuple):
         cls_attention: Products q . k (B, heads, h, w) of the class token's query with
             the patch keys in the last output layer: before rotary embedding, neither
             scaled nor softmaxed.
-        image: The normalised pictures (B, 3, H, W) that the backbone was given, for
+        image: The normalised images (B, 3, H, W) that the backbone was given, for
             necks and heads which look at them again. The segmentor sets it.
     """
 

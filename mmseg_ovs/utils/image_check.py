@@ -13,11 +13,11 @@ _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
 
 
 class RefusedImageError(ValueError):
-    """A file that is empty, or a picture that is too large."""
+    """A file that is empty, or an image that is too large."""
 
 
 def check_image(content: bytes) -> None:
-    """Refuse what OpenCV, which mmseg reads pictures with, would choke on.
+    """Refuse what OpenCV, which mmseg reads images with, would choke on.
 
     OpenCV decodes up to 2**30 pixels, 3 GB, whatever the size of the file. Truncated
     files need no check: it refuses them itself.

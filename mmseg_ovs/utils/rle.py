@@ -20,7 +20,7 @@ def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         counts: The string.
-        size: Height and width of the picture in pixels.
+        size: Height and width of the image in pixels.
 
     Returns:
         (H, W) uint8 with 0 and 1.
@@ -33,15 +33,15 @@ def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_mask(counts: str, size: tuple[int, int]) -> None:
-    """Refuse what is no mask of a picture of ``size``.
+    """Refuse what is no mask of an image of ``size``.
 
     Raises:
-        ValueError: The string is broken, or its runs do not fill such a picture.
+        ValueError: The string is broken, or its runs do not fill such an image.
     """
     covered = sum(run_lengths(counts))
     if covered != size[0] * size[1]:
         raise ValueError(
-            f'the runs cover {covered} pixels, the picture of {size[0]} x {size[1]} '
+            f'the runs cover {covered} pixels, the image of {size[0]} x {size[1]} '
             f'has {size[0] * size[1]}'
         )
 

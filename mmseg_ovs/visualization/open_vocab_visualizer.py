@@ -1,4 +1,4 @@
-"""Pictures of predictions over vocabularies of any size and script."""
+"""Images of predictions over vocabularies of any size and script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .overlay import draw_overlay, write_names
 from .palette import make_palette
 from .sheet import LegendEntry, compose_sheet
 
-# Longer side of a panel: small pictures are enlarged so that names can be read,
+# Longer side of a panel: small images are enlarged so that names can be read,
 # large ones reduced so that a folder of sheets stays handy.
 SMALLEST_PANEL, LARGEST_PANEL = 400, 1280
 
@@ -80,10 +80,10 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         step: int = 0,
         with_labels: bool = True,
     ) -> None:
-        """Draw one picture; arguments as in mmseg.
+        """Draw one image; arguments as in mmseg.
 
         Args:
-            name: identifier of the picture in the backends.
+            name: identifier of the image in the backends.
             image: uint8 RGB (H, W, 3).
             data_sample: ``pred_sem_seg`` and ``gt_sem_seg`` are drawn where present,
                 (1, H, W) at the size of ``image``.
@@ -91,7 +91,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
             draw_pred: draw the prediction.
             show: open a window.
             wait_time: seconds the window stays; 0: until it is closed.
-            out_file: file to write instead of giving the picture to the backends.
+            out_file: file to write instead of giving the image to the backends.
             step: step recorded by the backends.
             with_labels: write class names into the overlays as well.
 
@@ -129,15 +129,15 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         scale = min(max(longer, SMALLEST_PANEL), LARGEST_PANEL) / longer
         shape = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
         size = max(14, round(max(shape) / 40))
-        picture = cv2.resize(
+        canvas = cv2.resize(
             image,
             shape,
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC,
         )
-        panels = [('image', Image.fromarray(picture))]
+        panels = [('image', Image.fromarray(canvas))]
         for title, labels in maps.items():
             labels = cv2.resize(labels, shape, interpolation=cv2.INTER_NEAREST)
-            overlay = draw_overlay(picture, labels, palette, self.alpha)
+            overlay = draw_overlay(canvas, labels, palette, self.alpha)
             panel = Image.fromarray(overlay)
             if with_labels:
                 write_names(panel, labels, classes, size)

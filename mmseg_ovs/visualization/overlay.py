@@ -1,4 +1,4 @@
-"""A label map drawn over its picture, with class names in it."""
+"""A label map drawn over its image, with class names in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shorten(name: str, length: int) -> str:
 def draw_overlay(
     image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float
 ) -> np.ndarray:
-    """Colour the labelled pixels of a picture and darken the borders of segments.
+    """Colour the labelled pixels of an image and darken the borders of segments.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -48,7 +48,7 @@ def draw_overlay(
 
 
 def write_names(
-    picture: Image.Image, labels: np.ndarray, classes: Sequence[str], size: int
+    canvas: Image.Image, labels: np.ndarray, classes: Sequence[str], size: int
 ) -> None:
     """Write each class name into its largest region, where there is room.
 
@@ -56,12 +56,12 @@ def write_names(
     another name, is left to the legend.
 
     Args:
-        picture: the overlay, drawn on in place.
-        labels: integers (H, W) at the picture's size.
+        image: the overlay, drawn on in place.
+        labels: integers (H, W) at the image's size.
         classes: class names.
         size: font size in pixels.
     """
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(canvas)
     values, counts = np.unique(labels, return_counts=True)
     taken: list[tuple[int, int, int, int]] = []
     for label in values[np.argsort(-counts)]:
@@ -72,9 +72,9 @@ def write_names(
         width, height = ceil(right - left), ceil(bottom - top)
         mask = labels == label
         x, y = _inner_point(mask)
-        # Keep the whole name on the picture.
-        x0 = min(max(x - width // 2, 0), picture.width - width)
-        y0 = min(max(y - height // 2, 0), picture.height - height)
+        # Keep the whole name on the image.
+        x0 = min(max(x - width // 2, 0), canvas.width - width)
+        y0 = min(max(y - height // 2, 0), canvas.height - height)
         box = (x0, y0, x0 + width, y0 + height)
         if x0 < 0 or y0 < 0 or any(_overlap(box, other) for other in taken):
             continue

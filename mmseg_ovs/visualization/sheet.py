@@ -32,7 +32,7 @@ def compose_sheet(
     """Panels side by side, each under its title, over a legend in columns.
 
     Args:
-        panels: (title, picture); pictures of one size.
+        panels: (title, image); images of one size.
         entries: legend, in reading order down the columns.
         legend_title: says what the shares are.
         size: font size in pixels.
@@ -60,10 +60,10 @@ def compose_sheet(
     sheet = Image.new('RGB', (sheet_width, legend_top + legend_height), PAPER)
     draw = ImageDraw.Draw(sheet)
 
-    for i, (title, picture) in enumerate(panels):
+    for i, (title, image) in enumerate(panels):
         x = margin + i * (width + margin)
         _write(draw, x, line // 2, title, size, INK)
-        sheet.paste(picture, (x, line))
+        sheet.paste(image, (x, line))
     if entries:
         _write(draw, margin, legend_top + line // 2, legend_title, size, PALE_INK)
     for i, (entry, name) in enumerate(zip(entries, names, strict=True)):

@@ -78,7 +78,7 @@ def test_what_is_kept_does_not_grow():
 
 
 def test_positions_are_brought_to_the_coarsest_grid():
-    # A ramp across the picture is the same ramp on every grid, but at the ends.
+    # A ramp across the image is the same ramp on every grid, but at the ends.
     def ramp(size):
         return ((torch.arange(size) + 0.5) / size).expand(1, 2, size, size).clone()
 

@@ -40,7 +40,7 @@ def config(kind, size=(64, 64), **options):
     )
 
 
-def picture(height=50, width=70):
+def make_image(height=50, width=70):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -57,7 +57,7 @@ def picture(height=50, width=70):
 def test_all_layers(kind, count):
     name = kind.removeprefix('mmseg.')
     network = LayerFeatures(config(name))
-    maps = network(picture())
+    maps = network(make_image())
     assert len(maps) == len(network.names) == count
     layers = [str(i) for i in range(count)]
     if name == 'SAMImageEncoder':
@@ -74,11 +74,13 @@ def test_last_layers_are_those_of_all():
     assert network.names == ['2', '4']
     whole = LayerFeatures(cfg)
     whole.network.load_state_dict(network.network.state_dict())
-    for found, expected in zip(network(picture()), whole(picture())[2::2], strict=True):
+    for found, expected in zip(
+        network(make_image()), whole(make_image())[2::2], strict=True
+    ):
         torch.testing.assert_close(found, expected)
 
 
-def test_picture_is_normalised_as_the_config_says():
+def test_image_is_normalised_as_the_config_says():
     network = LayerFeatures(config('DINOv2'))
     image = np.full((30, 80, 3), (0, 100, 200), np.uint8)  # blue, green, red
     seen = []
@@ -92,7 +94,7 @@ def test_picture_is_normalised_as_the_config_says():
 
 def test_extras_and_sizes():
     network = LayerFeatures(config('DINOv2', extra_outputs=('cls_token',)), size=28)
-    assert {tuple(x.shape[1:]) for x in network(picture())} == {(16, 2, 2)}
+    assert {tuple(x.shape[1:]) for x in network(make_image())} == {(16, 2, 2)}
 
 
 @pytest.mark.parametrize('prefix', ['', 'backbone.'])
@@ -124,4 +126,4 @@ def test_mistakes():
         LayerFeatures(Config(dict(model=dict())))
     tokens = LayerFeatures(config('VisionTransformer', output_cls_token=True))
     with pytest.raises(BackboneConfigError, match='output_cls_token=False'):
-        tokens(picture())
+        tokens(make_image())

@@ -1,4 +1,4 @@
-"""The commands: tables, figures, unreadable pictures, mistakes."""
+"""The commands: tables, figures, unreadable images, mistakes."""
 
 import csv
 import importlib.util
@@ -52,7 +52,7 @@ def configs(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three pictures of different sizes, one of them grey."""
+    """Three images of different sizes, one of them grey."""
     folder = tmp_path / 'photos'
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def test_spectrum(configs, photos, tmp_path, capsys):
     radii = [float(row['radius']) for row in spectrum if row['layer'] == '2']
     assert radii == sorted(radii) and radii[0] > 0 and radii[-1] < 1.5
     assert is_figure(out / 'spectrum.png', 1000)
-    assert '3 pictures' in capsys.readouterr().out
+    assert '3 images' in capsys.readouterr().out
 
     assert main([*args, '--layers', '1', '-1']) == 0
     assert [row['layer'] for row in rows(out / 'log_ratio.csv')] == ['1', '3']
@@ -132,8 +132,8 @@ def test_cka_with_itself(configs, photos, tmp_path):
 
 
 @pytest.mark.parametrize('tool', ['feature_spectrum', 'feature_cka'])
-def test_pictures_that_cannot_be_read(tool, configs, photos, tmp_path, capsys):
-    (photos / 'broken.jpg').write_bytes(b'\xff\xd8 no picture')
+def test_images_that_cannot_be_read(tool, configs, photos, tmp_path, capsys):
+    (photos / 'broken.jpg').write_bytes(b'\xff\xd8 no image')
     (photos / 'empty.png').touch()
     main, out = load(tool).main, tmp_path / 'out'
     if tool == 'feature_spectrum':
@@ -145,7 +145,7 @@ def test_pictures_that_cannot_be_read(tool, configs, photos, tmp_path, capsys):
     text = capsys.readouterr()
     assert '2 of 5 images could not be read' in text.err
     assert 'broken.jpg: ' in text.err and 'empty.png: ' in text.err
-    assert '3 pictures' in text.out  # what was read is analysed
+    assert '3 images' in text.out  # what was read is analysed
     assert len(list(out.glob('*.png'))) == 1
 
     for path in photos.glob('?.png'):

@@ -1,4 +1,4 @@
-"""Fixtures: weights of the tiny model, and a folder with a broken picture."""
+"""Fixtures: weights of the tiny model, and a folder with a broken image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_model import WORDS, picture, tiny_config
+from tiny_model import WORDS, make_image, tiny_config
 
 
 @pytest.fixture(scope='session')
@@ -30,13 +30,13 @@ def checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three pictures of different sizes, one of them unreadable, and a text."""
+    """Three images of different sizes, one of them unreadable, and a text."""
     folder = tmp_path / 'photos'
     folder.mkdir()
-    cv2.imwrite(str(folder / 'a.png'), picture())
-    content = cv2.imencode('.png', picture(seed=1))[1].tobytes()
+    cv2.imwrite(str(folder / 'a.png'), make_image())
+    content = cv2.imencode('.png', make_image(seed=1))[1].tobytes()
     (folder / 'b.png').write_bytes(content[: len(content) // 2])
-    cv2.imwrite(str(folder / 'c.jpg'), picture(24, 33, seed=2))
-    (folder / 'notes.txt').write_text('no picture')
+    cv2.imwrite(str(folder / 'c.jpg'), make_image(24, 33, seed=2))
+    (folder / 'notes.txt').write_text('no image')
     (folder / '._a.png').write_bytes(b'a file manager leaves these')
     return folder

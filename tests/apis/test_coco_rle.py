@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from tiny_model import WORDS, picture, tiny_config
+from tiny_model import WORDS, make_image, tiny_config
 
 from mmseg_ovs.apis import OpenVocabInferencer, coco_rle
 from mmseg_ovs.apis.coco_rle import CocoRleFile
@@ -51,7 +51,7 @@ def test_the_file_of_a_call(checkpoint, tmp_path):
     inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
     bad = tmp_path / 'bad.png'
     bad.write_bytes(b'')
-    images = [picture(), str(bad), picture(24, 33, seed=2)]
+    images = [make_image(), str(bad), make_image(24, 33, seed=2)]
     results = inferencer(
         images, WORDS, out_dir=tmp_path, return_scores=True, return_coco_rle=True
     )

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from tiny_model import WORDS, picture, tiny_config
+from tiny_model import WORDS, make_image, tiny_config
 
 from mmseg_ovs.apis import OpenVocabInferencer, find_config
 
 
 @pytest.fixture(scope='module')
 def images():
-    return [picture(112, 96, seed=seed) for seed in range(4)]
+    return [make_image(112, 96, seed=seed) for seed in range(4)]
 
 
 def both(cfg, checkpoint=None):

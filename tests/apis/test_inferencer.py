@@ -1,4 +1,4 @@
-"""The inferencer: words at each call, any pictures, failures on their own."""
+"""The inferencer: words at each call, any images, failures on their own."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.structures import SegDataSample
 from PIL import Image
-from tiny_model import WORDS, picture, tiny_config
+from tiny_model import WORDS, make_image, tiny_config
 
 from mmseg_ovs.apis import (
     ImageError,
@@ -30,13 +30,13 @@ def inferencer(checkpoint):
 
 
 def scores(inferencer, image, classes):
-    """Class scores (N, H, W) of a picture."""
+    """Class scores (N, H, W) of an image."""
     return inferencer(image, classes, return_scores=True)['scores'][0]
 
 
 # ------------------------------------------------------------------------- words
 def test_words_change_between_calls_on_one_model(inferencer):
-    image, model = picture(), inferencer.model
+    image, model = make_image(), inferencer.model
     two = scores(inferencer, image, ['tree', 'road'])
     one = scores(inferencer, image, ['a pikachu'])
     turned = scores(inferencer, image, ['road', 'tree', 'a pikachu'])
@@ -50,28 +50,32 @@ def test_words_change_between_calls_on_one_model(inferencer):
 
 def test_without_words_those_of_the_training_data_then_of_the_last_call(checkpoint):
     inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
-    inferencer(picture())
+    inferencer(make_image())
     assert inferencer.model.vocabulary.classes == WORDS
-    inferencer(picture(), classes=['tree'])
-    inferencer(picture())
+    inferencer(make_image(), classes=['tree'])
+    inferencer(make_image())
     assert inferencer.model.vocabulary.classes == ('tree',)
 
 
 def test_without_any_words_says_what_to_do():
     with pytest.raises(VocabularyError, match='Say what to look for'):
-        OpenVocabInferencer(tiny_config(), device='cpu')(picture())
+        OpenVocabInferencer(tiny_config(), device='cpu')(make_image())
 
 
 def test_named_vocabularies_files_and_background(inferencer, tmp_path):
     name = Vocabulary.named()[0]
-    inferencer(picture(), classes=name)
+    inferencer(make_image(), classes=name)
     assert inferencer.model.vocabulary == Vocabulary.build(name)
     path = tmp_path / 'words.txt'
     path.write_text('tree, bush\nroad\n')
-    labels = inferencer(picture(), classes=str(path), background=1e6)['predictions'][0]
+    labels = inferencer(make_image(), classes=str(path), background=1e6)['predictions'][
+        0
+    ]
     assert inferencer.model.vocabulary.classes == ('background', 'tree, bush', 'road')
     assert (labels == 0).all()
-    labels = inferencer(picture(), classes=str(path), background=-1e6)['predictions'][0]
+    labels = inferencer(make_image(), classes=str(path), background=-1e6)[
+        'predictions'
+    ][0]
     assert (labels > 0).all()
 
 
@@ -85,13 +89,13 @@ def test_named_vocabularies_files_and_background(inferencer, tmp_path):
     ],
 )
 def test_synonyms_count_for_their_class(inferencer, classes):
-    apart = scores(inferencer, picture(), ['tree', 'bush', 'road'])
-    together = scores(inferencer, picture(), classes)
+    apart = scores(inferencer, make_image(), ['tree', 'bush', 'road'])
+    together = scores(inferencer, make_image(), classes)
     expected = np.stack([apart[:2].max(0), apart[2]])
     np.testing.assert_allclose(together, expected, rtol=1e-5, atol=1e-6)
     first = dict(source=classes, synonyms='first')
     np.testing.assert_allclose(
-        scores(inferencer, picture(), first), apart[[0, 2]], rtol=1e-5, atol=1e-6
+        scores(inferencer, make_image(), first), apart[[0, 2]], rtol=1e-5, atol=1e-6
     )
 
 
@@ -108,11 +112,11 @@ def test_synonyms_count_for_their_class(inferencer, classes):
 )
 def test_unusable_words(inferencer, classes, message):
     with pytest.raises(VocabularyError, match=message):
-        inferencer(picture(), classes=classes)
+        inferencer(make_image(), classes=classes)
 
 
 def test_two_predictions_in_turn_keep_their_own_words(inferencer):
-    images = [picture(seed=s) for s in range(3)]
+    images = [make_image(seed=s) for s in range(3)]
     alone = [
         [p.labels for p in inferencer.predict(images, words)]
         for words in (['tree', 'road'], ['sand', 'disc', 'sky'])
@@ -125,10 +129,10 @@ def test_two_predictions_in_turn_keep_their_own_words(inferencer):
         assert a.vocabulary.classes == ('tree', 'road')
 
 
-# ---------------------------------------------------------------------- pictures
-def test_a_batch_of_mixed_sizes_equals_single_pictures_in_order(inferencer, tmp_path):
+# ---------------------------------------------------------------------- images
+def test_a_batch_of_mixed_sizes_equals_single_images_in_order(inferencer, tmp_path):
     sizes = [(40, 56), (24, 33), (40, 56), (64, 17), (9, 9)]
-    images = [picture(*size, seed=i) for i, size in enumerate(sizes)]
+    images = [make_image(*size, seed=i) for i, size in enumerate(sizes)]
     path = tmp_path / 'second.png'
     cv2.imwrite(str(path), images[1])
     mixed = [images[0], path, *images[2:]]
@@ -154,11 +158,11 @@ def test_an_unreadable_file_costs_only_itself(inferencer, folder, batch_size):
     assert (alone == third).mean() > 0.99
 
 
-def test_a_picture_the_model_cannot_take_costs_only_itself(checkpoint):
+def test_a_image_the_model_cannot_take_costs_only_itself(checkpoint):
     cfg = tiny_config()
     cfg.model.backbone.fit = 'error'  # sides have to be multiples of the patch
     inferencer = OpenVocabInferencer(cfg, checkpoint, 'cpu')
-    images = [picture(40, 56), picture(40, 55), picture(16, 16)]
+    images = [make_image(40, 56), make_image(40, 55), make_image(16, 16)]
     results = inferencer(images, WORDS, batch_size=3)
     assert [p is None for p in results['predictions']] == [False, True, False]
     assert results['failures'][0]['image'] == 'array 1'
@@ -176,17 +180,17 @@ def test_if_all_fail_it_raises(inferencer, tmp_path, content):
 
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
 @pytest.mark.parametrize('size', [(1, 1), (3, 50), (100, 40)])
-def test_pictures_smaller_than_a_patch_or_larger_than_a_window(checkpoint, mode, size):
+def test_images_smaller_than_a_patch_or_larger_than_a_window(checkpoint, mode, size):
     windows = dict(crop_size=(32, 32), stride=(16, 16)) if mode == 'slide' else {}
     cfg = tiny_config(mode=mode, **windows)
     inferencer = OpenVocabInferencer(cfg, checkpoint, 'cpu')
-    results = inferencer(picture(*size), WORDS, return_vis=True)
+    results = inferencer(make_image(*size), WORDS, return_vis=True)
     assert results['predictions'][0].shape == size
     assert results['visualization'][0].ndim == 3
 
 
 def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
-    rgb = picture()[..., ::-1].copy()
+    rgb = make_image()[..., ::-1].copy()
     grey = rgb[..., 0].copy()
     same = {
         'palette.png': (Image.fromarray(rgb).quantize(64), rgb),
@@ -212,15 +216,15 @@ def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
         (np.zeros((4, 4), np.uint8), 'uint8 BGR'),
         (np.zeros((4, 4, 3)), 'float64'),
         (np.zeros((0, 4, 3), np.uint8), 'no pixels'),
-        ([picture(), 3], 'Image 1 has to be a path or an array'),
+        ([make_image(), 3], 'Image 1 has to be a path or an array'),
     ],
 )
-def test_no_such_pictures(inferencer, images, message):
+def test_no_such_images(inferencer, images, message):
     with pytest.raises(ImageError, match=message):
         inferencer(images, WORDS)
 
 
-def test_a_folder_without_pictures(inferencer, tmp_path):
+def test_a_folder_without_images(inferencer, tmp_path):
     (tmp_path / 'sub').mkdir()
     with pytest.raises(ImageError, match='has no images.*subfolders'):
         inferencer(tmp_path, WORDS)
@@ -229,8 +233,8 @@ def test_a_folder_without_pictures(inferencer, tmp_path):
 def test_patterns(folder):
     deep = folder / 'x' / 'y'
     deep.mkdir(parents=True)
-    cv2.imwrite(str(deep / 'd.png'), picture())
-    cv2.imwrite(str(folder / 'e[1].png'), picture())
+    cv2.imwrite(str(deep / 'd.png'), make_image())
+    cv2.imwrite(str(folder / 'e[1].png'), make_image())
 
     def names(*patterns):
         sources = list_images([str(folder / pattern) for pattern in patterns])
@@ -248,7 +252,7 @@ def test_what_is_written(inferencer, folder, tmp_path):
     out = tmp_path / 'out'
     other = folder / 'other'
     other.mkdir()
-    cv2.imwrite(str(other / 'A.png'), picture(16, 16))
+    cv2.imwrite(str(other / 'A.png'), make_image(16, 16))
     results = inferencer([folder, other], WORDS, out_dir=out, return_datasamples=True)
     assert isinstance(results['predictions'][0], SegDataSample)
     legend = json.loads((out / 'legend.json').read_text())
@@ -268,7 +272,7 @@ def test_what_is_written(inferencer, folder, tmp_path):
 @pytest.mark.parametrize('count', [255, 256, 300])
 def test_label_maps_hold_any_number_of_classes(inferencer, tmp_path, count):
     words = [f'thing {i}' for i in range(count)]
-    labels = inferencer(picture(), words, out_dir=tmp_path)['predictions'][0]
+    labels = inferencer(make_image(), words, out_dir=tmp_path)['predictions'][0]
     with Image.open(tmp_path / 'pred' / 'array_0.png') as image:
         assert (image.mode == 'L') == (count <= 255)
         assert np.array_equal(np.array(image), labels)
@@ -290,10 +294,10 @@ def test_scores_agree_with_labels_and_are_written(inferencer, folder, tmp_path):
     assert 'scores' not in inferencer(folder, WORDS)  # only when asked for
 
 
-def test_scores_that_are_too_large_cost_only_their_picture(inferencer, monkeypatch):
+def test_scores_that_are_too_large_cost_only_their_image(inferencer, monkeypatch):
     limit = 4 * 3 * 100 * 100
     monkeypatch.setattr('mmseg_ovs.apis.prediction.LARGEST_SCORES', limit)
-    images = [picture(100, 100), picture(101, 100), picture(24, 33)]
+    images = [make_image(100, 100), make_image(101, 100), make_image(24, 33)]
     results = inferencer(images, WORDS, return_scores=True, batch_size=3)
     assert [s is None for s in results['scores']] == [False, True, False]
     (failure,) = results['failures']
@@ -356,17 +360,17 @@ def stock_config():
 def test_mmseg_init_model_takes_the_words_of_the_training_data(checkpoint, inferencer):
     init_default_scope('mmseg')
     model = init_model(stock_config(), str(checkpoint), 'cpu')
-    labels = inference_model(model, picture()).pred_sem_seg.data[0].numpy()
-    assert np.array_equal(labels, inferencer(picture(), WORDS)['predictions'][0])
+    labels = inference_model(model, make_image()).pred_sem_seg.data[0].numpy()
+    assert np.array_equal(labels, inferencer(make_image(), WORDS)['predictions'][0])
     model.set_vocabulary(['tree'])
-    assert not inference_model(model, picture()).pred_sem_seg.data.any()
+    assert not inference_model(model, make_image()).pred_sem_seg.data.any()
     assert model.dataset_meta['classes'] == ('tree',)
 
 
 def test_mmseg_init_model_without_words_says_what_to_do():
     model = init_model(stock_config(), device='cpu')
     with pytest.raises(RuntimeError, match='call model.set_vocabulary'):
-        inference_model(model, picture())
+        inference_model(model, make_image())
 
 
 def test_mmseg_inferencer_works(checkpoint, inferencer, folder):

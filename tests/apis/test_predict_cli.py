@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_model import WORDS, picture, tiny_config, write_clip
+from tiny_model import WORDS, make_image, tiny_config, write_clip
 
 from mmseg_ovs.apis import OpenVocabInferencer, Video
 from mmseg_ovs.predict import main
@@ -38,7 +38,7 @@ def names(folder):
 
 @pytest.mark.slow
 def test_the_command_as_documented(folder, options, out, config, checkpoint):
-    """In a process of its own; the broken picture in the middle is told at the end."""
+    """In a process of its own; the broken image in the middle is told at the end."""
     command = [sys.executable, '-m', 'mmseg_ovs.predict', str(folder), '--batch-size=2']
     done = subprocess.run(
         [*command, '--classes', 'a pikachu', 'tree', 'road', *options],
@@ -135,17 +135,17 @@ def test_arguments_that_make_no_sense(folder, options, extra):
     assert caught.value.code == 2
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, options, out):
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, options, out):
     for sub, seed in (('x', 1), ('y', 2)):
         (tmp_path / sub).mkdir()
-        cv2.imwrite(str(tmp_path / sub / 'p.png'), picture(seed=seed))
+        cv2.imwrite(str(tmp_path / sub / 'p.png'), make_image(seed=seed))
     assert main([str(tmp_path / 'x'), str(tmp_path / 'y'), *options]) == 0
     assert names(out / 'pred') == ['p.png', 'p_2.png']
 
 
 def test_patterns_scores_and_run_lengths(folder, options, out):
     (folder / 'sub').mkdir()
-    cv2.imwrite(str(folder / 'sub' / 'd.png'), picture(seed=4))
+    cv2.imwrite(str(folder / 'sub' / 'd.png'), make_image(seed=4))
     extra = ['--scores', '--coco-rle', '--half', '--batch-size=3']
     pattern = str(folder / '**' / '[!b].*')
     assert main([pattern, *options, *extra, '--classes', *WORDS]) == 0
@@ -166,7 +166,7 @@ def test_patterns_scores_and_run_lengths(folder, options, out):
             assert entry['score'] == pytest.approx(mean, rel=1e-3)
 
 
-def test_videos_beside_pictures(folder, options, out, capsys, config, checkpoint):
+def test_videos_beside_images(folder, options, out, capsys, config, checkpoint):
     """An unreadable and a truncated one in the middle; the others are written."""
     write_clip(folder / 'a.mp4', frames=7)
     (folder / 'bad.mp4').write_bytes((folder / 'a.mp4').read_bytes()[:500])

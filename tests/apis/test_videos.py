@@ -5,7 +5,7 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
-from tiny_model import WORDS, picture, tiny_config, write_clip
+from tiny_model import WORDS, make_image, tiny_config, write_clip
 
 from mmseg_ovs.apis import (
     ImageError,
@@ -87,9 +87,9 @@ def test_a_step_that_makes_no_sense(clip):
         Video(clip, every=0)
 
 
-def test_a_video_among_pictures_is_an_error_that_says_what_to_do(clip):
+def test_a_video_among_images_is_an_error_that_says_what_to_do(clip):
     with pytest.raises(ImageError, match=r'clip.mp4 is a video: use predict\(\)'):
-        list_images([picture(), clip])
+        list_images([make_image(), clip])
 
 
 # ----------------------------------------------------------------------- writing
@@ -113,7 +113,7 @@ def test_what_is_written_is_read_back(tmp_path, size):
 def test_a_failure_leaves_no_half_video(tmp_path):
     path = tmp_path / 'a.mp4'
     with pytest.raises(KeyboardInterrupt), writing_video(path, 5) as writer:
-        writer.write(picture())
+        writer.write(make_image())
         raise KeyboardInterrupt
     with pytest.raises(VideoError, match='no frame'), writing_video(path, 5):
         pass
@@ -121,8 +121,8 @@ def test_a_failure_leaves_no_half_video(tmp_path):
         pytest.raises(VideoError, match='frame 1 is 33 x 24 pixels, those before 56 x'),
         writing_video(path, 5) as writer,
     ):
-        writer.write(picture())
-        writer.write(picture(24, 33))
+        writer.write(make_image())
+        writer.write(make_image(24, 33))
     assert not list(tmp_path.iterdir())
 
 
@@ -132,7 +132,7 @@ def test_a_size_that_the_codec_does_not_take(tmp_path):
         pytest.raises(VideoError, match='cannot write MP4 videos of 1 x 1 pixels'),
         writing_video(path, 5) as writer,
     ):
-        writer.write(picture(1, 1))
+        writer.write(make_image(1, 1))
 
 
 def test_frames_that_were_not_written_are_noticed(tmp_path):
@@ -141,8 +141,8 @@ def test_frames_that_were_not_written_are_noticed(tmp_path):
         writing_video(tmp_path / 'a.mp4', 5) as writer,
     ):
         for _ in range(3):
-            writer.write(picture())
+            writer.write(make_image())
         writer.release()
         with writing_video(writer.path, 5) as shorter:  # as a full disk would leave it
-            shorter.write(picture())
-            shorter.write(picture())
+            shorter.write(make_image())
+            shorter.write(make_image())

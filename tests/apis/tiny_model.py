@@ -1,4 +1,4 @@
-"""A tiny model and the pictures that the tests of this folder share."""
+"""A tiny model and the images that the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def tiny_config(**test_cfg) -> Config:
     )
 
 
-def picture(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:
+def make_image(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:
     """Blocks of colour, uint8 BGR."""
     blocks = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -67,10 +67,10 @@ def picture(height: int = 40, width: int = 56, seed: int = 0) -> np.ndarray:
 def write_clip(
     path: Path, frames: int, codec: str = 'mp4v', size: tuple[int, int] = (40, 56)
 ) -> Path:
-    """A video of ``frames`` pictures, five a second."""
+    """A video of ``frames`` images, five a second."""
     fourcc = cv2.VideoWriter_fourcc(*codec)
     writer = cv2.VideoWriter(str(path), fourcc, 5, size[::-1])
     for seed in range(frames):
-        writer.write(picture(*size, seed=seed))
+        writer.write(make_image(*size, seed=seed))
     writer.release()
     return path

@@ -24,12 +24,12 @@ def shapes(tmp_path):
 
 def test_data_is_known_by_its_content_wherever_it_lies(shapes, tmp_path):
     first = data_state(shapes)
-    assert first.pictures == 3
+    assert first.images == 3
     (tmp_path / 'shapes').rename(tmp_path / 'moved')
     shapes.test_dataloader.dataset.data_root = str(tmp_path / 'moved')
     assert data_state(shapes) == first
-    picture = next((tmp_path / 'moved' / 'annotations' / 'test').glob('*.png'))
-    picture.write_bytes(picture.read_bytes() + b'\0')
+    image = next((tmp_path / 'moved' / 'annotations' / 'test').glob('*.png'))
+    image.write_bytes(image.read_bytes() + b'\0')
     assert data_state(shapes).digest != first.digest
 
 

@@ -105,8 +105,8 @@ def test_towers_templates_and_local_global(talk2dino):
     _, protocol = protocol_of(talk2dino, ['cat'])
     assert protocol['templates'].startswith("7 templates ('itap of a {}.', ...), ")
     assert 'average raw, hash ' in protocol['templates']
-    assert protocol['picture'] == 'stretched to 640 x 640'
-    assert protocol['aggregation'] == 'mean of the logits of windows and whole picture'
+    assert protocol['image'] == 'stretched to 640 x 640'
+    assert protocol['aggregation'] == 'mean of the logits of windows and whole image'
 
 
 def test_a_stock_model_has_a_protocol_too():

@@ -21,7 +21,7 @@ from mmseg_ovs.datasets.feature_shards import (
 )
 
 SETTING = dict(backbone_weights='ab12', pipeline=[dict(type='Resize', scale=[9, 9])])
-# captions of each picture, by shard
+# captions of each image, by shard
 CAPTIONS = [[2, 1, 3], [1, 4]]
 
 
@@ -33,11 +33,11 @@ def write_features(folder, setting=SETTING):
     for number, counts in enumerate(CAPTIONS):
         visual = torch.randn(len(counts), 3, 8, generator=generator).half()
         text = torch.randn(sum(counts), 5, generator=generator).half()
-        picture = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        image_index = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         path = folder / shard_name(number)
-        write_shard(path, visual, text, picture, setting)
+        write_shard(path, visual, text, image_index, setting)
         records.append(verify_shard(path)[1])
-        pairs += zip(visual[picture], text, strict=True)
+        pairs += zip(visual[image_index], text, strict=True)
     write_manifest(folder, setting, records)
     return pairs
 
@@ -48,7 +48,7 @@ def edit_manifest(folder, change):
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def test_one_sample_a_caption_with_the_features_of_its_picture(tmp_path):
+def test_one_sample_a_caption_with_the_features_of_its_image(tmp_path):
     pairs = write_features(tmp_path)
     dataset = DATASETS.build(dict(type='FeaturePairsDataset', data_root=str(tmp_path)))
     assert len(dataset) == len(pairs) == 11

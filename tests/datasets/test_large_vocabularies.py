@@ -46,7 +46,7 @@ def write(root, name, labels, num_classes):
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds A-847 with one picture, 28 x 24."""
+    """Builds A-847 with one image, 28 x 24."""
     labels = np.tile(np.repeat(COLUMNS, 4), (28, 1))
     write(tmp_path, 'a', labels, 847)
 

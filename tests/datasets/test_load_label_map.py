@@ -100,7 +100,7 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='missing.png'):
         load(str(tmp_path / 'missing.png'), num_classes=3)
     broken = tmp_path / 'broken.png'
-    broken.write_bytes(b'not a picture')
+    broken.write_bytes(b'not an image')
     with pytest.raises(ValueError, match='broken.png'):
         load(str(broken), num_classes=3)
     whole = write(tmp_path / 'whole.png', np.random.randint(0, 3, (64, 64), np.uint8))

@@ -1,4 +1,4 @@
-"""The data set of pictures with a mask a noun, and the decoding of its masks."""
+"""The data set of images with a mask a noun, and the decoding of its masks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pycocotools import mask as coco_mask
 import mmseg_ovs.datasets  # noqa: F401
 from mmseg_ovs.datasets import NounMasksDataset
 
-# (height, width, {noun: share of rows}) a picture; the second has no mask.
-PICTURES = [
+# (height, width, {noun: share of rows}) an image; the second has no mask.
+IMAGES = [
     (20, 30, {'dog': 0.5, 'tree': 0.25, 'man': 0.1}),
     (10, 12, {}),
     (16, 24, {'tree': 1.0}),
@@ -36,14 +36,14 @@ def upper_rows(height, width, share):
 def content():
     """A file in COCO's instance format."""
     images, annotations = [], []
-    for number, (height, width, shares) in enumerate(PICTURES):
+    for number, (height, width, shares) in enumerate(IMAGES):
         images.append(
             dict(
                 id=number,
                 file_name=f'{number}.png',
                 height=height,
                 width=width,
-                captions=[f'Picture {number}.'],
+                captions=[f'Image {number}.'],
             )
         )
         for noun, share in shares.items():
@@ -65,10 +65,10 @@ def content():
 @pytest.fixture
 def build(tmp_path, content):
     """Write the file and build the data set."""
-    (tmp_path / 'pictures').mkdir()
-    for number, (height, width, _) in enumerate(PICTURES):
-        picture = np.full((height, width, 3), number, np.uint8)
-        cv2.imwrite(str(tmp_path / 'pictures' / f'{number}.png'), picture)
+    (tmp_path / 'images').mkdir()
+    for number, (height, width, _) in enumerate(IMAGES):
+        image = np.full((height, width, 3), number, np.uint8)
+        cv2.imwrite(str(tmp_path / 'images' / f'{number}.png'), image)
 
     def dataset(pipeline=PIPELINE, **kwargs) -> NounMasksDataset:
         (tmp_path / 'masks.json').write_text(json.dumps(content))
@@ -76,7 +76,7 @@ def build(tmp_path, content):
             type='NounMasksDataset',
             data_root=str(tmp_path),
             ann_file='masks.json',
-            data_prefix=dict(img_path='pictures'),
+            data_prefix=dict(img_path='images'),
             pipeline=pipeline,
         )
         return DATASETS.build(dict(config, **kwargs))
@@ -91,8 +91,8 @@ def test_samples(build, tmp_path, caplog):
     assert 'classes' not in dataset.metainfo
     sample = dataset[0]
     assert sample['nouns'] == ['dog', 'tree', 'man']
-    assert sample['img_path'] == str(tmp_path / 'pictures' / '0.png')
-    assert sample['captions'] == ['Picture 0.']
+    assert sample['img_path'] == str(tmp_path / 'images' / '0.png')
+    assert sample['captions'] == ['Image 0.']
     assert sample['seg_fields'] == ['gt_noun_masks']
     masks = sample['gt_noun_masks']
     assert masks.shape == (20, 30, 3)
@@ -115,7 +115,7 @@ def test_samples_are_the_same_the_second_time_and_in_workers(build):
     assert build(serialize_data=False)[0]['gt_noun_masks'].sum() == (10 + 5 + 2) * 30
 
 
-def test_pictures_without_masks_are_reported(build, monkeypatch):
+def test_images_without_masks_are_reported(build, monkeypatch):
     said = []
     monkeypatch.setattr(
         'mmseg_ovs.datasets.noun_masks.print_log', lambda text, **_: said.append(text)
@@ -168,7 +168,7 @@ def test_many_nouns_pass_through_resize_and_more_are_refused():
 
 
 @pytest.mark.parametrize('counts', ['', '5', 'not rle', '\u00ff', 'P1'])
-def test_a_broken_mask_is_named_with_its_picture(build, content, counts):
+def test_a_broken_mask_is_named_with_its_image(build, content, counts):
     content['annotations'][1]['segmentation']['counts'] = counts
     dataset = build()
     assert dataset[1]['nouns'] == ['tree']
@@ -176,9 +176,9 @@ def test_a_broken_mask_is_named_with_its_picture(build, content, counts):
         dataset[0]
 
 
-def test_a_picture_that_was_changed_later(build, tmp_path):
+def test_a_image_that_was_changed_later(build, tmp_path):
     dataset = build()
-    cv2.imwrite(str(tmp_path / 'pictures' / '0.png'), np.zeros((9, 9, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / 'images' / '0.png'), np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(RuntimeError, match=r'0\.png.*20 x 30, the file has 9 x 9'):
         dataset[0]
 
@@ -240,9 +240,9 @@ def test_bad_files(build, content, change, words):
 
 
 def test_missing_files(build, tmp_path):
-    (tmp_path / 'pictures' / '1.png').unlink()  # has no mask
+    (tmp_path / 'images' / '1.png').unlink()  # has no mask
     build()
-    (tmp_path / 'pictures' / '2.png').unlink()
+    (tmp_path / 'images' / '2.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 of the 2 images.*2\.png'):
         build()
     with pytest.raises(FileNotFoundError, match='none.json does not exist'):

@@ -1,4 +1,4 @@
-"""The embedded shapes set: split, pictures, labels, captions, files, data set."""
+"""The embedded shapes set: split, images, labels, captions, files, data set."""
 
 import importlib.util
 import json
@@ -102,7 +102,7 @@ def test_palette_is_distinct_and_looks_like_the_class():
 # ---------------------------------------------------------------- composition
 
 
-def test_training_pictures_hold_seen_combinations_only():
+def test_training_images_hold_seen_combinations_only():
     drawn = {name for scene in scenes('train', 2000) for name in names_in(scene)}
     assert drawn == set(SEEN_CLASSES)
 
@@ -115,9 +115,9 @@ def test_half_of_the_combinations_in_other_splits_are_unseen(split, kind):
     assert 0.42 < share < 0.58
 
 
-def test_neither_colour_nor_shape_alone_tells_things_of_a_picture_apart():
+def test_neither_colour_nor_shape_alone_tells_things_of_a_image_apart():
     def shared(part):
-        pictures = scenes('train', 300)
+        images = scenes('train', 300)
         return np.mean(
             [
                 any(
@@ -125,7 +125,7 @@ def test_neither_colour_nor_shape_alone_tells_things_of_a_picture_apart():
                     for a in scene.things
                     for b in scene.things
                 )
-                for scene in pictures
+                for scene in images
             ]
         )
 
@@ -327,7 +327,7 @@ def test_the_same_files_from_several_processes(tmp_path):
     assert manifests[0] == manifests[1]
 
 
-def test_foreign_pictures_are_not_deleted_but_named(tmp_path):
+def test_foreign_images_are_not_deleted_but_named(tmp_path):
     foreign = tmp_path / 'images/train/cat.png'
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b'mine')
@@ -413,7 +413,7 @@ def controls():
 
 @pytest.fixture(scope='module')
 def samples():
-    """Pictures and labels as the controls tool loads them, without files."""
+    """Images and labels as the controls tool loads them, without files."""
     pairs = [render_scene(scene) for scene in scenes('val', 80)]
     return [
         (torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels).long())
@@ -448,7 +448,7 @@ def test_mean_and_nearest_colours(controls):
     assert controls.nearest_colour(image, colours).tolist() == [[3, 3, 3]]
 
 
-def test_a_stride_that_does_not_divide_the_picture_is_named(controls, samples):
+def test_a_stride_that_does_not_divide_the_image_is_named(controls, samples):
     with pytest.raises(ValueError, match='stride 5 does not divide'):
         controls.grid_ceiling(5)(*samples[0])
 
@@ -466,9 +466,9 @@ def test_command_lines(tmp_path):
 
     out = tmp_path / 'shapes'
     made = run('tools/make_shapes.py', '--out', out, '--sizes', 2, 12, 2)
-    assert 'drew 16 of 16 pictures' in made.stdout, made.stderr
+    assert 'drew 16 of 16 images' in made.stdout, made.stderr
     bad = run('tools/make_shapes.py', '--out', out, '--sizes', 2, 12, 0)
     assert bad.returncode == 1 and 'positive numbers' in bad.stderr
     table = run('tools/analysis/shapes_controls.py', '--data-root', out)
-    assert 'val: 12 pictures' in table.stdout, table.stderr
+    assert 'val: 12 images' in table.stdout, table.stderr
     assert 'grid ceiling, stride 7' in table.stdout

@@ -92,9 +92,9 @@ def _read(stream, lines: queue.Queue) -> None:
 
 
 @pytest.fixture(scope='session')
-def picture(tmp_path_factory) -> Path:
+def make_image(tmp_path_factory) -> Path:
     """Stripes red, blue, green, each 24 wide and 32 high."""
-    path = tmp_path_factory.mktemp('picture') / 'stripes.png'
+    path = tmp_path_factory.mktemp('image') / 'stripes.png'
     Image.fromarray(stripes('red', 'blue', 'green')).save(path)
     return path
 

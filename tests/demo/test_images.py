@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from mmseg_ovs.apis import ImageError, ImageSource
-from mmseg_ovs.demo.pictures import Limits, check_picture
+from mmseg_ovs.demo.images import Limits, check_image
 
 LIMITS = Limits(megabytes=0.1, megapixels=0.1)
 
 
 def check(path, limits=LIMITS):
-    check_picture(ImageSource('mine.png', str(path)), limits)
+    check_image(ImageSource('mine.png', str(path)), limits)
 
 
 def noise(height=40, width=50):
@@ -25,7 +25,7 @@ def noise(height=40, width=50):
 
 @pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'bmp', 'tif', 'ppm'])
 @pytest.mark.parametrize('mode', ['RGB', 'L'])
-def test_pictures_are_taken(tmp_path, suffix, mode):
+def test_images_are_taken(tmp_path, suffix, mode):
     path = tmp_path / f'a.{suffix}'
     Image.fromarray(noise()).convert(mode).save(path)
     check(path)
@@ -62,17 +62,17 @@ def test_a_large_file_is_not_even_opened(tmp_path):
     with pytest.raises(ImageError, match='mine.png has more than 0.1 MB'):
         check(path)
     path.write_bytes(bytes(LIMITS.file_bytes))
-    with pytest.raises(ImageError, match='not a picture'):
+    with pytest.raises(ImageError, match='not an image'):
         check(path)
 
 
 @pytest.mark.parametrize(
     'content', [b'', b'hello', b'%!PS-Adobe-3.0 EPSF-3.0\n', b'GIF89a']
 )
-def test_what_is_no_picture(tmp_path, content):
+def test_what_is_no_image(tmp_path, content):
     path = tmp_path / 'a.png'
     path.write_bytes(content)
-    with pytest.raises(ImageError, match='mine.png is not a picture that can be read'):
+    with pytest.raises(ImageError, match='mine.png is not an image that can be read'):
         check(path)
 
 
@@ -83,5 +83,5 @@ def test_truncated_files(tmp_path, suffix, share):
     Image.fromarray(noise()).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ImageError, match='mine.png is (damaged|not a picture)'):
+    with pytest.raises(ImageError, match='mine.png is (damaged|not an image)'):
         check(path)

@@ -23,7 +23,7 @@ def test_a_mask_for_every_class_present_the_largest_first():
     assert overlay.image is image
 
 
-def test_large_pictures_are_shown_smaller_with_the_true_shares():
+def test_large_images_are_shown_smaller_with_the_true_shares():
     size = (100, 4 * LARGEST_PANEL)
     labels = np.zeros(size, np.int64)
     labels[:, 3::4] = 1

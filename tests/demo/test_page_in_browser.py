@@ -38,8 +38,8 @@ def page(context, server):
 
 
 def upload(page, path: Path) -> None:
-    """Put a picture into the box, in place of the one there."""
-    shown = page.get_by_alt_text('the uploaded picture')
+    """Put an image into the box, in place of the one there."""
+    shown = page.get_by_alt_text('the uploaded image')
     if shown.count():
         page.get_by_label('Remove Image').click()
         shown.wait_for(state='detached')
@@ -48,7 +48,7 @@ def upload(page, path: Path) -> None:
 
 def press(page) -> None:
     # Attached: a damaged file is shown by nothing.
-    page.get_by_alt_text('the uploaded picture').wait_for(state='attached')
+    page.get_by_alt_text('the uploaded image').wait_for(state='attached')
     page.get_by_role('button', name='Segment', exact=True).click()
 
 
@@ -81,8 +81,8 @@ def masks(page) -> dict[str, list[bool]]:
     return found
 
 
-def test_a_mask_changes_when_a_word_changes(page, picture):
-    upload(page, picture)
+def test_a_mask_changes_when_a_word_changes(page, image):
+    upload(page, image)
     segment(page, 'blue\nred')
     blue, red = masks(page)['blue'], masks(page)['red']
     assert blue[:2] == [False, True] and red[:2] == [True, False]
@@ -97,8 +97,8 @@ def test_a_mask_changes_when_a_word_changes(page, picture):
     assert 's on cpu for 72 x 32 pixels' in page.inner_text('body')
 
 
-def test_pointing_at_a_name_shows_its_mask_alone(page, picture):
-    upload(page, picture)
+def test_pointing_at_a_name_shows_its_mask_alone(page, image):
+    upload(page, image)
     segment(page, 'blue\nred\ngreen')
     page.locator('.legend-item').nth(1).hover()
     page.wait_for_function(
@@ -112,8 +112,8 @@ def test_pointing_at_a_name_shows_its_mask_alone(page, picture):
     }
 
 
-def test_background(page, picture):
-    upload(page, picture)
+def test_background(page, image):
+    upload(page, image)
     background = page.get_by_label('Background', exact=True)
     background.check()
     page.get_by_label('Background score').fill('0.4')
@@ -138,15 +138,15 @@ def test_refinement_follows_the_model(page):
         )
 
 
-def test_what_is_wrong_is_told(page, picture, tmp_path):
+def test_what_is_wrong_is_told(page, image, tmp_path):
     half = tmp_path / 'half.png'
-    half.write_bytes(picture.read_bytes()[:90])
+    half.write_bytes(image.read_bytes()[:90])
     upload(page, half)
     page.get_by_label('Classes').fill('red')
     press(page)
     message = page.get_by_text('half.png is damaged')
     message.wait_for()
-    # The time of an earlier picture would be beside it.
+    # The time of an earlier image would be beside it.
     page.get_by_text(' s on cpu for ').wait_for(state='hidden')
     page.wait_for_timeout(1000)  # it fades in
     assert message.is_visible()
@@ -160,15 +160,15 @@ def test_a_file_that_is_too_large_is_told(page, tmp_path):
     page.get_by_text('exceed the maximum allowed size').first.wait_for()
 
 
-def test_two_people_at_once(browser, page, server, picture):
+def test_two_people_at_once(browser, page, server, image):
     with browser.new_context() as context:
         context.set_default_timeout(PATIENCE)
         other = context.new_page()
         other.goto(server.url)
         for who, words in ((page, 'red\nblue\ngreen'), (other, 'green\ncrimson')):
-            upload(who, picture)
+            upload(who, image)
             who.get_by_label('Classes').fill(words)
-            who.get_by_alt_text('the uploaded picture').wait_for()
+            who.get_by_alt_text('the uploaded image').wait_for()
         press(page)
         press(other)
         segment(page, 'red\nblue\ngreen')
@@ -178,7 +178,7 @@ def test_two_people_at_once(browser, page, server, picture):
 
 
 def test_everything_came_from_this_machine(page, context):
-    """Scripts, styles, fonts, pictures: whatever the tests above made it ask for."""
+    """Scripts, styles, fonts, images: whatever the tests above made it ask for."""
     hosts = {urlsplit(u).hostname for u in context.requested if urlsplit(u).hostname}
     assert hosts == {'127.0.0.1'}
     assert any(url.endswith('.js') for url in context.requested)

@@ -32,9 +32,9 @@ def client(connect):
     return connect()
 
 
-def ask(client, picture, words, model='colours', background=None, refine=False):
+def ask(client, image, words, model='colours', background=None, refine=False):
     """Mask (H, W) by class name, and the line below the result."""
-    upload = picture and handle_file(str(picture))
+    upload = image and handle_file(str(image))
     has_background, score = background is not None, background or 0
     shown, status = client.predict(
         upload, words, model, has_background, score, refine, api_name='/segment'
@@ -52,8 +52,8 @@ def columns(mask):
     return mask[10, 12::24].tolist()
 
 
-def test_masks_names_and_time(client, picture):
-    masks, status = ask(client, picture, 'red\ngreen, yellow\nblue')
+def test_masks_names_and_time(client, image):
+    masks, status = ask(client, image, 'red\ngreen, yellow\nblue')
     assert {name: columns(mask) for name, mask in masks.items()} == {
         'red': [True, False, False],
         'blue': [False, True, False],
@@ -62,22 +62,22 @@ def test_masks_names_and_time(client, picture):
     assert re.match(r'\d+\.\d{3} s on cpu for 72 x 32 pixels\.', status)
 
 
-def test_background_refinement_and_hint(client, picture):
-    masks, status = ask(client, picture, 'red, yellow', 'refined colours', 0.5, True)
+def test_background_refinement_and_hint(client, image):
+    masks, status = ask(client, image, 'red, yellow', 'refined colours', 0.5, True)
     assert masks.keys() == {'background', 'red, yellow'}
     assert columns(masks['background']) == [False, True, True]
     assert 'Loading the model took' in status
-    masks, status = ask(client, picture, 'red, yellow')
+    masks, status = ask(client, image, 'red, yellow')
     assert masks.keys() == {'red, yellow'}
     assert 'one class with several synonyms' in status
 
 
-def test_two_users_at_once(connect, client, picture):
+def test_two_users_at_once(connect, client, image):
     """Each gets the masks of the own words."""
     other = connect()
 
     def user(client, words):
-        return [set(ask(client, picture, words)[0]) for _ in range(3)]
+        return [set(ask(client, image, words)[0]) for _ in range(3)]
 
     with ThreadPoolExecutor(2) as users:
         one = users.submit(user, client, 'red\nblue\ngreen')
@@ -94,34 +94,34 @@ def test_two_users_at_once(connect, client, picture):
         ('red\nunicorn', r'no text embeddings for 1 of 2 names: \[.*unicorn'),
     ],
 )
-def test_words_that_cannot_be_used(client, picture, words, message):
+def test_words_that_cannot_be_used(client, image, words, message):
     with pytest.raises(AppError, match=message):
-        ask(client, picture, words)
+        ask(client, image, words)
 
 
-def test_no_picture(client):
-    with pytest.raises(AppError, match='Choose a picture first'):
+def test_no_image(client):
+    with pytest.raises(AppError, match='Choose an image first'):
         ask(client, None, 'red')
 
 
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.png', b'hello', 'a.png is not a picture'),
-        ('a.txt', b'hello', 'a.txt is not a picture'),
-        ('a.svg', b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'is not a picture'),
+        ('a.png', b'hello', 'a.png is not an image'),
+        ('a.txt', b'hello', 'a.txt is not an image'),
+        ('a.svg', b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'is not an image'),
     ],
 )
-def test_files_that_are_no_pictures(client, tmp_path, name, content, message):
+def test_files_that_are_no_images(client, tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(AppError, match=message):
         ask(client, path, 'red')
 
 
-def test_markup_in_words_is_text(client, picture):
+def test_markup_in_words_is_text(client, image):
     with pytest.raises(AppError, match='&lt;b&gt;'):
-        ask(client, picture, '<b>')
+        ask(client, image, '<b>')
 
 
 def test_too_many_pixels_or_bytes(client, tmp_path):
@@ -134,17 +134,17 @@ def test_too_many_pixels_or_bytes(client, tmp_path):
         ask(client, path, 'red')
 
 
-def test_files_of_the_server_cannot_be_asked_for(server, picture):
+def test_files_of_the_server_cannot_be_asked_for(server, image):
     """A request that names a file instead of uploading it."""
-    upload = dict(path=str(picture), meta=dict(_type='gradio.FileData'))
+    upload = dict(path=str(image), meta=dict(_type='gradio.FileData'))
     url = f'{server.url}gradio_api/call/segment'
     call = httpx.post(url, json=dict(data=[upload, 'red', 'colours', False, 0, False]))
     answer = httpx.get(f'{url}/{call.json()["event_id"]}', timeout=60).text
     assert 'event: error' in answer and 'stripes' not in answer
 
 
-def test_the_server_connects_to_nobody(client, picture, server):
-    ask(client, picture, 'red\nblue')
+def test_the_server_connects_to_nobody(client, image, server):
+    ask(client, image, 'red\nblue')
     connections = server.connections.read_text().splitlines()
     hosts = {eval(line)[0] for line in connections if line.startswith('(')}
     assert all(ipaddress.ip_address(host).is_loopback for host in hosts), hosts

@@ -74,13 +74,13 @@ def workspace(tmp_path, monkeypatch, model_folder) -> Path:
 
 
 def blocks_of_colour(size: tuple[int, int], seed: int) -> np.ndarray:
-    """A picture, uint8 BGR (height, width, 3)."""
+    """An image, uint8 BGR (height, width, 3)."""
     blocks = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(blocks, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def write_photos(folder: Path) -> None:
-    """Pictures and a video."""
+    """Images and a video."""
     (folder / 'photos').mkdir()
     for seed, name in enumerate(('a.jpg', 'photo.png', 'photos/1.jpg', 'photos/2.png')):
         cv2.imwrite(str(folder / name), blocks_of_colour((120, 160), seed))
@@ -92,14 +92,14 @@ def write_photos(folder: Path) -> None:
 
 
 def write_farm(folder: Path) -> None:
-    """Pictures, and masks painted in three colours (docs/own_data.md)."""
+    """Images, and masks painted in three colours (docs/own_data.md)."""
     colours = np.array([(120, 85, 50), (70, 160, 70), (220, 70, 60)], np.uint8)
     for split, count in dict(train=4, val=1).items():
         for i in range(count):
-            picture = blocks_of_colour((96, 128), i)
-            labels = picture[..., 0] // 86
+            image = blocks_of_colour((96, 128), i)
+            labels = image[..., 0] // 86
             for kind, pixels in dict(
-                images=picture, masks=colours[labels][..., ::-1]
+                images=image, masks=colours[labels][..., ::-1]
             ).items():
                 path = folder / kind / split / f'{i:04d}.png'
                 path.parent.mkdir(parents=True, exist_ok=True)

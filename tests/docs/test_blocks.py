@@ -3,7 +3,7 @@
 Run, in the order of the page, in one folder with one namespace a page:
 
 - ``python`` blocks, and ``shell`` blocks of ``python`` commands, in this process. The
-  folder has what the pages take for granted (``conftest.py``): pictures, a video, a
+  folder has what the pages take for granted (``conftest.py``): images, a video, a
   tiny data set, a model of two training steps. Words in capitals and the name of one
   published model stand for that model (``STAND_INS``); the smallest recipe with
   published weights has a tiny backbone and text tower and two steps.

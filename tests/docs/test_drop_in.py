@@ -31,7 +31,7 @@ OURS = {'BackboneWithNeck', 'DINOv3', 'AnyUp'}
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory) -> Path:
-    """A copy of the project with four pictures of 64 x 80 pixels."""
+    """A copy of the project with four images of 64 x 80 pixels."""
     folder = tmp_path_factory.mktemp('drop_in') / 'project'
     shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns('__pycache__'))
     generator = np.random.default_rng(0)
@@ -99,11 +99,11 @@ def test_mim_trains_it_with_mmsegs_script(trained):
 def test_mmsegs_own_api_uses_the_result(trained, in_project):
     checkpoint, _ = trained
     model = init_model('weeds_tiny.py', str(checkpoint), device='cpu')
-    picture = cv2.imread('data/weeds/images/val/0.png')
+    image = cv2.imread('data/weeds/images/val/0.png')
     with torch.no_grad():
         (maps,) = model.backbone(torch.zeros(1, 3, 64, 80))
     assert maps.shape == (1, 48, 16, 20)  # four times the patch grid
-    labels = inference_model(model, picture).pred_sem_seg.data
+    labels = inference_model(model, image).pred_sem_seg.data
     assert labels.shape == (1, 64, 80)
     assert set(labels.unique().tolist()) <= {0, 1, 2}
     learning = {n.split('.')[0] for n, p in model.named_parameters() if p.requires_grad}

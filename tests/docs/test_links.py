@@ -1,4 +1,4 @@
-"""Links between documents, pictures and files of the repository lead somewhere.
+"""Links between documents, images and files of the repository lead somewhere.
 
 Relative links of *.md, docs/**/*.md and configs/**/*.md are followed, with their
 anchors, which are computed as GitHub does. Links to the web are not followed.
@@ -24,7 +24,7 @@ _HEADING = re.compile(r'^#{1,6} +(.+?) *#*$', re.MULTILINE)
 
 
 def links(text: str) -> list[str]:
-    """Targets of the links and pictures of a page that do not go to the web."""
+    """Targets of the links and images of a page that do not go to the web."""
     text = re.sub(r'`[^`\n]*`', '', without_blocks(text))
     return [target for target in _LINK.findall(text) if '://' not in target]
 
@@ -87,16 +87,16 @@ def test_every_page_is_reached_from_the_readme():
         ('other.md#two-words-and_a-mark', None),
         ('other.md#again-1', None),
         ('#here', None),
-        ('picture.png', None),
+        ('image.png', None),
         ('none.md', 'no such file'),
         ('other.md#none', 'no such heading'),
         ('other.md#code', 'no such heading'),
-        ('picture.png#x', 'an anchor in what is no page'),
+        ('image.png#x', 'an anchor in what is no page'),
     ],
 )
 def test_the_check_itself(tmp_path, monkeypatch, target, wrong):
     monkeypatch.setattr('test_links.ROOT', tmp_path)
-    (tmp_path / 'picture.png').touch()
+    (tmp_path / 'image.png').touch()
     (tmp_path / 'other.md').write_text(
         '## Two words, and_a `mark`\n# Again\n# Again\n```text\n# code\n```\n'
     )

@@ -1,4 +1,4 @@
-"""``docs/tour.ipynb`` runs, cell by cell, with fewer pictures and steps.
+"""``docs/tour.ipynb`` runs, cell by cell, with fewer images and steps.
 
 Cells are run in this process instead of a Jupyter kernel: they use plain Python alone,
 so a kernel would add four packages and the time of another start, and find no more. The
@@ -63,9 +63,9 @@ def test_it_runs(notebook, tmp_path, monkeypatch):
             namespace.update(PARAMETERS)
     forget_run()
     assert parameters == 1
-    # the picture, and the overlays of three vocabularies
-    pictures = [value for value in shown if isinstance(value, Image.Image)]
-    assert len(pictures) == 4
+    # the image, and the overlays of three vocabularies
+    images = [value for value in shown if isinstance(value, Image.Image)]
+    assert len(images) == 4
     scores = next(value for value in shown if isinstance(value, dict))
     assert scores.keys() == {'mIoU_seen', 'mIoU_unseen'}
     assert (tmp_path / 'work_dirs/tour/out/pred/00000.png').is_file()

@@ -79,7 +79,7 @@ def build_model(kind: str):
 
 
 def make_batch(rows: tuple[int, ...]) -> tuple[torch.Tensor, list[SegDataSample]]:
-    """Pictures and samples, of which the later have less that is labelled."""
+    """Images and samples, of which the later have less that is labelled."""
     generator = torch.Generator().manual_seed(4)
     inputs = torch.randn(6, 3, 32, 32, generator=generator)
     samples = []

@@ -39,9 +39,9 @@ def test_checkpoint_is_that_of_one_model_and_knows_its_seed(tiny_config, alone, 
     assert len(runs) == 1
 
 
-@pytest.mark.parametrize('pictures', [1, 5])
-def test_metrics_are_exactly_those_of_one_process(tiny_config, alone, pictures):
-    """DefaultSampler repeats pictures where two processes cannot share them evenly.
+@pytest.mark.parametrize('images', [1, 5])
+def test_metrics_are_exactly_those_of_one_process(tiny_config, alone, images):
+    """DefaultSampler repeats images where two processes cannot share them evenly.
 
     The checkpoint lacks a part, which brings its own weights.
     """
@@ -54,7 +54,7 @@ def test_metrics_are_exactly_those_of_one_process(tiny_config, alone, pictures):
         'model.text_encoder.init_cfg': dict(
             type='Pretrained', checkpoint=str(whole), prefix='text_encoder.'
         ),
-        'test_dataloader.dataset.indices': pictures,
+        'test_dataloader.dataset.indices': images,
     }
     run = partial(evaluate, **options)
     (expected,) = run_processes(1, run, tiny_config, tiny_config.parent / 'test_alone')

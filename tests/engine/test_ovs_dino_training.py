@@ -68,8 +68,8 @@ def config(tmp_path):
     (tmp_path / 'images').mkdir()
     images, annotations = [], []
     for i in range(4):
-        picture = rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(tmp_path / f'images/{i}.png')
+        image = rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / f'images/{i}.png')
         images.append(dict(id=i, file_name=f'{i}.png', height=50, width=60))
         for noun in range(1 + i % 3):
             counts = encode_mask(rng.random((50, 60)) > 0.5)

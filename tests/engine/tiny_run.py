@@ -1,4 +1,4 @@
-"""A tiny model, pictures and a config, to be trained by the scripts' own functions."""
+"""A tiny model, images and a config, to be trained by the scripts' own functions."""
 
 from __future__ import annotations
 
@@ -96,18 +96,18 @@ model = dict(
 """
 
 
-def write_config(folder: Path, pictures: int = 10, bases: tuple[str, ...] = ()) -> Path:
-    """Write pictures, their labels and the config into an empty folder."""
+def write_config(folder: Path, images: int = 10, bases: tuple[str, ...] = ()) -> Path:
+    """Write images, their labels and the config into an empty folder."""
     rng = np.random.default_rng(0)
     for sub in ('images', 'labels'):
         (folder / sub).mkdir()
-    for i in range(pictures):
+    for i in range(images):
         label = rng.choice(4, (4, 4), p=np.roll([0.7, 0.2, 0.1, 0.0], i))
         label = np.kron(label, np.ones((8, 8))).astype(np.uint8)
         noise = rng.integers(0, 60, (32, 32, 3))
-        picture = noise + 45 * label[..., None] * np.array([1, i % 2, 0.5])
+        image = noise + 45 * label[..., None] * np.array([1, i % 2, 0.5])
         label[: 3 * i] = 255
-        cv2.imwrite(str(folder / f'images/{i}.jpg'), picture.astype(np.uint8))
+        cv2.imwrite(str(folder / f'images/{i}.jpg'), image.astype(np.uint8))
         cv2.imwrite(str(folder / f'labels/{i}.png'), label)
     bases = ('default_runtime.py', *bases)
     names = ', '.join(repr(str(ROOT / 'configs/_base_' / base)) for base in bases)

@@ -122,7 +122,7 @@ def test_square_by_hand():
     # Intersection of the masks 40 x 39, less the union of the insides 36 x 37.
     both = 40 * 39 - 36 * 37
     on_square = both / (2 * ring - both)
-    # Outside: a ring of 2 round the square and one of 2 at the border of the picture.
+    # Outside: a ring of 2 round the square and one of 2 at the border of the image.
     border = 100**2 - 96**2
     outer = 44**2 - 40**2
     outer_both = 44 * 43 - 40 * 41

@@ -47,7 +47,7 @@ def test_same_figures_as_mmseg(number, ignore, options):
         assert ours[key] == pytest.approx(value, abs=1e-6), key
 
 
-# Two pictures of one row; IoU by hand: a 2/4, b 1/4, c 1/1, d 0/1, e absent.
+# Two images of one row; IoU by hand: a 2/4, b 1/4, c 1/1, d 0/1, e absent.
 HAND = [
     sample([[0, 0, 1, 0]], [[0, 0, 0, 255]]),
     sample([[1, 0, 2, 3, 3]], [[1, 1, 2, 255, 1]]),

@@ -38,7 +38,7 @@ def test_constants_are_computed():
 
 @pytest.mark.parametrize('count', [2, 5])
 def test_padded_and_truncated_classes(count):
-    """Which classes take part is decided by the picture, in the graph."""
+    """Which classes take part is decided by the image, in the graph."""
     aggregator = Aggregator(
         text_channels=8,
         channels=16,
@@ -79,7 +79,7 @@ def test_the_part_that_cannot_be_traced(tmp_path):
 
 
 def test_a_batch_that_cannot_be_free(tmp_path):
-    """AnyUp goes through pictures one by one."""
+    """AnyUp goes through images one by one."""
     model = build(talk2dino, tmp_path)
     model.neck = MODELS.build(dict(type='AnyUp', output_size=1, qk_dim=8))
     with pytest.raises(

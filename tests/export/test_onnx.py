@@ -73,7 +73,7 @@ def test_size_and_output_follow_the_inference(session):
     assert meta['size'] == [42, 42]  # the window
     assert meta['not_in_graph'] == ['PAMR']
     assert meta['output'] == 'scores'
-    assert facts(session(dinotxt))['size'] == [48, 32]  # the stretched picture
+    assert facts(session(dinotxt))['size'] == [48, 32]  # the stretched image
     meta = facts(session(cat_seg))
     assert meta['size'] == [40, 40]
     assert (meta['output'], meta['activation_after_resize']) == ('logits', 'sigmoid')

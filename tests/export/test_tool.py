@@ -43,7 +43,7 @@ def test_what_the_caller_can_mend(tool, files):
         (['--vocabulary', 'no_such_list'], 'no_such_list'),
         (['--vocabulary', 'voc_20'], 'no text embeddings'),
         (['--opset', '7'], 'opset has to lie in'),
-        (['--size', '8', '40'], 'does not take pictures of'),  # one patch high
+        (['--size', '8', '40'], 'does not take images of'),  # one patch high
     ):
         with pytest.raises(SystemExit, match=message):
             tool([*arguments, *more])

@@ -111,7 +111,7 @@ def dinotxt() -> dict:
 
 
 def cat_seg() -> dict:
-    """Dense CLIP, 8 classes at most, logits of windows and of the whole picture."""
+    """Dense CLIP, 8 classes at most, logits of windows and of the whole image."""
     return dict(
         backbone=dict(
             type='OpenCLIPImageEncoder',

@@ -1,4 +1,4 @@
-"""Pictures as they are found on disks: odd, damaged, and lying about themselves."""
+"""Images as they are found on disks: odd, damaged, and lying about themselves."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Case:
     Args:
         name: File name.
         content: Its bytes.
-        pixels: The picture that it is, uint8 RGB; None: it has to be refused.
-        tolerance: Largest difference of the average of the picture.
+        pixels: The image that it is, uint8 RGB; None: it has to be refused.
+        tolerance: Largest difference of the average of the image.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Case:
 
     @property
     def good(self) -> bool:
-        """Whether it is a picture."""
+        """Whether it is an image."""
         return self.pixels is not None
 
 
-def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def make_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """Smooth colours, uint8 RGB, different at each corner."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     pixels = np.stack([60 + 140 * x, 40 + 180 * y, 200 - 120 * x * y], axis=-1)
@@ -71,7 +71,7 @@ def png_of(width: int, height: int, rows: Iterable[bytes] = ()) -> bytes:
 
 def jpeg_of(width: int, height: int) -> bytes:
     """A JPEG that says it has this size."""
-    content = encode(Image.fromarray(picture()), 'JPEG')
+    content = encode(Image.fromarray(make_image()), 'JPEG')
     place = content.index(b'\xff\xc0') + 5
     size = struct.pack('>HH', height, width)
     return content[:place] + size + content[place + 4 :]
@@ -79,7 +79,7 @@ def jpeg_of(width: int, height: int) -> bytes:
 
 def cases() -> list[Case]:
     """All of them."""
-    pixels = picture()
+    pixels = make_image()
     image = Image.fromarray(pixels)
     grey = np.repeat(np.array(image.convert('L'))[..., None], 3, axis=-1)
     palette = image.quantize(16)
@@ -125,7 +125,7 @@ def cases() -> list[Case]:
     ]  # fmt: skip
     bad = [
         Case('empty.jpg', b''),
-        Case('text.jpg', b'this is no picture\n' * 10),
+        Case('text.jpg', b'this is no image\n' * 10),
         Case('zeros.png', bytes(1000)),
         Case('page.jpg', b'<html><body>404 not found</body></html>'),
         *(
@@ -138,7 +138,7 @@ def cases() -> list[Case]:
         Case('huge.jpg', jpeg_of(65_500, 65_500)),
         Case('large.png', png_of(30_000, 30_000)),
         Case('large.jpg', jpeg_of(20_000, 20_000)),
-        # A whole picture, 1 MB, whose decoding would take 0.6 GB.
+        # A whole image, 1 MB, whose decoding would take 0.6 GB.
         Case('bomb.png', png_of(14_000, 14_000, repeat(bytes(14_001), 14_000))),
         Case('broken_rows.png', png_of(64, 48, [b'\5' * 100])),
     ]

@@ -134,7 +134,7 @@ class TeacherFeatures(Job):
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         tests = load('tests/tools/test_extract_teacher_features.py')
-        self.config = tests.write_inputs(inputs, pictures=20)
+        self.config = tests.write_inputs(inputs, images=20)
 
     def run(self, out: Path) -> None:
         torch.manual_seed(0)  # the teacher's weights are drawn
@@ -160,14 +160,14 @@ class PseudoMasks(Job):
 class COCOObject(Job):
     """``tools/dataset_converters/coco_object.py``, with two processes."""
 
-    pictures = 120
+    images = 120
 
     def prepare(self, out: Path) -> None:
         super().prepare(out)
         draw = np.random.default_rng(0)
         for folder in ('images/val2017', 'annotations/val2017'):
             (out / folder).mkdir(parents=True)
-        for number in range(self.pictures):
+        for number in range(self.images):
             labels = draw.integers(0, 182, (48, 64), dtype=np.uint8)
             labels = np.where(labels == 11, 0, labels)
             name = f'val2017/{number:012d}'
@@ -177,11 +177,11 @@ class COCOObject(Job):
     def run(self, out: Path) -> None:
         main = load('tools/dataset_converters/coco_object.py').main
         code = main([str(out), '--splits', 'val', '--workers', '2'])
-        assert code == 1, 'the published split has more pictures'
+        assert code == 1, 'the published split has more images'
 
 
 class ADE20K847(Job):
-    """``tools/dataset_converters/ade20k_847.py``, which makes pictures, too."""
+    """``tools/dataset_converters/ade20k_847.py``, which makes images, too."""
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
@@ -199,7 +199,7 @@ class ADE20K847(Job):
         main = load('tools/dataset_converters/ade20k_847.py').main
         arguments = ['--splits', 'val', '--workers', '1', '--out', str(out)]
         code = main([str(self.source), *arguments])
-        assert code == 1, 'the published split has more pictures'
+        assert code == 1, 'the published split has more images'
 
 
 class Shapes(Job):

@@ -1,4 +1,4 @@
-"""Odd and damaged pictures: the right result or a clear error, in bounded memory.
+"""Odd and damaged images: the right result or a clear error, in bounded memory.
 
 All are read in a process of its own, which may not hang and whose memory is measured.
 """
@@ -96,7 +96,7 @@ def read_all(folder: Path) -> dict[str, dict]:
 
 @pytest.fixture(scope='module')
 def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('pictures')
+    folder = tmp_path_factory.mktemp('images')
     write_all(folder)
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['mmseg_ovs', 'open_clip'])

@@ -107,7 +107,7 @@ def build(**changes):
 
 
 def batch():
-    """Pictures and labels, a part of them unlabelled."""
+    """Images and labels, a part of them unlabelled."""
     torch.manual_seed(1)
     labels = torch.zeros(2, 1, 32, 32, dtype=torch.long)
     labels[:, :, 8:24, 8:] = 2
@@ -190,7 +190,7 @@ def test_learning_rates():
 
 @torch.no_grad()
 @pytest.mark.parametrize('aggregation', ['features', 'logits'])
-def test_segments_pictures_of_any_size(aggregation):
+def test_segments_images_of_any_size(aggregation):
     model = build().eval()
     model.test_cfg['aggregation'] = aggregation
     images = [torch.randint(0, 256, (3, 40, 61)), torch.randint(0, 256, (3, 70, 52))]
@@ -206,7 +206,7 @@ def test_segments_pictures_of_any_size(aggregation):
 
 
 @torch.no_grad()
-def test_prior_and_head_run_once_a_picture():
+def test_prior_and_head_run_once_a_image():
     model = build().eval()
     seen = []
     for part in (model.backbone, model.neck[0], model.neck[1].prior, model.decode_head):

@@ -71,16 +71,16 @@ model = dict(
 
 
 def write_config(folder: Path) -> Path:
-    """Write four pictures (half red, half blue), their labels and the config."""
+    """Write four images (half red, half blue), their labels and the config."""
     label = np.zeros((32, 32), np.uint8)
     label[:, 16:] = 1
-    picture = np.zeros((32, 32, 3), np.uint8)
-    picture[label == 0] = (0, 0, 255)
-    picture[label == 1] = (255, 0, 0)
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[label == 0] = (0, 0, 255)
+    image[label == 1] = (255, 0, 0)
     for sub in ('img', 'ann'):
         (folder / 'data' / sub).mkdir(parents=True)
     for i in range(4):
-        cv2.imwrite(str(folder / 'data' / 'img' / f'{i}.jpg'), picture)
+        cv2.imwrite(str(folder / 'data' / 'img' / f'{i}.jpg'), image)
         cv2.imwrite(str(folder / 'data' / 'ann' / f'{i}.png'), label)
     path = folder / 'stock_fcn.py'
     path.write_text(CONFIG.replace('{root!r}', repr(str(folder / 'data'))))

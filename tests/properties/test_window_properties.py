@@ -1,4 +1,4 @@
-"""Windows of any size and stride cover the picture and merge to what was cut."""
+"""Windows of any size and stride cover the image and merge to what was cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmseg_ovs.models.utils.windows import coverage
 
 @st.composite
 def layouts(draw):
-    """Size of a picture, of its windows, and their stride."""
+    """Size of an image, of its windows, and their stride."""
     side = st.integers(1, 300)
     size, crop = ((draw(side), draw(side)) for _ in range(2))
     # Many windows a side: 40 at most, for time.
@@ -26,7 +26,7 @@ def layouts(draw):
 
 @many
 @given(layouts())
-def test_every_pixel_is_seen_and_no_window_leaves_the_picture(layout):
+def test_every_pixel_is_seen_and_no_window_leaves_the_image(layout):
     size, crop, stride = layout
     windows = window_grid(size, crop, stride)
     assert len(set(windows)) == len(windows)

@@ -1,9 +1,9 @@
-"""One set of tiny models and pictures for all tests of the chain."""
+"""One set of tiny models and images for all tests of the chain."""
 
 from __future__ import annotations
 
 import pytest
-from tiny_models import save_detector, save_pictures, save_sam, save_tagger
+from tiny_models import save_detector, save_images, save_sam, save_tagger
 
 from mmseg_ovs.pseudo_masks import GroundingDINODetector, SAMSegmenter, load_tagger
 
@@ -34,6 +34,6 @@ def segmenter(sam_files):
 
 
 @pytest.fixture(scope='session')
-def pictures(tmp_path_factory):
-    """A captions file and the folder of its pictures."""
-    return save_pictures(tmp_path_factory.mktemp('data'))
+def images(tmp_path_factory):
+    """A captions file and the folder of its images."""
+    return save_images(tmp_path_factory.mktemp('data'))

@@ -37,10 +37,10 @@ from mmseg_ovs.pseudo_masks.shards import (
 
 
 class Chain:
-    """All stages on one set of pictures."""
+    """All stages on one set of images."""
 
-    def __init__(self, pictures, tagger, detector, segmenter):
-        self.captions, self.folder = pictures
+    def __init__(self, images, tagger, detector, segmenter):
+        self.captions, self.folder = images
         self.tagger, self.detector, self.segmenter = tagger, detector, segmenter
 
     def nouns(self, out, count=1):
@@ -62,8 +62,8 @@ class Chain:
 
 
 @pytest.fixture(scope='module')
-def chain(pictures, tagger, detector, segmenter):
-    return Chain(pictures, tagger, detector, segmenter)
+def chain(images, tagger, detector, segmenter):
+    return Chain(images, tagger, detector, segmenter)
 
 
 @pytest.fixture(scope='module')
@@ -82,8 +82,8 @@ def run(finished, tmp_path):
 
 @pytest.fixture
 def own(chain, tmp_path):
-    """The chain on pictures of its own, which a test may change."""
-    folder = shutil.copytree(chain.folder, tmp_path / 'pictures')
+    """The chain on images of its own, which a test may change."""
+    folder = shutil.copytree(chain.folder, tmp_path / 'images')
     return Chain(
         (chain.captions, folder), chain.tagger, chain.detector, chain.segmenter
     )
@@ -105,8 +105,8 @@ def test_what_comes_out(finished, chain):
 
     masks = 0
     for image_id, image in merged.imgs.items():
-        picture = read_image(chain.folder, image['file_name'])
-        assert picture.shape[:2] == (image['height'], image['width'])
+        image = read_image(chain.folder, image['file_name'])
+        assert image.shape[:2] == (image['height'], image['width'])
         annotations = merged.imgToAnns[image_id]
         masks += len(annotations)
         found = {box['noun'] for box in boxes[image_id]}
@@ -118,9 +118,7 @@ def test_what_comes_out(finished, chain):
                 for box in boxes[image_id]
                 if box['noun'] == annotation['category_id']
             ]
-            (expected,) = chain.segmenter(
-                picture, [np.float32([b['box'] for b in own])]
-            )
+            (expected,) = chain.segmenter(image, [np.float32([b['box'] for b in own])])
             mask = merged.annToMask(annotation)
             np.testing.assert_array_equal(mask, expected)
             assert annotation['area'] == mask.sum() > 0
@@ -129,7 +127,7 @@ def test_what_comes_out(finished, chain):
             assert annotation['bbox'] == coco_mask.toBbox(rle).tolist()
     report = merged.dataset['info']['report']
     assert report['masks'] == masks > len(CAPTIONS)
-    assert report['pictures'] == len(CAPTIONS)
+    assert report['images'] == len(CAPTIONS)
     assert report['unreadable'] == []
     assert report['without_nouns'] == 1  # 'A photo of the happy'
     assert 103 in report['without_masks']
@@ -148,15 +146,15 @@ def test_the_partition_leaves_no_trace(chain, finished, tmp_path, count):
     assert (tmp_path / 'pseudo_masks.json').read_bytes() == expected
 
 
-def test_an_unreadable_picture_in_the_middle(own, finished, tmp_path):
+def test_an_unreadable_image_in_the_middle(own, finished, tmp_path):
     out = tmp_path / 'out'
     broken = own.folder / '002.png'
     content = broken.read_bytes()
-    for bad in (b'', b'no picture', content[:10]):
+    for bad in (b'', b'no image', content[:10]):
         broken.write_bytes(bad)
         report = own.run(out)
         (noted,) = report['unreadable']
-        assert noted.pop('error').startswith('is no picture, or a damaged one')
+        assert noted.pop('error').startswith('is no image, or a damaged one')
         assert noted == dict(id=102, file_name='002.png')
     merged = COCO(out / 'pseudo_masks.json')
     assert list(merged.imgs) == [100, 101, 103, 104, 105, 106]
@@ -173,7 +171,7 @@ def test_an_unreadable_picture_in_the_middle(own, finished, tmp_path):
     assert (out / 'pseudo_masks.json').read_bytes() == expected
 
 
-def test_a_picture_lost_between_the_stages(own, tmp_path):
+def test_a_image_lost_between_the_stages(own, tmp_path):
     own.nouns(tmp_path)
     (own.folder / '001.png').unlink()
     own.draw(tmp_path)
@@ -182,7 +180,7 @@ def test_a_picture_lost_between_the_stages(own, tmp_path):
     assert 'No such file' in lost['error']
 
 
-def test_a_picture_of_another_size_than_its_boxes(own, tmp_path):
+def test_a_image_of_another_size_than_its_boxes(own, tmp_path):
     out = tmp_path / 'out'
     own.nouns(out)
     find_boxes(out, own.folder, own.detector)
@@ -192,7 +190,7 @@ def test_a_picture_of_another_size_than_its_boxes(own, tmp_path):
     assert changed['error'].startswith('is 9 x 8 now, and was 43 x 58')
 
 
-def test_pictures_are_turned_as_training_turns_them(tmp_path):
+def test_images_are_turned_as_training_turns_them(tmp_path):
     from mmcv.transforms import LoadImageFromFile
     from PIL import Image
 
@@ -290,13 +288,13 @@ def with_noun(noun):
 @pytest.mark.parametrize(
     'change, words',
     [
-        (lambda r: [r[0], *r[2:]], 'holds picture 104 .* where picture 102 is exp'),
-        (lambda r: [*r[:-1], r[0]], 'picture 100 is twice'),
-        (lambda r: [*r, dict(r[0], image_id=9)], 'picture 9 .* no further one'),
-        (lambda r: [r[1], r[0], *r[2:]], 'picture 102 .* where picture 100'),
+        (lambda r: [r[0], *r[2:]], 'holds image 104 .* where image 102 is exp'),
+        (lambda r: [*r[:-1], r[0]], 'image 100 is twice'),
+        (lambda r: [*r, dict(r[0], image_id=9)], 'image 9 .* no further one'),
+        (lambda r: [r[1], r[0], *r[2:]], 'image 102 .* where image 100'),
         (lambda r: [dict(r[0], file_name='x.png'), *r[1:]], r'100 \(x.png\)'),
-        (with_counts('5'), 'mask of noun .* of picture 100 .* broken'),
-        (with_noun(999), r'picture 100 .* masks of nouns \[999'),
+        (with_counts('5'), 'mask of noun .* of image 100 .* broken'),
+        (with_noun(999), r'image 100 .* masks of nouns \[999'),
     ],
 )
 def test_merge_finds_what_is_lost_doubled_or_broken(run, change, words):
@@ -305,10 +303,10 @@ def test_merge_finds_what_is_lost_doubled_or_broken(run, change, words):
 
 
 def test_merge_finds_the_end_missing(chain, run):
-    """Both shards lack their last picture: all that is there fits."""
+    """Both shards lack their last image: all that is there fits."""
     for number in (1, 2):
         rewrite(run / 'masks' / Part(number, 2).file_name, lambda r: r[:-1])
-    refuses(run, r'picture 105 \(005.png\) and what follows is missing')
+    refuses(run, r'image 105 \(005.png\) and what follows is missing')
 
 
 def test_records_remember_what_they_were_made_from(finished):

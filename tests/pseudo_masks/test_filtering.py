@@ -63,11 +63,11 @@ def test_singulars_that_the_captions_use(plural, seen, expected):
     assert singular(plural, {seen: 1}) == expected
 
 
-def tagged(folder, *pictures):
-    """Tag stage of pictures whose words are given as 'word/TAG word/TAG'."""
+def tagged(folder, *images):
+    """Tag stage of images whose words are given as 'word/TAG word/TAG'."""
     items = [
         Item(n, f'{n}.jpg', dict(words=sorted(w.split('/') for w in words.split())))
-        for n, words in enumerate(pictures)
+        for n, words in enumerate(images)
     ]
     facts = describe_shard('tags', Part(), len(items), dict(captions='x'))
     write_shard(folder / 'tags', facts, items, lambda i: dict(i.payload, captions=[]))
@@ -89,7 +89,7 @@ def test_filter(tmp_path):
         'the/DT',
     )
     content, nouns = nouns_of(tmp_path, min_images=2)
-    # Plurals are one with their singular, within a picture and over all.
+    # Plurals are one with their singular, within an image and over all.
     assert nouns == [['dog'], ['dog', 'pizza', 'tree'], ['pizza', 'tree'], []]
     assert content['nouns'] == [
         dict(id=1, name='dog', images=2),

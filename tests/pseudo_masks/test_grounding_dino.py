@@ -59,7 +59,7 @@ def test_score_is_the_mean_over_the_tokens_of_the_noun(lenient, image):
 
 
 def test_boxes_are_those_of_the_library(lenient, image):
-    """In pixels of the picture, whatever size the model saw."""
+    """In pixels of the image, whatever size the model saw."""
     inputs = lenient.processor(images=image, text='dog.', return_tensors='pt')
     with torch.inference_mode():
         outputs = lenient.model(**inputs)
@@ -116,7 +116,7 @@ def test_no_nouns_no_boxes(detector, image):
     assert detector(image, []) == []
 
 
-def test_tiny_pictures_have_no_boxes_or_valid_ones(lenient):
+def test_tiny_images_have_no_boxes_or_valid_ones(lenient):
     for size in ((1, 1), (3, 50), (2, 2)):
         for detection in lenient(np.zeros((*size, 3), np.uint8), ['dog']):
             assert detection.box[2] <= size[1]

@@ -36,7 +36,7 @@ def test_one_mask_a_group_the_union_of_its_boxes(segmenter, image):
     assert 0 < masks[0].mean() < 1
 
 
-def test_an_answer_does_not_depend_on_earlier_pictures(segmenter, image):
+def test_an_answer_does_not_depend_on_earlier_images(segmenter, image):
     first = segmenter(image, GROUPS)
     segmenter(image[::-1, :30].copy(), GROUPS)
     again = segmenter(image, GROUPS)

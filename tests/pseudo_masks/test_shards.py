@@ -36,7 +36,7 @@ class Work:
     def __call__(self, item):
         self.made.append(item.image_id)
         if item.image_id in self.unreadable:
-            raise UnreadableImageError('is no picture')
+            raise UnreadableImageError('is no image')
         return dict(value=item.image_id**2)
 
 
@@ -101,10 +101,10 @@ def test_a_finished_shard_is_left_alone(tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
-def test_unreadable_pictures_are_noted_and_tried_again_alone(tmp_path, whole):
+def test_unreadable_images_are_noted_and_tried_again_alone(tmp_path, whole):
     path = write_shard(tmp_path, FACTS, ITEMS, Work(unreadable=[3]))
     noted = load_shard(path)[1]
-    assert noted['error'] == 'is no picture'
+    assert noted['error'] == 'is no image'
     assert noted['file_name'] == '3.jpg'
     work = Work()
     assert write_shard(tmp_path, FACTS, ITEMS, work).read_bytes() == whole
@@ -193,8 +193,8 @@ def stage(folder, count, setting=None):
         write_shard(folder, facts, items, Work())
 
 
-def test_a_stage_gives_pictures_in_order_for_any_partition(tmp_path):
-    for count in (1, 2, 3, 6):  # the last: more shards than pictures
+def test_a_stage_gives_images_in_order_for_any_partition(tmp_path):
+    for count in (1, 2, 3, 6):  # the last: more shards than images
         stage(tmp_path / str(count), count)
         _, records = open_stage(tmp_path / str(count), 'boxes')
         assert [record['image_id'] for record in records] == [7, 3, 5, 11]

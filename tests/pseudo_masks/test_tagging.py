@@ -62,8 +62,8 @@ def test_a_tagger_folder_that_is_none(tmp_path):
             load_tagger(bad)
 
 
-def test_records(tmp_path, pictures, tagger):
-    items = read_captions(*pictures)
+def test_records(tmp_path, images, tagger):
+    items = read_captions(*images)
     assert [item.image_id for item in items] == list(range(100, 107))
     records = load_shard(tag_captions(items, tagger, tmp_path))
     assert [record['captions'] for record in records] == CAPTIONS
@@ -73,8 +73,8 @@ def test_records(tmp_path, pictures, tagger):
     assert len(words) == len(set(words))
 
 
-def test_files_in_folders_keep_their_path(tmp_path, pictures):
-    captions, folder = pictures
+def test_files_in_folders_keep_their_path(tmp_path, images):
+    captions, folder = images
     shutil.copytree(folder, tmp_path / 'all' / 'train')
     content = json.loads(captions.read_text())
     for image in content['images']:
@@ -84,8 +84,8 @@ def test_files_in_folders_keep_their_path(tmp_path, pictures):
     assert items[0].file_name == 'train/000.png'
 
 
-def test_bad_captions(tmp_path, pictures):
-    captions, folder = pictures
+def test_bad_captions(tmp_path, images):
+    captions, folder = images
     content = json.loads(captions.read_text())
     bad = tmp_path / 'captions.json'
     with pytest.raises(FileNotFoundError, match='does not exist'):
@@ -102,8 +102,8 @@ def test_bad_captions(tmp_path, pictures):
         read_captions(bad, folder)
 
 
-def test_other_captions_are_another_setting(tmp_path, pictures, tagger):
-    items = read_captions(*pictures)
+def test_other_captions_are_another_setting(tmp_path, images, tagger):
+    items = read_captions(*images)
     tag_captions(items, tagger, tmp_path)
     with pytest.raises(PseudoMaskError, match='differs in: images, captions'):
         tag_captions(items[:-1], tagger, tmp_path)

@@ -1,4 +1,4 @@
-"""Small models of the real classes with random weights, and pictures with captions."""
+"""Small models of the real classes with random weights, and images with captions."""
 
 from __future__ import annotations
 
@@ -145,18 +145,18 @@ def save_sam(folder: Path) -> tuple[Path, Path]:
     return folder / 'sam.json', folder / 'sam.pth'
 
 
-def save_pictures(folder: Path) -> tuple[Path, Path]:
-    """A captions file and the folder of its pictures; no two are of the same size."""
+def save_images(folder: Path) -> tuple[Path, Path]:
+    """A captions file and the folder of its images; no two are of the same size."""
     draw = np.random.default_rng(0)
     images, annotations = [], []
-    (folder / 'pictures').mkdir(parents=True)
+    (folder / 'images').mkdir(parents=True)
     for number, captions in enumerate(CAPTIONS):
         size = (40 + 3 * number, 60 - 2 * number)
         name = f'{number:03d}.png'
         pixels = draw.integers(0, 255, (*size, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / 'pictures' / name), cv2.blur(pixels, (9, 9)))
+        cv2.imwrite(str(folder / 'images' / name), cv2.blur(pixels, (9, 9)))
         images.append(dict(id=100 + number, file_name=name))
         annotations += [dict(image_id=100 + number, caption=text) for text in captions]
     content = dict(images=images, annotations=annotations)
     (folder / 'captions.json').write_text(json.dumps(content))
-    return folder / 'captions.json', folder / 'pictures'
+    return folder / 'captions.json', folder / 'images'

@@ -83,7 +83,7 @@ def test_table(tool, config, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['count_flops.py', config, *options])
     tool.main()
     lines = capsys.readouterr().out.splitlines()
-    assert 'a picture of 56 x 56' in lines[0] and lines[1].startswith('part ')
+    assert 'an image of 56 x 56' in lines[0] and lines[1].startswith('part ')
     assert lines[2].startswith('backbone.backbone (DINOv2) ')
     assert lines[3].startswith('backbone.neck (AnyUp) ')
     assert lines[-1].startswith('sum (operations: without text_encoder) ')

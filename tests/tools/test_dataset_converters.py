@@ -37,17 +37,17 @@ def test_exit_codes(coco, monkeypatch, capsys):
     main = load('coco_object')
     assert main([str(coco), '--splits', 'val']) == 1
     out = capsys.readouterr().out
-    assert 'coco_object_val: 1 of 5000 pictures' in out
+    assert 'coco_object_val: 1 of 5000 images' in out
     assert '4999 more belong' in out
     monkeypatch.setattr(coco_object, 'SPLITS', dict(train=1, val=1))
     assert main([str(coco)]) == 0
-    assert 'coco_object_train: 1 of 1 pictures (1 made now)' in capsys.readouterr().out
+    assert 'coco_object_train: 1 of 1 images (1 made now)' in capsys.readouterr().out
     # One split cannot be planned; the other is done all the same.
     shutil.rmtree(coco / 'images' / 'train2017')
     assert main([str(coco)]) == 2
     captured = capsys.readouterr()
     assert 'train: there is no folder' in captured.err
-    assert 'coco_object_val: 1 of 1 pictures (0 made now)' in captured.out
+    assert 'coco_object_val: 1 of 1 images (0 made now)' in captured.out
 
 
 def test_coco_object_from_instances(coco, capsys):
@@ -67,7 +67,7 @@ def test_ade20k_847_goes_beside_its_source(tmp_path, capsys):
     other = tmp_path / 'other'
     assert main([str(source), '--splits', 'val', '--out', str(other)]) == 1
     assert (other / 'ade20k_847_val.sha256').is_file()
-    assert 'ade20k_847_val: 1 of 2000 pictures' in capsys.readouterr().out
+    assert 'ade20k_847_val: 1 of 2000 images' in capsys.readouterr().out
 
 
 def test_context(tmp_path, monkeypatch, capsys):
@@ -80,5 +80,5 @@ def test_context(tmp_path, monkeypatch, capsys):
     assert load('context459')([str(tmp_path), '--splits', 'val']) == 0
     assert load('context60')([str(tmp_path), '--splits', 'val']) == 2
     captured = capsys.readouterr()
-    assert 'context459_val: 1 of 1 pictures' in captured.out
+    assert 'context459_val: 1 of 1 images' in captured.out
     assert 'trainval_merged.json is missing' in captured.err

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 DEMO = Path(__file__).parents[2] / 'tools' / 'demo.py'
-PANEL = 400  # side of an enlarged picture
+PANEL = 400  # side of an enlarged image
 
 
 @pytest.fixture(scope='module')
@@ -21,7 +21,7 @@ def demo(tmp_path_factory):
     run = subprocess.run(
         [
             *(sys.executable, DEMO, '--iters', '3', '--sizes', '16', '1', '6'),
-            *('--pictures', '2', '--controls', 'all'),
+            *('--images', '2', '--controls', 'all'),
             *('--data-root', folder / 'data', '--out', folder / 'out'),
         ],
         cwd=folder,
@@ -44,7 +44,7 @@ def test_scores_of_model_and_controls(demo):
     ]
     for name, row in scores.items():
         assert 0 <= row['mIoU_unseen'] <= 100, name
-    # what follows from the pictures alone
+    # what follows from the images alone
     assert scores['ceiling']['mIoU'] > 85
     assert scores['colour, classes known']['mIoU'] > scores['colour']['mIoU'] > 0
     assert scores['ceiling']['mIoU'] > scores['colour, classes known']['mIoU']
@@ -56,9 +56,9 @@ def test_scores_of_model_and_controls(demo):
 @pytest.mark.slow
 def test_predictions_are_drawn(demo):
     out, _ = demo
-    pictures = sorted((out / 'predictions').iterdir())
-    assert [path.name for path in pictures] == ['00000.png', '00001.png']
-    drawn = np.array(Image.open(pictures[0]))
+    images = sorted((out / 'predictions').iterdir())
+    assert [path.name for path in images] == ['00000.png', '00001.png']
+    drawn = np.array(Image.open(images[0]))
     height, width = drawn.shape[:2]
     assert width > 3 * PANEL and height > PANEL  # three panels over a legend
     assert drawn.std() > 10

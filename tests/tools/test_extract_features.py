@@ -27,7 +27,7 @@ from mmseg_ovs.models.backbones import DINOv2
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'extract_features.py'
 PICTURES = 7
-# (picture, caption); captions of a picture do not stand together, as in COCO's json
+# (image, caption); captions of an image do not stand together, as in COCO's json
 CAPTIONS = [
     (i, f'{"a photo of " * k}thing {i}') for k in range(2) for i in range(PICTURES)
 ][:-1]
@@ -73,7 +73,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root='{data}',
         ann_file='captions.json',
-        data_prefix=dict(img_path='pictures'),
+        data_prefix=dict(img_path='images'),
         pipeline=caption_pipeline,
     ),
 )
@@ -83,7 +83,7 @@ work_dir = '{data}/work'
 
 @pytest.fixture(scope='module', autouse=True)
 def _counting_backbone():
-    """A backbone that counts the pictures it is shown."""
+    """A backbone that counts the images it is shown."""
 
     @MODELS.register_module(force=True)
     class CountingDINOv2(DINOv2):
@@ -99,7 +99,7 @@ def _counting_backbone():
 
 @pytest.fixture
 def seen(_counting_backbone):
-    """Pictures shown since the last call."""
+    """Images shown since the last call."""
 
     def count():
         number, _counting_backbone.seen = _counting_backbone.seen, 0
@@ -132,7 +132,7 @@ def config(flat_config, tmp_path):
 
 
 def write_inputs(folder, text):
-    """Config of a tiny Talk2DINO on seven pictures, with weights of the towers."""
+    """Config of a tiny Talk2DINO on seven images, with weights of the towers."""
     data = folder / 'data'
     (data / 'pictures').mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -177,7 +177,7 @@ def test_each_picture_passes_the_backbone_once(main, config, tmp_path, seen, cap
     main(arguments(config, out, shard_size=3))
     assert seen() == PICTURES
     output = capsys.readouterr()
-    assert '7 pictures, 13 captions, 3 shards' in output.out
+    assert '7 images, 13 captions, 3 shards' in output.out
     assert '7/7' in output.err  # the progress bar
 
     manifest = json.loads((out / MANIFEST).read_text())
@@ -194,7 +194,7 @@ def test_pairs_are_those_of_the_captions(main, config, tmp_path):
     cfg = Config.fromfile(config)
     encoder = MODELS.build(cfg.model.text_encoder)
     encoder.init_weights()
-    ordered = sorted(CAPTIONS, key=lambda pair: pair[0])  # picture after picture
+    ordered = sorted(CAPTIONS, key=lambda pair: pair[0])  # image after image
     expected = encoder.encode([text for _, text in ordered])
     text = torch.stack([dataset[i]['text'] for i in range(len(dataset))])
     torch.testing.assert_close(text, expected, rtol=2e-3, atol=1e-3)
@@ -225,7 +225,7 @@ def test_losses_and_gradients_are_those_of_training_on_the_fly(main, config, tmp
     full.decode_head.load_state_dict(alignment.decode_head.state_dict())
     loader = Runner.build_dataloader(cfg.train_dataloader)
     data = next(iter(loader))
-    # The tool writes picture after picture; the loss does not depend on the order.
+    # The tool writes image after image; the loss does not depend on the order.
     losses = full(**full.data_preprocessor(data, True), mode='loss')
     on_the_fly = losses['decode.loss_align']
     on_the_fly.backward()
@@ -337,7 +337,7 @@ def test_other_weights_or_captions_are_another_setting(main, config, tmp_path):
         (data / file).write_bytes(good)
     captions = (data / 'captions.json').read_text()
     (data / 'captions.json').write_text(captions.replace('thing 0', 'thing zero'))
-    with pytest.raises(SystemExit, match='differ in: pictures_and_captions'):
+    with pytest.raises(SystemExit, match='differ in: images_and_captions'):
         main(arguments(config, out))
 
 

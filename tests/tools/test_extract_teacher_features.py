@@ -20,7 +20,7 @@ from mmseg_ovs.datasets.transforms import LoadTeacherFeatures
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'extract_teacher_features.py'
-PICTURES = 5
+IMAGES = 5
 
 CONFIG = """
 _base_ = '{root}/configs/ovs_dino/ovs-dino_tiny_shapes-112x112.py'
@@ -65,18 +65,18 @@ def main():
 
 @pytest.fixture
 def config(tmp_path):
-    return write_inputs(tmp_path, PICTURES)
+    return write_inputs(tmp_path, IMAGES)
 
 
-def write_inputs(folder, pictures):
-    """Config of a tiny OVS-DINO, and pictures with labels."""
+def write_inputs(folder, count):
+    """Config of a tiny OVS-DINO, and images with labels."""
     rng = np.random.default_rng(0)
     for kind in ('images/train', 'annotations/train'):
         (folder / kind).mkdir(parents=True)
-    for i in range(pictures):
+    for i in range(count):
         name = f'{i:05d}.png'
-        picture = rng.integers(0, 255, (60, 70, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / 'images/train' / name)
+        pixels = rng.integers(0, 255, (60, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / 'images/train' / name)
         labels = rng.integers(0, 100, (60, 70), dtype=np.uint8)
         Image.fromarray(labels).save(folder / 'annotations/train' / name)
     path = folder / 'config.py'
@@ -93,11 +93,11 @@ def test_extraction_resumes_and_training_reads_it(config, main):
     main([str(config), '--batch-size', '2'])
     first = files(config)
     assert [path.name for path in first] == [
-        f'{i:05d}.png.safetensors' for i in range(PICTURES)
+        f'{i:05d}.png.safetensors' for i in range(IMAGES)
     ]
     folder = config.parent / 'features'
     manifest = json.loads((folder / 'manifest.json').read_text())
-    assert manifest['pictures'] == PICTURES
+    assert manifest['pictures'] == IMAGES
     contents = [path.read_bytes() for path in first]
 
     # half is lost, one file is cut: only those are made again, the same bytes
@@ -109,7 +109,7 @@ def test_extraction_resumes_and_training_reads_it(config, main):
     main([str(config), '--batch-size', '1'])
     assert first[1].stat().st_mtime_ns == untouched
     again = [read_features(p, _setting(folder)) for p in files(config)]
-    assert len(again) == PICTURES
+    assert len(again) == IMAGES
     assert again[0].shape == (64, 14, 14) and again[0].dtype == torch.float16
     assert files(config)[1].read_bytes() == contents[1]
 
@@ -136,8 +136,8 @@ def test_stored_features_are_the_teachers(config, main):
     teacher = MODELS.build(cfg.model.auxiliary_head).teacher
     step = LoadTeacherFeatures(str(config.parent / 'features'))
     stored = step.transform(dict(img_path='images/train/00002.png'))
-    picture = Image.open(config.parent / 'images/train/00002.png')
-    array = mmcv.imresize(np.asarray(picture)[..., ::-1], (56, 56))
+    stored = Image.open(config.parent / 'images/train/00002.png')
+    array = mmcv.imresize(np.asarray(stored)[..., ::-1], (56, 56))
     image = torch.from_numpy(array.copy()).permute(2, 0, 1)
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     inputs = preprocessor(dict(inputs=[image]))['inputs']

@@ -34,7 +34,7 @@ class Files:
     """What the command line is given."""
 
     def __init__(self, folder: Path) -> None:
-        self.captions, self.images = tiny.save_pictures(folder / 'data')
+        self.captions, self.images = tiny.save_images(folder / 'data')
         self.tagger = tiny.save_tagger(folder / 'tagger')
         self.detector = tiny.save_detector(folder / 'detector')
         self.sam, self.sam_checkpoint = tiny.save_sam(folder / 'sam')
@@ -95,11 +95,11 @@ def test_the_data_set_reads_what_comes_out(finished, files):
 def test_figures_are_printed(files, tmp_path, capsys):
     files.run(tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    pictures, captions = len(tiny.CAPTIONS), sum(map(len, tiny.CAPTIONS))
-    assert lines[0].endswith(f'{pictures} pictures, {captions} captions')
+    images, captions = len(tiny.CAPTIONS), sum(map(len, tiny.CAPTIONS))
+    assert lines[0].endswith(f'{images} images, {captions} captions')
     assert 'on the stop list' in lines[1]
     assert 'boxes of' in lines[2]
-    assert f'masks of {pictures} pictures' in lines[4]
+    assert f'masks of {images} images' in lines[4]
     assert '0 could not be read' in lines[4]
 
 
@@ -136,16 +136,14 @@ def test_killed_and_resumed_it_writes_the_same_bytes(stage, files, finished, tmp
     assert everything(out) == everything(finished)
 
 
-def test_unreadable_pictures_are_listed_and_the_exit_code_is_one(
-    files, tmp_path, capsys
-):
+def test_unreadable_images_are_listed_and_the_exit_code_is_one(files, tmp_path, capsys):
     own = Files.__new__(Files)
     own.__dict__.update(files.__dict__)
-    own.images = Path(shutil.copytree(files.images, tmp_path / 'pictures'))
-    (own.images / '004.png').write_bytes(b'no picture')
+    own.images = Path(shutil.copytree(files.images, tmp_path / 'images'))
+    (own.images / '004.png').write_bytes(b'no image')
     assert own.run(tmp_path / 'out') == [0, 0, 1, 1, 1]
     error = capsys.readouterr().err
-    assert error.count('1 pictures could not be read:\n  004.png is no picture') == 3
+    assert error.count('1 images could not be read:\n  004.png is no image') == 3
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_large_run():
         (None, 'no compressed'),
         (b'5', 'no compressed'),
         ([3, 4], 'no compressed'),
-        ('5', '5 pixels, the picture of 4 x 4 has 16'),
+        ('5', '5 pixels, the image of 4 x 4 has 16'),
         ('P', 'within a number'),
         ('O', 'run 0 is negative'),
         ('\x10', 'character 0'),

@@ -118,7 +118,7 @@ def test_names_do_not_overlap_and_stay_on_their_region():
     assert not drawn.any()
 
 
-def test_small_and_large_pictures_get_readable_panels(tmp_path):
+def test_small_and_large_images_get_readable_panels(tmp_path):
     small = draw(
         tmp_path, make_sample(pred=np.zeros((20, 10))), np.zeros((20, 10, 3), np.uint8)
     )
@@ -215,8 +215,8 @@ def test_dataset_meta_without_or_with_another_palette(tmp_path):
 
 
 def test_mmseg_hook_draws_into_show_dir(tmp_path):
-    picture = tmp_path / 'photo.png'
-    Image.fromarray(GREY).save(picture)
+    image = tmp_path / 'photo.png'
+    Image.fromarray(GREY).save(image)
     Visualizer._instance_dict.pop('ovs_hook_test', None)
     visualizer = VISUALIZERS.build(
         dict(
@@ -230,7 +230,7 @@ def test_mmseg_hook_draws_into_show_dir(tmp_path):
     hook = SegVisualizationHook(draw=True, interval=1)
     assert hook._visualizer is visualizer
     sample = make_sample(pred=halves(0, 1), label=halves(0, 255))
-    sample.set_metainfo(dict(img_path=str(picture)))
+    sample.set_metainfo(dict(img_path=str(image)))
 
     class Runner:
         iter = 3

@@ -194,7 +194,7 @@ def published_pamr(image: Tensor, scores: Tensor, dilations: tuple[int, ...]) ->
     """PAMR as published: neighbours by dilated one-hot convolutions, 30 classes a call.
 
     Args:
-        image: RGB picture (3, H, W), 0..255.
+        image: RGB image (3, H, W), 0..255.
         scores: (C, H, W).
         dilations: Distances of the neighbourhoods.
     """

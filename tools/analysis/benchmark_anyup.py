@@ -3,7 +3,7 @@
     python tools/analysis/benchmark_anyup.py [CASE ...] [--threads 1] [--pairs 3]
 
 The plain form is dense: every pixel scores every cell, a mask hides what is outside the
-window, the weights of all heads exist at once, and encoders work on whole pictures.
+window, the weights of all heads exist at once, and encoders work on whole images.
 Both have the same (random) weights. Times are interleaved in this process with the
 default allocator; peak memory, the output included, is that of a fresh process each.
 """
@@ -103,7 +103,7 @@ class PlainAnyUp(nn.Module):
         self.cross_decode.cross_attn = PlainAttention(dims)
 
     def encode(self, image: Tensor) -> Tensor:
-        """The picture's encoding, every pixel turned by its own sine and cosine."""
+        """The image's encoding, every pixel turned by its own sine and cosine."""
         x = self.image_encoder(image).permute(0, 2, 3, 1)
         axes = [torch.linspace(0, 1, length) for length in x.shape[1:3]]
         places = torch.stack(torch.meshgrid(*axes, indexing='ij'), dim=-1)
@@ -138,7 +138,7 @@ class PlainAnyUp(nn.Module):
         return torch.cat(parts, dim=1).mT.unflatten(2, size)
 
 
-# side of the picture, of the feature map and of the output, channels, chunks of queries
+# side of the image, of the feature map and of the output, channels, chunks of queries
 CASES: dict[str, tuple[int, int, int, int, tuple[int | None, ...]]] = {
     'refine': (384, 24, 24, 1024, (None,)),
     '96': (384, 24, 96, 1024, (None,)),
@@ -204,7 +204,7 @@ def main() -> None:
         output = 4 * channels * target**2 / 2**20
         compare(
             f'AnyUp, {channels} channels, {cells} x {cells} -> {target} x {target}, '
-            f'picture {side} x {side} (the output is {output:.0f} MB)',
+            f'image {side} x {side} (the output is {output:.0f} MB)',
             {name: build() for name, build in variants(case).items()},
             args.pairs,
             memory,

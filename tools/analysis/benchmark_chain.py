@@ -240,7 +240,7 @@ def scaled(row: Row, factors: Mapping[str, float]) -> Row:
 
 # ------------------------------------------------------------------------- stages
 class Chain:
-    """One system and one picture.
+    """One system and one image.
 
     Args:
         name: Of the system.
@@ -444,8 +444,8 @@ class Chain:
         some = self.inference.resize(self.grids[0][:PAMR_CLASSES], sizes[0])
 
         def published() -> Tensor:
-            picture = self.model.denormalize(views[0])
-            return published_pamr(picture, some, refiner.dilations)
+            image = self.model.denormalize(views[0])
+            return published_pamr(image, some, refiner.dilations)
 
         row, _ = measure(
             f'PAMR, {len(views)} windows', {PUBLISHED: published, OURS: run}, 1
@@ -516,14 +516,14 @@ def format_row(row: Row) -> str:
 
 
 def total(rows: list[Row]) -> Row:
-    """Sum of the stages of a picture: seconds add up, memory is the largest."""
+    """Sum of the stages of an image: seconds add up, memory is the largest."""
     cells = {}
     for name in COLUMNS:
         parts = [row.cells.get(name) for row in rows]
         if None not in parts:
             seconds = sum(part.seconds for part in parts)
             cells[name] = Cell(seconds, max(part.mb for part in parts))
-    return Row('**a picture**', cells)
+    return Row('**an image**', cells)
 
 
 @torch.inference_mode()

@@ -25,14 +25,14 @@ from torch import Tensor
 from mmseg_ovs.evaluation import BoundaryIoUMetric, OpenVocabIoUMetric
 from mmseg_ovs.evaluation.boundary_iou import boundary_width
 
-PICTURES, SHAPE, CELL, PRESENT = 20, (512, 683), 40, 10
+IMAGES, SHAPE, CELL, PRESENT = 20, (512, 683), 40, 10
 
 
-def pictures(classes: int, ignore: int) -> list[dict]:
+def images(classes: int, ignore: int) -> list[dict]:
     """Data samples as a model and the loader leave them."""
     rng = np.random.default_rng(0)
     samples = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         ids = rng.choice(classes, PRESENT, replace=False)
         cells = ids[rng.integers(PRESENT, size=(-(-SHAPE[0] // CELL), 18))]
         label = np.kron(cells, np.ones((CELL, CELL), int))[:, : SHAPE[1]][: SHAPE[0]]
@@ -90,12 +90,12 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     for classes, ignore in ((150, 255), (847, 65535)):
-        samples = pictures(classes, ignore)
+        samples = images(classes, ignore)
         ours = OpenVocabIoUMetric(ignore_index=ignore)
         stock, boundary = (
             kind(ignore_index=ignore) for kind in (IoUMetric, BoundaryIoUMetric)
         )
-        title = f'{PICTURES} pictures, {classes} classes'
+        title = f'{IMAGES} images, {classes} classes'
         compare(
             f'mIoU, {title}',
             {
@@ -113,7 +113,7 @@ def main() -> None:
             args.pairs,
         )
         kept = sum(t.numel() * t.element_size() for t in ours.results[0])
-        print(f'  kept until the end: {kept / 1024:.1f} KiB a picture')
+        print(f'  kept until the end: {kept / 1024:.1f} KiB an image')
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
     python tools/analysis/benchmark_ovs_dino.py [--threads 1] [--pairs 3]
 
 Full-size configs with random weights, one window of 448 x 448. The training step
-(forward, backward, no optimizer) has one picture, which SAM sees at 1024 x 1024.
+(forward, backward, no optimizer) has one image, which SAM sees at 1024 x 1024.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def training(folder: str, pairs: int) -> None:
         return loss.detach()
 
     compare(
-        'training step, one picture, three nouns',
+        'training step, one image, three nouns',
         {
             'teacher beside the training': lambda: step(stored=False),
             'teacher features from disk': lambda: step(stored=True),

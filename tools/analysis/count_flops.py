@@ -4,7 +4,7 @@
         [--vocabulary ade20k_150] [--cfg-options ...]
 
 The model is built on torch's meta device, which computes shapes and nothing else, so a
-model of any size is counted in seconds. One picture goes through the inference that
+model of any size is counted in seconds. One image goes through the inference that
 ``test_cfg`` names; a part's figure is the sum over all windows. Counted are matrix
 products and convolutions, two operations for each multiplication and addition (GFLOP);
 papers that count with fvcore give the other column (GMAC) under the name of FLOPs. What
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         default=(640, 640),
         metavar=('HEIGHT', 'WIDTH'),
-        help='size of the picture that the model is given',
+        help='size of the image that the model is given',
     )
     parser.add_argument(
         '--vocabulary',
@@ -122,7 +122,7 @@ def count(model: nn.Module, shape: tuple[int, int]) -> list[Row]:
 
     Args:
         model: What :func:`build_on_meta` returns.
-        shape: Height and width of the picture.
+        shape: Height and width of the image.
     """
     parts = parts_of(model)
     weights = {
@@ -135,10 +135,10 @@ def count(model: nn.Module, shape: tuple[int, int]) -> list[Row]:
     with FlopCounterMode(display=False) as text_counter:
         text = model.text_encoder.encode_names(model.vocabulary.rows)
     inference = build_inference(model, InferenceCfg(**(model.test_cfg or {})))
-    picture = torch.empty(3, *shape, device='meta')
+    image = torch.empty(3, *shape, device='meta')
     with PartCounter(parts) as counter:
         text = model.decode_head.project_text(text)
-        inference.score([inference.lay_out(picture)], text)
+        inference.score([inference.lay_out(image)], text)
     total = counter.get_total_flops()
     flops = {**counter.flops, TEXT: text_counter.get_total_flops()}
     rows = [
@@ -165,7 +165,7 @@ def main() -> None:
     rows = count(model, tuple(args.shape))
     height, width = args.shape
     names = len(model.vocabulary.rows)
-    print(f'{args.config}, a picture of {height} x {width}, {names} names')
+    print(f'{args.config}, an image of {height} x {width}, {names} names')
     print(HEADER, *rows, sep='\n')
 
 

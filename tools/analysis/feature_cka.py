@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         table.writerow(['first/second', *second[1]])
         for name, row in zip(first[1], matrix, strict=True):
             table.writerow([name, *(f'{value:.6f}' for value in row)])
-    size = f'{images.read} pictures, {cka.count} positions'
+    size = f'{images.read} images, {cka.count} positions'
     plot_cka(args.out / 'cka.png', matrix, first, second, f'Linear CKA, {size}')
     print(f'{first[0]} against {second[0]}: {size}: {args.out}')
     for name, row in zip(first[1], matrix, strict=True):

@@ -1,4 +1,4 @@
-"""Frequencies of a backbone's layers over a folder of pictures (OVS-DINO, Figure 2).
+"""Frequencies of a backbone's layers over a folder of images (OVS-DINO, Figure 2).
 
     python tools/analysis/feature_spectrum.py configs/_base_/backbones/dinov2-b14.py \\
         photos/ --out out/spectrum
@@ -78,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def analyse(
     network: LayerFeatures, images: ImageStream, cutoff: float, rings: int
 ) -> dict[str, RadialSpectrum]:
-    """Spectrum of every layer over all pictures, by the layer's name."""
+    """Spectrum of every layer over all images, by the layer's name."""
     spectra: list[RadialSpectrum] = []
     for image in images:
         maps = network(image)
@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     write_tables(args.out, spectra)
     title = (
         f'{config.stem} ({network.kind}), {network.size} x {network.size} pixels, '
-        f'{images.read} pictures'
+        f'{images.read} images'
     )
     plot_spectrum(args.out / 'spectrum.png', spectra, title)
     print(f'{title}: {args.out}')

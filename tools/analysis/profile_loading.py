@@ -6,7 +6,7 @@
 One process loads samples in an order drawn at random; printed are the milliseconds of
 each transform, and how many samples a second one process and all ``num_workers`` of the
 config give. A training or test that takes more has to wait for its data: raise
-``num_workers``, or shrink the pictures on disk.
+``num_workers``, or shrink the images on disk.
 """
 
 from __future__ import annotations

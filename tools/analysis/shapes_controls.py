@@ -6,7 +6,7 @@ Two kinds of rows, to be printed beside the mIoU and the boundary mIoU of any mo
 trained on the set:
 
 - colour only: every pixel gets the class of the nearest mean colour, measured on the
-  very pictures that are scored; out of all classes, or only those of the picture.
+  very images that are scored; out of all classes, or only those of the image.
 - grid ceiling: the true labels averaged over the cells of a token grid, upsampled
   bilinearly and decided by argmax, as a segmentor does with its logits.
 """
@@ -48,7 +48,7 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 
 
 def load_split(data_root: str, split: str) -> list[Sample]:
-    """BGR pictures (3, H, W) and labels (H, W) of a split, both uint8 or wider."""
+    """BGR images (3, H, W) and labels (H, W) of a split, both uint8 or wider."""
     dataset = ShapesDataset(
         data_root=data_root,
         data_prefix=dict(
@@ -71,7 +71,7 @@ def score(samples: list[Sample], predict: Predictor) -> dict[str, float]:
     """mIoU and boundary mIoU of ``predict(image, label)``, all parts, in percent.
 
     Args:
-        samples: pictures (3, H, W) and labels (H, W).
+        samples: images (3, H, W) and labels (H, W).
         predict: gives labels (H, W); controls may look at the true label.
     """
     evaluator = Evaluator([OpenVocabIoUMetric(), BoundaryIoUMetric()])
@@ -110,7 +110,7 @@ def colour_only(colours: Tensor) -> Predictor:
 
 
 def colour_only_given_classes(colours: Tensor) -> Predictor:
-    """Label by colour look-up among the classes that are in the picture."""
+    """Label by colour look-up among the classes that are in the image."""
 
     def predict(image: Tensor, label: Tensor) -> Tensor:
         present = label[label != IGNORE_LABEL].unique()
@@ -123,13 +123,13 @@ def grid_ceiling(stride: int) -> Predictor:
     """True labels seen through a token grid of this stride (pixels).
 
     Raises:
-        ValueError: when called, if the stride does not divide the picture's sides.
+        ValueError: when called, if the stride does not divide the image's sides.
     """
 
     def predict(image: Tensor, label: Tensor) -> Tensor:
         if any(side % stride for side in label.shape):
             raise ValueError(
-                f'stride {stride} does not divide the picture ({tuple(label.shape)})'
+                f'stride {stride} does not divide the image ({tuple(label.shape)})'
             )
         present = label[label != IGNORE_LABEL].unique()
         share = (label == present[:, None, None]).float()[None]
@@ -159,7 +159,7 @@ def main() -> None:
     colours = mean_colours(samples)
     rows: dict[str, Predictor] = {
         'colour only': colour_only(colours),
-        "colour only, picture's classes known": colour_only_given_classes(colours),
+        "colour only, image's classes known": colour_only_given_classes(colours),
     }
     rows |= {f'grid ceiling, stride {s}': grid_ceiling(s) for s in args.strides}
     table = PrettyTable(['control', *(name.replace('mIoU_', '') for name in COLUMNS)])
@@ -168,7 +168,7 @@ def main() -> None:
         metrics = score(samples, predict)
         table.add_row([name, *(f'{float(metrics[key]):.1f}' for key in COLUMNS)])
     present = int((~colours.isnan()).all(1).sum())
-    print(f'{args.split}: {len(samples)} pictures, {present} of {NUM_CLASSES} classes')
+    print(f'{args.split}: {len(samples)} images, {present} of {NUM_CLASSES} classes')
     print(table)
 
 

@@ -5,7 +5,7 @@
     ... filter, boxes, masks, merge
 
 Every stage writes into ``--out``, goes on where it was stopped, and is described in
-docs/pseudo_masks.md. Exit codes: 0; 1 if pictures could not be read (all others are
+docs/pseudo_masks.md. Exit codes: 0; 1 if images could not be read (all others are
 done, the list is printed); 2 if something has to be mended first.
 """
 
@@ -38,11 +38,11 @@ from mmseg_ovs.pseudo_masks.shards import load_shard, open_shard
 
 def tag(args: argparse.Namespace) -> list[dict]:
     """Nouns of the captions."""
-    pictures = read_captions(args.captions, args.images)
-    shard = tag_captions(pictures, load_tagger(args.tagger), args.out, args.shard)
+    images = read_captions(args.captions, args.images)
+    shard = tag_captions(images, load_tagger(args.tagger), args.out, args.shard)
     records = load_shard(shard)
     captions = sum(len(record['captions']) for record in records)
-    print(f'{shard}: {len(records)} pictures, {captions} captions')
+    print(f'{shard}: {len(records)} images, {captions} captions')
     return []
 
 
@@ -60,7 +60,7 @@ def filter_(args: argparse.Namespace) -> list[dict]:
         f'{content["words"] - len(content["nouns"]) - sum(dropped.values())} plurals, '
         f'{dropped["incomplete"]} incomplete, {dropped["stop"]} on the stop list, '
         f'{dropped["other"]} seldom nouns, {dropped["rare"]} rare; {asked} to look for '
-        f'in {len(content["images"])} pictures'
+        f'in {len(content["images"])} images'
     )
     return []
 
@@ -76,8 +76,7 @@ def boxes(args: argparse.Namespace) -> list[dict]:
     found = [record.get('boxes', []) for record in records]
     nouns = sum(len({box['noun'] for box in boxes}) for boxes in found)
     print(
-        f'{shard}: {len(records)} pictures, {sum(map(len, found))} boxes of '
-        f'{nouns} nouns'
+        f'{shard}: {len(records)} images, {sum(map(len, found))} boxes of {nouns} nouns'
     )
     return records
 
@@ -89,7 +88,7 @@ def masks(args: argparse.Namespace) -> list[dict]:
     shard = draw_masks(args.out, args.images, segmenter, args.shard)
     records = load_shard(shard)
     found = sum(len(record.get('masks', [])) for record in records)
-    print(f'{shard}: {len(records)} pictures, {found} masks')
+    print(f'{shard}: {len(records)} images, {found} masks')
     return records
 
 
@@ -100,7 +99,7 @@ def merge_(args: argparse.Namespace) -> list[dict]:
     without = len(report['without_masks'])
     print(
         f'{file}: {report["masks"]} masks of '
-        f'{report["pictures"]} pictures; {without} have no mask ('
+        f'{report["images"]} images; {without} have no mask ('
         f'{report["without_nouns"]} no noun), {len(report["unreadable"])} could not '
         'be read'
     )
@@ -122,7 +121,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         )
         if images:
             stage.add_argument(
-                '--images', required=True, type=Path, help='folder of the pictures'
+                '--images', required=True, type=Path, help='folder of the images'
             )
         if sharded:
             stage.add_argument(
@@ -150,7 +149,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--min-images',
         type=int,
         default=10,
-        help='pictures whose captions must have a noun',
+        help='images whose captions must have a noun',
     )
     stage.add_argument(
         '--stop-words',
@@ -168,7 +167,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--threshold', type=float, default=0.35, help='least score of a box'
     )
     stage.add_argument(
-        '--max-boxes', type=int, default=20, help='most boxes of a noun in a picture'
+        '--max-boxes', type=int, default=20, help='most boxes of a noun in an image'
     )
 
     stage = add(masks, 'masks', images=True, sharded=True, device=True)
@@ -197,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if left_out:
-        print(f'{len(left_out)} pictures could not be read:', file=sys.stderr)
+        print(f'{len(left_out)} images could not be read:', file=sys.stderr)
         for record in left_out:
             print(f'  {record["file_name"]} {record["error"]}', file=sys.stderr)
     return 1 if left_out else 0

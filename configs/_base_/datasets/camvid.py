@@ -1,4 +1,4 @@
-"""CamVid in SegNet's split and 11 classes (367 / 101 / 233 pictures of 360 x 480).
+"""CamVid in SegNet's split and 11 classes (367 / 101 / 233 images of 360 x 480).
 
 Labels are 0..10 and 255 for unlabelled; SegNet's files write 11 for unlabelled, which
 has to be changed to 255.

@@ -1,7 +1,7 @@
 """The embedded shapes set at its own size; made by ``tools/make_shapes.py``.
 
 Augmentation is light: no change of hue and no vertical flip or large rotation, which
-would take away what the class names say or the orientation the test pictures have.
+would take away what the class names say or the orientation the test images have.
 """
 
 dataset_type = 'ShapesDataset'

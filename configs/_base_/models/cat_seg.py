@@ -1,7 +1,7 @@
 """CAT-Seg on CLIP ViT-B/16: the cost of image and words, aggregated.
 
-The authors' inference: pictures stretched to 640 x 640, four windows of 384 x 384 at
-stride 256 and the whole picture at 384 x 384; no pooling between classes; 256 classes
+The authors' inference: images stretched to 640 x 640, four windows of 384 x 384 at
+stride 256 and the whole image at 384 x 384; no pooling between classes; 256 classes
 at most take part in the aggregation.
 """
 
@@ -52,6 +52,6 @@ model = dict(
         input_antialias=False,
     ),
 )
-# Takes the place of a benchmark's own Resize: pictures come to the model as the
+# Takes the place of a benchmark's own Resize: images come to the model as the
 # authors' loader makes them (Pillow, antialiased).
 resize = dict(type='Resize', scale=(2560, 640), keep_ratio=True, backend='pillow')

@@ -1,6 +1,6 @@
 """OVS-DINO on DINOv2 ViT-B/14, SAM ViT-B as teacher, CLIP ViT-B/16 for the names.
 
-Pictures come at 1024 x 1024 in training: so SAM sees them, DINO sees them at 448 x 448.
+Images come at 1024 x 1024 in training: so SAM sees them, DINO sees them at 448 x 448.
 The teacher is built when training starts, and at no other time.
 """
 

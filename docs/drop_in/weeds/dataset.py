@@ -1,4 +1,4 @@
-"""Pictures of a field: soil, crop and weed."""
+"""Images of a field: soil, crop and weed."""
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS

@@ -2,8 +2,8 @@
 
 The protocol is that of Cheng et al., "Per-Pixel Classification is Not All You Need"
 (NeurIPS 2021), facebookresearch/MaskFormer ``datasets/prepare_ade20k_full_sem_seg.py``,
-which SAN and CAT-Seg keep: pictures with both sides above 512 are shrunk to a shorter
-side of 512 with their labels, and every picture is encoded anew.
+which SAN and CAT-Seg keep: images with both sides above 512 are shrunk to a shorter
+side of 512 with their labels, and every image is encoded anew.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from PIL import Image
 
 from .ade20k_847_ids import RAW_IDS
-from .conversion import Conversion, ConversionError, Converted, Picture
+from .conversion import Conversion, ConversionError, Converted, Sample
 
 NUM_CLASSES = 847
 IGNORE_INDEX = 65535
 SPLITS = {'train': ('training', 25574), 'val': ('validation', 2000)}
 SHORTER_SIDE = 512
-JPEG_QUALITY = 75  # Pillow's default, with which the papers' pictures were written
+JPEG_QUALITY = 75  # Pillow's default, with which the papers' images were written
 _INDEX = 'index_ade20k.pkl'
 
 # Red takes steps of 10 and green 256 values, so numbers stay below 26 * 256.
@@ -50,7 +50,7 @@ def plan_ade20k_847(source: Path, out: Path, split: str) -> Conversion:
             f'{source} has no folder images/ADE: give the folder ADE20K_2021_17_01'
         )
     folder, expected = SPLITS[split]
-    pictures, missing = [], {}
+    samples, missing = [], {}
     for path in _paths(source, folder, split):
         name = path.name
         sources = path.with_suffix('.jpg'), path.with_name(f'{name}_seg.png')
@@ -61,7 +61,7 @@ def plan_ade20k_847(source: Path, out: Path, split: str) -> Conversion:
             continue
         image = out / 'images' / folder / f'{name}.jpg'
         labels = out / 'annotations' / folder / f'{name}.png'
-        pictures.append(Picture(name, image, labels, sources, makes_image=True))
+        samples.append(Sample(name, image, labels, sources, makes_image=True))
     return Conversion(
         name=f'ade20k_847_{split}',
         root=out,
@@ -69,19 +69,19 @@ def plan_ade20k_847(source: Path, out: Path, split: str) -> Conversion:
         ignore_index=IGNORE_INDEX,
         expected=expected,
         setting=dict(shorter_side=SHORTER_SIDE, jpeg_quality=JPEG_QUALITY),
-        pictures=pictures,
+        samples=samples,
         missing=missing,
         convert=convert_ade20k_847,
     )
 
 
-def convert_ade20k_847(picture: Picture) -> Converted:
-    """Picture and labels at their final size.
+def convert_ade20k_847(sample: Sample) -> Converted:
+    """Image and labels at their final size.
 
     Raises:
-        ValueError: Picture and annotation differ in size.
+        ValueError: Image and annotation differ in size.
     """
-    image_file, seg_file = picture.source
+    image_file, seg_file = sample.source
     with Image.open(image_file) as file:
         image = np.array(file if file.mode in ('L', 'RGB') else file.convert('RGB'))
     with Image.open(seg_file) as file:
@@ -110,7 +110,7 @@ def class_numbers(seg: np.ndarray) -> np.ndarray:
 
 
 def _paths(source: Path, folder: str, split: str) -> list[Path]:
-    """Pictures of a split, without suffix, sorted by name."""
+    """Images of a split, without suffix, sorted by name."""
     index = source / _INDEX
     if index.is_file():
         listed = read_index(index)
@@ -128,7 +128,7 @@ def _paths(source: Path, folder: str, split: str) -> list[Path]:
 
 
 def read_index(path: Path) -> list[tuple[str, str]]:
-    """Folder and file name of every picture in ``index_ade20k.pkl``.
+    """Folder and file name of every image in ``index_ade20k.pkl``.
 
     Raises:
         ConversionError: The file is damaged, or holds what no index holds.

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from .conversion import Conversion, ConversionError, Converted, Picture
+from .conversion import Conversion, ConversionError, Converted, Sample
 from .digests import file_digest
 
 NUM_CLASSES = 81
@@ -55,7 +55,7 @@ def plan_coco_object(root: Path, split: str, source: str = 'maps') -> Conversion
     labels = root / 'annotations' / folder
     setting = dict(source=source)
     if source == 'maps':
-        # Raw maps are named by the picture alone; converted ones have an underscore.
+        # Raw maps are named by the image alone; converted ones have an underscore.
         sources = {p.stem: p for p in labels.glob('*.png') if '_' not in p.stem}
         lacking, convert = f'no {{}}.png in annotations/{folder}', convert_map
     else:
@@ -64,7 +64,7 @@ def plan_coco_object(root: Path, split: str, source: str = 'maps') -> Conversion
         lacking, convert = f'{{}} is not in {file.name}', convert_instances
         setting[file.name] = file_digest(file)
 
-    pictures, missing = [], {}
+    samples, missing = [], {}
     for stem in sorted(found | sources.keys()):
         if stem not in found:
             missing[stem] = f'no {stem}.jpg in images/{folder}'
@@ -73,7 +73,7 @@ def plan_coco_object(root: Path, split: str, source: str = 'maps') -> Conversion
         else:
             target = labels / f'{stem}_instanceTrainIds.png'
             image = images / f'{stem}.jpg'
-            pictures.append(Picture(stem, image, target, sources[stem]))
+            samples.append(Sample(stem, image, target, sources[stem]))
     return Conversion(
         name=f'coco_object_{split}',
         root=root,
@@ -81,38 +81,38 @@ def plan_coco_object(root: Path, split: str, source: str = 'maps') -> Conversion
         ignore_index=255,
         expected=SPLITS[split],
         setting=setting,
-        pictures=pictures,
+        samples=samples,
         missing=missing,
         convert=convert,
     )
 
 
-def convert_map(picture: Picture) -> Converted:
+def convert_map(sample: Sample) -> Converted:
     """Labels from a pixel map of COCO-Stuff.
 
     Raises:
         ValueError: It is not one plane of 8 bits, or has a number never used.
     """
-    with Image.open(picture.source) as file:
+    with Image.open(sample.source) as file:
         raw = np.array(file)
     if raw.ndim != 2 or raw.dtype != np.uint8:
-        raise ValueError(f'{picture.source.name} is not one plane of 8 bits')
+        raise ValueError(f'{sample.source.name} is not one plane of 8 bits')
     labels = _OF_MAP[raw]
     if (labels == _UNKNOWN).any():
         raise ValueError(
-            f'{picture.source.name} has the value {raw[labels == _UNKNOWN][0]}, which '
+            f'{sample.source.name} has the value {raw[labels == _UNKNOWN][0]}, which '
             "is none of COCO-Stuff's: it expects stuffthingmaps as downloaded"
         )
     return Converted(labels)
 
 
-def convert_instances(picture: Picture) -> Converted:
+def convert_instances(sample: Sample) -> Converted:
     """Labels from COCO's instances."""
-    height, width = picture.source['size']
+    height, width = sample.source['size']
     labels = np.zeros((height, width), dtype=np.uint8)
     # The largest first; a crowd may not hide the objects in it.
     order = sorted(
-        picture.source['instances'], key=lambda a: (-a['iscrowd'], -a['area'], a['id'])
+        sample.source['instances'], key=lambda a: (-a['iscrowd'], -a['area'], a['id'])
     )
     for instance in order:
         runs = instance['segmentation']
@@ -125,13 +125,13 @@ def convert_instances(picture: Picture) -> Converted:
 
 
 def _read_instances(path: Path) -> dict[str, dict[str, Any]]:
-    """Size and instances of each picture by its name without suffix."""
+    """Size and instances of each image by its name without suffix."""
     try:
         content = json.loads(path.read_bytes())
         categories = {category['id'] for category in content['categories']}
         if categories != _OF_CATEGORY.keys():
             raise ValueError("its categories are not COCO's 80")
-        pictures = {
+        samples = {
             image['id']: (
                 Path(image['file_name']).stem,
                 dict(size=(image['height'], image['width']), instances=[]),
@@ -141,7 +141,7 @@ def _read_instances(path: Path) -> dict[str, dict[str, Any]]:
         keys = ('id', 'category_id', 'area', 'iscrowd', 'segmentation')
         for instance in content['annotations']:
             kept = {key: instance[key] for key in keys}
-            pictures[instance['image_id']][1]['instances'].append(kept)
+            samples[instance['image_id']][1]['instances'].append(kept)
     except FileNotFoundError as error:
         raise ConversionError(f'{path} is missing') from error
     except (ValueError, KeyError, TypeError) as error:
@@ -149,4 +149,4 @@ def _read_instances(path: Path) -> dict[str, dict[str, Any]]:
             f"{path} is damaged, or not COCO's json of instances: "
             f'{type(error).__name__}: {error}'
         ) from error
-    return dict(pictures.values())
+    return dict(samples.values())

@@ -11,7 +11,7 @@ from pathlib import Path
 from .conversion import Conversion, ConversionError, run
 
 EXIT_CODES = (
-    'Exit codes: 0, the published split is complete; 1, pictures are missing or broken '
+    'Exit codes: 0, the published split is complete; 1, images are missing or broken '
     '(all others are converted, the report names them); 2, something has to be mended '
     'first. An interrupted run goes on where it stopped.'
 )

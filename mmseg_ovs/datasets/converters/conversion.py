@@ -30,7 +30,7 @@ from mmseg_ovs.utils import remove_leftovers, replacing
 
 from .label_files import count_labels, encode_labels
 
-_POOL_FROM = 64  # pictures; fewer are done sooner than processes start
+_POOL_FROM = 64  # images; fewer are done sooner than processes start
 
 
 class ConversionError(ValueError):
@@ -38,11 +38,11 @@ class ConversionError(ValueError):
 
 
 class Converted(NamedTuple):
-    """What a converter makes of a picture.
+    """What a converter makes of an image.
 
     Args:
         labels: (H, W), integers.
-        image: The picture's file, where the converter makes a new one.
+        image: The image's file, where the converter makes a new one.
     """
 
     labels: np.ndarray
@@ -50,12 +50,12 @@ class Converted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture, its label map to be made, and what that is made from.
+class Sample:
+    """An image, its label map to be made, and what that is made from.
 
     Args:
         name: Its name without suffix.
-        image: The picture that the label map belongs to.
+        image: The image that the label map belongs to.
         labels: The label map.
         source: Whatever the converter needs.
         makes_image: ``image`` is made by the converter as well.
@@ -82,12 +82,12 @@ class Conversion:
         root: Folder of the report; all outputs lie below it.
         num_classes: Number of classes N.
         ignore_index: Label of unlabelled pixels.
-        expected: Pictures that the published split has.
+        expected: Images that the published split has.
         setting: What the label maps depend on besides the sources, as JSON.
-        pictures: Those whose sources are there.
+        samples: Those whose sources are there.
         missing: The others: name and what is missing.
-        convert: From ``Picture`` to :class:`Converted`, importable by its name.
-        list_file: Where the names of the converted pictures are listed, if anywhere.
+        convert: From ``Sample`` to :class:`Converted`, importable by its name.
+        list_file: Where the names of the converted images are listed, if anywhere.
     """
 
     name: str
@@ -96,9 +96,9 @@ class Conversion:
     ignore_index: int
     expected: int
     setting: dict[str, Any]
-    pictures: Sequence[Picture]
+    samples: Sequence[Sample]
     missing: Mapping[str, str]
-    convert: Callable[[Picture], Converted]
+    convert: Callable[[Sample], Converted]
     list_file: Path | None = None
 
 
@@ -108,11 +108,11 @@ class Report:
 
     Args:
         name: As in :class:`Conversion`.
-        expected: Pictures that the published split has.
-        converted: Pictures whose label maps are there and checked.
+        expected: Images that the published split has.
+        converted: Images whose label maps are there and checked.
         made: How many of them this run made.
-        missing: Pictures without source: name and what is missing.
-        failed: Pictures whose source is broken: name and reason.
+        missing: Images without source: name and what is missing.
+        failed: Images whose source is broken: name and reason.
         pixels: Pixels of each class and, last, unlabelled ones.
     """
 
@@ -133,7 +133,7 @@ class Report:
         *classes, unlabelled = self.pixels
         total = max(sum(self.pixels), 1)
         lines = [
-            f'{self.name}: {self.converted} of {self.expected} pictures '
+            f'{self.name}: {self.converted} of {self.expected} images '
             f'({self.made} made now), {sum(map(bool, classes))} of {len(classes)} '
             f'classes occur, {unlabelled / total:.1%} of the pixels are unlabelled'
         ]
@@ -174,7 +174,7 @@ def run(conversion: Conversion, workers: int = 1) -> Report:
             lie there; another process is at work; a worker was killed.
         OSError: Files cannot be written.
     """
-    if not conversion.pictures:
+    if not conversion.samples:
         reasons = sorted(conversion.missing.items())[:3]
         raise ConversionError(
             f'{conversion.name}: there is nothing to convert in {conversion.root}. '
@@ -203,7 +203,7 @@ def _run(conversion: Conversion, workers: int) -> Report:
     pixels = np.zeros(conversion.num_classes + 1, dtype=np.int64)
     digests: dict[str, str] = {}
     names = []
-    bar = ProgressBar(len(conversion.pictures), file=sys.stderr)
+    bar = ProgressBar(len(conversion.samples), file=sys.stderr)
     for made in _make_all(conversion, known, workers):
         bar.update()
         if made.error is not None:
@@ -234,7 +234,7 @@ def _claim(conversion: Conversion, report_file: Path) -> None:
     try:
         setting = json.loads(report_file.read_text(encoding='utf-8'))['setting']
     except FileNotFoundError:
-        foreign = [p.labels for p in conversion.pictures if p.labels.exists()]
+        foreign = [p.labels for p in conversion.samples if p.labels.exists()]
         if foreign:
             raise ConversionError(
                 f'{len(foreign)} label maps are there that this tool has not made, '
@@ -280,7 +280,7 @@ def _write_report(conversion: Conversion, path: Path, report: Report | None) -> 
 
 def _remove_leftovers(conversion: Conversion) -> None:
     """Delete what a killed run had not finished."""
-    folders = {path.parent for p in conversion.pictures for path in p.outputs}
+    folders = {path.parent for p in conversion.samples for path in p.outputs}
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
@@ -302,7 +302,7 @@ def _read_digests(path: Path) -> dict[str, str]:
 def _make_all(
     conversion: Conversion, known: Mapping[str, str], workers: int
 ) -> Iterator[_Made]:
-    """Results in the order of the pictures."""
+    """Results in the order of the images."""
     make = partial(
         _make,
         conversion.convert,
@@ -311,8 +311,8 @@ def _make_all(
         conversion.ignore_index,
     )
     tasks = [
-        (picture, [known.get(_relative(p, conversion.root)) for p in picture.outputs])
-        for picture in conversion.pictures
+        (sample, [known.get(_relative(p, conversion.root)) for p in sample.outputs])
+        for sample in conversion.samples
     ]
     if workers == 1 or len(tasks) < _POOL_FROM:
         yield from map(make, tasks)
@@ -339,16 +339,16 @@ def _end_with_parent() -> None:
 
 
 def _make(
-    convert: Callable[[Picture], Converted],
+    convert: Callable[[Sample], Converted],
     root: Path,
     num_classes: int,
     ignore_index: int,
-    task: tuple[Picture, list[str | None]],
+    task: tuple[Sample, list[str | None]],
 ) -> _Made:
-    """Keep a picture's outputs if they are intact, else make them."""
-    picture, known = task
-    check = partial(_check, picture, root, num_classes, ignore_index)
-    if all(path.is_file() for path in picture.outputs):
+    """Keep an image's outputs if they are intact, else make them."""
+    sample, known = task
+    check = partial(_check, sample, root, num_classes, ignore_index)
+    if all(path.is_file() for path in sample.outputs):
         try:
             digests, pixels = check()
         except ValueError:
@@ -356,45 +356,45 @@ def _make(
         else:
             pairs = zip(digests.values(), known, strict=True)
             if all(then in (None, now) for now, then in pairs):
-                return _Made(picture.name, digests, pixels, made=False)
+                return _Made(sample.name, digests, pixels, made=False)
     try:
-        labels, image = convert(picture)
+        labels, image = convert(sample)
         content = encode_labels(labels, num_classes)
     except Exception as error:
         reason = f'{type(error).__name__}: {error}'
-        return _Made(picture.name, {}, None, made=False, error=reason)
-    # Not within the try: a full disk is no fault of the picture.
+        return _Made(sample.name, {}, None, made=False, error=reason)
+    # Not within the try: a full disk is no fault of the image.
     if image is not None:
-        with replacing(picture.image) as temporary:
+        with replacing(sample.image) as temporary:
             temporary.write_bytes(image)
-    with replacing(picture.labels) as temporary:
+    with replacing(sample.labels) as temporary:
         temporary.write_bytes(content)
     try:
         digests, pixels = check()
     except ValueError as error:
         # Wrong label maps must not lie where a data set would find them.
-        picture.labels.unlink()
-        return _Made(picture.name, {}, None, made=False, error=str(error))
-    return _Made(picture.name, digests, pixels, made=True)
+        sample.labels.unlink()
+        return _Made(sample.name, {}, None, made=False, error=str(error))
+    return _Made(sample.name, digests, pixels, made=True)
 
 
 def _check(
-    picture: Picture, root: Path, num_classes: int, ignore_index: int
+    sample: Sample, root: Path, num_classes: int, ignore_index: int
 ) -> tuple[dict[str, str], np.ndarray]:
     """SHA-256 of each output by relative path, and the pixels of each class.
 
     Raises:
-        ValueError: Picture or label map is not as it should be.
+        ValueError: Image or label map is not as it should be.
     """
-    contents = {path: path.read_bytes() for path in picture.outputs}
+    contents = {path: path.read_bytes() for path in sample.outputs}
     try:
-        with Image.open(picture.image) as image:
+        with Image.open(sample.image) as image:
             size = image.size
-            if picture.makes_image:
+            if sample.makes_image:
                 image.load()
     except Exception as error:  # what decoders make of damaged files
-        raise ValueError(f'the picture cannot be read: {error}') from error
-    pixels = count_labels(contents[picture.labels], num_classes, ignore_index, size)
+        raise ValueError(f'the image cannot be read: {error}') from error
+    pixels = count_labels(contents[sample.labels], num_classes, ignore_index, size)
     digests = {
         _relative(path, root): hashlib.sha256(content).hexdigest()
         for path, content in contents.items()

@@ -37,7 +37,7 @@ def count_labels(
         content: The bytes of the file.
         num_classes: Number of classes N.
         ignore_index: Label of unlabelled pixels.
-        size: Width and height of the picture it belongs to.
+        size: Width and height of the image it belongs to.
 
     Returns:
         (N + 1,) int64: pixels of each class and, last, of ``ignore_index``.
@@ -60,7 +60,7 @@ def count_labels(
     if labels.shape[::-1] != size:
         raise ValueError(
             f'the label map has {labels.shape[1]} x {labels.shape[0]} pixels, the '
-            f'picture {size[0]} x {size[1]}'
+            f'image {size[0]} x {size[1]}'
         )
     pixels = np.bincount(labels.ravel(), minlength=ignore_index + 1)
     counts = np.append(pixels[:num_classes], pixels[ignore_index])

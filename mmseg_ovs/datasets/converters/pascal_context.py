@@ -18,7 +18,7 @@ from scipy.io import loadmat
 
 from mmseg_ovs.utils.rle import decode_mask
 
-from .conversion import Conversion, ConversionError, Converted, Picture
+from .conversion import Conversion, ConversionError, Converted, Sample
 from .digests import file_digest
 
 SPLITS = {'train': 4998, 'val': 5105}
@@ -37,8 +37,8 @@ _TO_60 = {raw: label for label, raw in enumerate(RAW_IDS_60)}
 
 
 @dataclass(frozen=True)
-class ContextPicture:
-    """A picture of ``trainval_merged.json`` and its masks.
+class ContextImage:
+    """An image of ``trainval_merged.json`` and its masks.
 
     Args:
         stem: File name without suffix, such as '2008_000002'.
@@ -64,10 +64,10 @@ def plan_context_60(root: Path, split: str) -> Conversion:
         ConversionError: The json is missing or not in its format.
     """
     listed = [p for p in read_context_json(root / JSON) if p.split == split]
-    pictures, missing = _pictures(
+    samples, missing = _samples(
         root,
         'SegmentationClassContext',
-        ((picture.stem, picture) for picture in listed),
+        ((sample.stem, sample) for sample in listed),
     )
     return Conversion(
         name=f'context60_{split}',
@@ -76,20 +76,20 @@ def plan_context_60(root: Path, split: str) -> Conversion:
         ignore_index=255,
         expected=SPLITS[split],
         setting={JSON: file_digest(root / JSON)},
-        pictures=pictures,
+        samples=samples,
         missing=missing,
         convert=convert_context_60,
         list_file=root / _LISTS / f'{split}.txt',
     )
 
 
-def convert_context_60(picture: Picture) -> Converted:
+def convert_context_60(sample: Sample) -> Converted:
     """Labels 0 (background) to 59; later masks are painted over earlier ones.
 
     Raises:
         ValueError: A mask is broken or of a class that is not among the 59.
     """
-    context: ContextPicture = picture.source
+    context: ContextImage = sample.source
     labels = np.zeros(context.size, dtype=np.uint8)
     for raw, counts in context.masks:
         if raw not in _TO_60:
@@ -108,15 +108,15 @@ def plan_context_459(root: Path, split: str) -> Conversion:
         split: 'train' or 'val'.
 
     Raises:
-        ConversionError: It is not known which pictures belong to the split.
+        ConversionError: It is not known which images belong to the split.
     """
     mats = root / 'trainval'
     names = ((stem, mats / f'{stem}.mat') for stem in _split_names(root, split))
-    pictures, missing = _pictures(root, 'SegmentationClassContext459', names)
-    for picture in list(pictures):
-        if not picture.source.is_file():
-            pictures.remove(picture)
-            missing[picture.name] = f'no {picture.source.name} in {mats.name}'
+    samples, missing = _samples(root, 'SegmentationClassContext459', names)
+    for sample in list(samples):
+        if not sample.source.is_file():
+            samples.remove(sample)
+            missing[sample.name] = f'no {sample.source.name} in {mats.name}'
     return Conversion(
         name=f'context459_{split}',
         root=root,
@@ -124,33 +124,33 @@ def plan_context_459(root: Path, split: str) -> Conversion:
         ignore_index=65535,
         expected=SPLITS[split],
         setting=dict(labels='trainval/*.mat'),
-        pictures=pictures,
+        samples=samples,
         missing=missing,
         convert=convert_context_459,
         list_file=root / f'{_LISTS}459' / f'{split}.txt',
     )
 
 
-def convert_context_459(picture: Picture) -> Converted:
+def convert_context_459(sample: Sample) -> Converted:
     """Labels 0 to 458, and 65535 where nothing is labelled.
 
     Raises:
         ValueError: The file has no label map of 1 to 459.
     """
-    raw = loadmat(picture.source, variable_names=['LabelMap']).get('LabelMap')
+    raw = loadmat(sample.source, variable_names=['LabelMap']).get('LabelMap')
     if raw is None or raw.ndim != 2 or not raw.size:
-        raise ValueError(f'{picture.source.name} has no matrix LabelMap')
+        raise ValueError(f'{sample.source.name} has no matrix LabelMap')
     if raw.min() < 0 or raw.max() > 459:
         raise ValueError(
-            f'{picture.source.name} has the values {raw.min()} to {raw.max()}, not 1 '
+            f'{sample.source.name} has the values {raw.min()} to {raw.max()}, not 1 '
             'to 459'
         )
     # 0 wraps around to 65535.
     return Converted(raw.astype(np.uint16) - np.uint16(1))
 
 
-def read_context_json(path: Path) -> list[ContextPicture]:
-    """All pictures of ``trainval_merged.json``, sorted by name.
+def read_context_json(path: Path) -> list[ContextImage]:
+    """All images of ``trainval_merged.json``, sorted by name.
 
     Raises:
         ConversionError: The file is missing or not in its format.
@@ -162,8 +162,8 @@ def read_context_json(path: Path) -> list[ContextPicture]:
             counts = mask['segmentation']['counts']
             own = masks.setdefault(mask['image_id'], [])
             own.append((mask['category_id'], counts))
-        pictures = [
-            ContextPicture(
+        samples = [
+            ContextImage(
                 stem=Path(image['file_name']).stem,
                 split=image['phase'],
                 size=(image['height'], image['width']),
@@ -178,32 +178,32 @@ def read_context_json(path: Path) -> list[ContextPicture]:
             f'{path} is damaged, or not the json of detail-api: '
             f'{type(error).__name__}: {error}'
         ) from error
-    return sorted(pictures, key=lambda picture: picture.stem)
+    return sorted(samples, key=lambda sample: sample.stem)
 
 
 def _split_names(root: Path, split: str) -> list[str]:
     list_file = root / _LISTS / f'{split}.txt'
     if (root / JSON).is_file():
-        pictures = read_context_json(root / JSON)
-        return [picture.stem for picture in pictures if picture.split == split]
+        samples = read_context_json(root / JSON)
+        return [sample.stem for sample in samples if sample.split == split]
     if list_file.is_file():
         return sorted(list_file.read_text(encoding='utf-8').split())
     raise ConversionError(
         f'neither {root / JSON} nor {list_file} is there: one of them has to say which '
-        'pictures belong to the split, see docs/datasets.md'
+        'images belong to the split, see docs/datasets.md'
     )
 
 
-def _pictures(
+def _samples(
     root: Path, folder: str, sources: Iterable[tuple[str, Any]]
-) -> tuple[list[Picture], dict[str, str]]:
-    """Pictures whose jpg is there, and the others."""
-    pictures, missing = [], {}
+) -> tuple[list[Sample], dict[str, str]]:
+    """Images whose jpg is there, and the others."""
+    samples, missing = [], {}
     images = root / 'JPEGImages'
     for stem, source in sources:
         image = images / f'{stem}.jpg'
         if image.is_file():
-            pictures.append(Picture(stem, image, root / folder / f'{stem}.png', source))
+            samples.append(Sample(stem, image, root / folder / f'{stem}.png', source))
         else:
             missing[stem] = f'no {image.name} in {images.name}'
-    return pictures, missing
+    return samples, missing

@@ -1,4 +1,4 @@
-"""Drawing: a scene becomes a picture and its exact label map."""
+"""Drawing: a scene becomes an image and its exact label map."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _turn(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.nd
 
 
 def _ground_colour(ground: Ground, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(H, W, 3) colours of a ground that fills the picture."""
+    """(H, W, 3) colours of a ground that fills the image."""
     u, v = _turn(x / ground.period, y / ground.period, ground.angle)
     pattern = PATTERN[ground.texture](u + ground.phase[0], v + ground.phase[1])
     share = (0.5 + 0.5 * pattern)[..., None]
@@ -82,7 +82,7 @@ def render_scene(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     A label is decided by the geometry at the pixel's centre, not by the drawn colour.
 
     Returns:
-        uint8 RGB picture (112, 112, 3) and uint8 labels (112, 112): the class, or 255
+        uint8 RGB image (112, 112, 3) and uint8 labels (112, 112): the class, or 255
         on grey strokes.
     """
     centres = np.arange(SIZE) + 0.5

@@ -1,4 +1,4 @@
-"""Composition: what is in a picture and where, drawn from (seed, split, index)."""
+"""Composition: what is in an image and where, drawn from (seed, split, index)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .names import (
     thing_name,
 )
 
-#: Side of a picture in pixels.
+#: Side of an image in pixels.
 SIZE = 112
-#: The number of a split seeds its pictures: do not reorder.
+#: The number of a split seeds its images: do not reorder.
 SPLITS = ('train', 'val', 'test')
 #: Range of the circumscribed radius in pixels by the number of things.
 _RADIUS = {2: (20, 27), 3: (17, 23), 4: (15, 20)}
@@ -87,7 +87,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is needed to draw, label and describe one picture."""
+    """All that is needed to draw, label and describe one image."""
 
     grounds: tuple[Ground, ...]
     border: Border | None
@@ -116,7 +116,7 @@ def _draw_pair(
 def _draw_things(rng: np.random.Generator, held_out: bool) -> list[Pair]:
     """2 to 4 (colour, shape) pairs, many of which share one part with an earlier one.
 
-    So neither colour alone nor shape alone tells the things of a picture apart.
+    So neither colour alone nor shape alone tells the things of an image apart.
     """
     draw = _draw_pair(rng, SEEN_THINGS, UNSEEN_THINGS if held_out else ())
     pairs = [draw(lambda pair: True)]
@@ -224,13 +224,13 @@ def _make_stroke(rng: np.random.Generator) -> Stroke:
 
 
 def compose_scene(seed: int, split: str, index: int) -> Scene:
-    """Compose one picture; the same arguments always give the same scene.
+    """Compose one image; the same arguments always give the same scene.
 
     Args:
         seed: Seed of the whole set, not negative.
         split: ``train`` (seen combinations only), ``val`` or ``test`` (half of the
             combinations unseen).
-        index: Number of the picture in its split, not negative.
+        index: Number of the image in its split, not negative.
 
     Raises:
         ValueError: Unknown split, negative seed or negative index.

@@ -31,11 +31,11 @@ from .names import (
 from .render import render_scene
 from .scene import SIZE, SPLITS, compose_scene
 
-#: Pictures in train, val and test.
+#: Images in train, val and test.
 DEFAULT_SIZES = (2000, 200, 200)
 _FOLDERS = ('images', 'annotations')
 _MANIFEST = 'manifest.json'
-_POOL_FROM = 64  # pictures; fewer are drawn sooner than processes start
+_POOL_FROM = 64  # images; fewer are drawn sooner than processes start
 
 
 def _sha256(data: bytes) -> str:
@@ -65,13 +65,13 @@ def _json(content: dict) -> bytes:
 
 
 def _names(split: str, index: int) -> list[str]:
-    """Relative paths of a picture and its labels."""
+    """Relative paths of an image and its labels."""
     return [f'{folder}/{split}/{index:05d}.png' for folder in _FOLDERS]
 
 
-def _write_picture(out: Path, seed: int, picture: tuple[str, int]) -> dict[str, str]:
-    """Draw and write one picture and its labels; SHA-256 by relative path."""
-    split, index = picture
+def _write_image(out: Path, seed: int, which: tuple[str, int]) -> dict[str, str]:
+    """Draw and write one image and its labels; SHA-256 by relative path."""
+    split, index = which
     image, labels = render_scene(compose_scene(seed, split, index))
     arrays = (cv2.cvtColor(image, cv2.COLOR_RGB2BGR), labels)
     names = _names(split, index)
@@ -110,7 +110,7 @@ def _class_list() -> dict:
     )
 
 
-def _pictures(sizes: Sequence[int]) -> Iterator[tuple[str, int]]:
+def _images(sizes: Sequence[int]) -> Iterator[tuple[str, int]]:
     for split, size in zip(SPLITS, sizes, strict=True):
         yield from ((split, index) for index in range(size))
 
@@ -133,10 +133,10 @@ def _is_intact(out: Path, name: str, known: dict[str, str]) -> bool:
 
 
 def _remove_surplus(out: Path, sizes: Sequence[int]) -> None:
-    """Delete pictures of an earlier, larger set, which mmseg would load as well.
+    """Delete images of an earlier, larger set, which mmseg would load as well.
 
     Raises:
-        FileExistsError: A file in the picture folders was not written by this tool.
+        FileExistsError: A file in the image folders was not written by this tool.
     """
     for folder in _FOLDERS:
         for split, size in zip(SPLITS, sizes, strict=True):
@@ -154,14 +154,14 @@ def _remove_surplus(out: Path, sizes: Sequence[int]) -> None:
 
 def _draw_all(
     draw: Callable[[tuple[str, int]], dict[str, str]],
-    pictures: list[tuple[str, int]],
+    images: list[tuple[str, int]],
     workers: int,
 ) -> Iterator[dict[str, str]]:
-    if workers == 1 or len(pictures) < _POOL_FROM:
-        yield from map(draw, pictures)
+    if workers == 1 or len(images) < _POOL_FROM:
+        yield from map(draw, images)
         return
     with multiprocessing.get_context().Pool(workers) as pool:
-        yield from pool.imap(draw, pictures, chunksize=16)
+        yield from pool.imap(draw, images, chunksize=16)
 
 
 def write_shapes(
@@ -175,15 +175,15 @@ def write_shapes(
     Args:
         out: Folder of the set, made if missing.
         seed: Seed of the set, not negative.
-        sizes: Pictures in train, val and test, each at least 1.
+        sizes: Images in train, val and test, each at least 1.
         workers: Processes that draw.
 
     Returns:
-        Number of pictures drawn: 0 if everything was there and intact.
+        Number of images drawn: 0 if everything was there and intact.
 
     Raises:
         ValueError: Bad sizes, seed or workers.
-        FileExistsError: A foreign file lies in the picture folders.
+        FileExistsError: A foreign file lies in the image folders.
     """
     sizes = [int(size) for size in sizes]
     if len(sizes) != len(SPLITS) or min(sizes) < 1:
@@ -207,7 +207,7 @@ def write_shapes(
     damaged_texts = [name for name in texts if not _is_intact(out, name, known)]
     damaged = [
         (split, index)
-        for split, index in _pictures(sizes)
+        for split, index in _images(sizes)
         if not all(_is_intact(out, name, known) for name in _names(split, index))
     ]
     if not damaged and not damaged_texts:
@@ -218,7 +218,7 @@ def write_shapes(
     digests = dict(known)
     for name in damaged_texts:
         digests[name] = _write(out / name, _json(texts[name]()))
-    for written in _draw_all(partial(_write_picture, out, seed), damaged, workers):
+    for written in _draw_all(partial(_write_image, out, seed), damaged, workers):
         digests.update(written)
     _write(out / _MANIFEST, _json(dict(settings=settings, files=digests)))
     return len(damaged)

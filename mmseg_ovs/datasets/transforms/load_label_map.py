@@ -22,7 +22,7 @@ class LoadLabelMap(LoadAnnotations):
     and dropped classes become ``ignore_index``, never a fixed 255.
 
     A sample without ``seg_map_path`` passes unchanged, so that a test pipeline also
-    serves pictures without labels (mmseg's inference API takes out only transforms
+    serves images without labels (mmseg's inference API takes out only transforms
     named ``LoadAnnotations``); the metric then asks for the missing label.
 
     Args:

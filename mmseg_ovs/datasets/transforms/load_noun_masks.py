@@ -1,4 +1,4 @@
-"""Decoding of the masks of a picture's nouns."""
+"""Decoding of the masks of an image's nouns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class LoadNounMasks(BaseTransform):
     drops the last axis of a single mask, which ``PackNounMasks`` puts back.
 
     Required keys: ``nouns``, ``noun_masks``, ``noun_masks_size``; with ``img_shape``
-    (put it behind ``LoadImageFromFile``) the size of the picture is checked as well.
+    (put it behind ``LoadImageFromFile``) the size of the image is checked as well.
     Adds ``gt_noun_masks``, (H, W, K) uint8 with 0 and 1; the strings are taken out.
 
     Raises:
-        ValueError: A mask is broken or of another size than the picture, or there are
+        ValueError: A mask is broken or of another size than the image, or there are
             more than 128, which OpenCV does not resize.
     """
 
@@ -37,12 +37,12 @@ class LoadNounMasks(BaseTransform):
         if results.get('img_shape', size) != size:
             height, width = results['img_shape']
             raise ValueError(
-                f'the masks are of a picture of {size[0]} x {size[1]}, the file has '
+                f'the masks are of an image of {size[0]} x {size[1]}, the file has '
                 f'{height} x {width}: was it changed after the masks were made?'
             )
         if len(nouns) > MAX_NOUNS:
             raise ValueError(
-                f'{len(nouns)} masks in one picture; OpenCV resizes {MAX_NOUNS}'
+                f'{len(nouns)} masks in one image; OpenCV resizes {MAX_NOUNS}'
             )
         masks = np.empty((*size, len(nouns)), dtype=np.uint8)
         for place, (noun, counts) in enumerate(zip(nouns, strings, strict=True)):

@@ -17,9 +17,9 @@ from ..teacher_features import (
 
 @TRANSFORMS.register_module()
 class LoadTeacherFeatures(BaseTransform):
-    """Add ``teacher_features`` (C, h, w), float32, of the picture to the sample.
+    """Add ``teacher_features`` (C, h, w), float32, of the image to the sample.
 
-    It marks the place in the pipeline at which the teacher saw the picture: what stands
+    It marks the place in the pipeline at which the teacher saw the image: what stands
     before is applied by ``tools/extract_teacher_features.py`` as well and has to be
     free of chance; what comes after may change colours, but not geometry.
 

@@ -1,4 +1,4 @@
-"""Packing of the masks of a picture's nouns."""
+"""Packing of the masks of an image's nouns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PackNounMasks(PackSegInputs):
         """Pack a sample.
 
         Raises:
-            ValueError: There are not as many masks as nouns; the picture was flipped
+            ValueError: There are not as many masks as nouns; the image was flipped
                 and the teacher's features were not.
         """
         packed = super().transform(results)
@@ -59,7 +59,7 @@ class PackNounMasks(PackSegInputs):
             if results.get('flip'):
                 raise ValueError(
                     f'{results.get("img_path")} is flipped, and the stored features of '
-                    'the teacher are those of the picture as it is: leave RandomFlip '
+                    'the teacher are those of the image as it is: leave RandomFlip '
                     'out of the pipeline, or let the teacher run in training'
                 )
             sample.teacher_features = PixelData(data=results['teacher_features'])

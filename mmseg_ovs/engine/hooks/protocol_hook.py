@@ -63,7 +63,7 @@ class ProtocolHook(Hook):
         protocol = {**self._protocol, **describe_switches(runner.model)}
         if self._training_seed is not None:
             protocol['training seed'] = str(self._training_seed)
-        protocol['pictures'] = str(len(runner.test_dataloader.dataset))
+        protocol['images'] = str(len(runner.test_dataloader.dataset))
         protocol.update(self.extra)
         path = Path(self.out_file or Path(runner.log_dir) / 'protocol.json')
         content = dict(

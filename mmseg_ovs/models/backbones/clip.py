@@ -3,7 +3,7 @@
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language
 Supervision" (arXiv 2103.00020), openai/CLIP; Cho et al., "CAT-Seg" (arXiv 2303.11797),
 cvlab-kaist/CAT-Seg cat_seg/third_party/model_vpt.py. Descriptions and weights of models
-come from open_clip; the network is our ViT, because the dense form, other picture sizes
+come from open_clip; the network is our ViT, because the dense form, other image sizes
 and maps of several blocks would need open_clip's internals.
 """
 
@@ -82,7 +82,7 @@ class OpenCLIPImageEncoder(VisionTransformer):
 
     With ``final_norm`` (the default) a map goes through the final norm and the
     projection into the space of text, and so has ``out_channels``; without, it has
-    ``embed_dims``. Pictures may have any size: positions are resized (bicubic).
+    ``embed_dims``. Images may have any size: positions are resized (bicubic).
 
     ``dict(out_indices=(3, 7, 11), final_norm=(False, False, True), dense=True)`` are
     CAT-Seg's maps of ViT-B.
@@ -95,7 +95,7 @@ class OpenCLIPImageEncoder(VisionTransformer):
             :class:`OpenCLIPTextEncoder`; loaded by :meth:`init_weights`.
         dense: Whether the last block is CAT-Seg's, without attention between tokens,
             which keeps patches in the space of text. False: CLIP as it is, whose class
-            token after the final norm is the picture's embedding.
+            token after the final norm is the image's embedding.
         trainable: What is trained, a word or regular expressions of parameter names,
             see :func:`set_trainable`.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` takes

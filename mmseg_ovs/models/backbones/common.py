@@ -1,4 +1,4 @@
-"""What the backbones share: architecture tables, output indices, sides of pictures."""
+"""What the backbones share: architecture tables, output indices, sides of images."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def check_fit(fit: str) -> str:
 
 
 def fit_to_patches(x: Tensor, size: int, fit: str) -> Tensor:
-    """Bring the sides of pictures (B, 3, H, W) to multiples of the patch.
+    """Bring the sides of images (B, 3, H, W) to multiples of the patch.
 
     Args:
-        x: Pictures.
+        x: Images.
         size: Side of a patch in pixels.
         fit: Zero 'pad' at the right and bottom, 'resize' (bicubic, up to the next
             multiple, as dino.txt does), 'crop' the rest (as DINOv3's patch convolution

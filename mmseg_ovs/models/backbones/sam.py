@@ -1,4 +1,4 @@
-"""SAM's image encoder as a backbone, for pictures of any size.
+"""SAM's image encoder as a backbone, for images of any size.
 
 Source: Kirillov et al., "Segment Anything" (arXiv 2304.02643);
 facebookresearch/segment-anything, whose package does the work (``ImageEncoderViT``).
@@ -41,7 +41,7 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
     ``init_cfg=dict(type='Pretrained', checkpoint=...)``; of the whole model in them the
     image encoder is taken.
 
-    Square pictures of ``img_size`` give what the package gives, bit for bit. On any
+    Square images of ``img_size`` give what the package gives, bit for bit. On any
     other grid the absolute positions are resampled (bicubic, as ViTDet does) and so
     are, by the package (linear), the tables of relative positions in blocks of global
     attention; windows keep their size and theirs.
@@ -53,7 +53,7 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
     it has normalised. Mean and standard deviation are ImageNet's (RGB).
 
     The package's global attention holds three maps of heads x patches x patches values
-    for each picture, 2.3 GiB in float32 for ``vit_b`` at 1024 x 1024;
+    for each image, 2.3 GiB in float32 for ``vit_b`` at 1024 x 1024;
     ``fused_attention`` holds none.
 
     Args:
@@ -147,7 +147,7 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
         return resampled.permute(0, 2, 3, 1).to(self.pos_embed.dtype)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) to the tokens (B, h, w, C) of the first block."""
+        """Images (B, 3, H, W) to the tokens (B, h, w, C) of the first block."""
         tokens = self.patch_embed(fit_to_patches(x, self.patch_size, self.fit))
         return tokens + self.positions(tuple(tokens.shape[1:3]))
 

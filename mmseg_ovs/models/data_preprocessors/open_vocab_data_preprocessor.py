@@ -1,4 +1,4 @@
-"""MMSegmentation's preprocessor, for test batches of mixed picture sizes too."""
+"""MMSegmentation's preprocessor, for test batches of mixed image sizes too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmseg.utils import stack_batch
 
 @MODELS.register_module()
 class OpenVocabDataPreProcessor(SegDataPreProcessor):
-    """``SegDataPreProcessor`` that pads test pictures of different sizes to one batch.
+    """``SegDataPreProcessor`` that pads test images of different sizes to one batch.
 
     The padding is noted as ``img_padding_size``; the segmentor cuts it off again before
     anything is computed, so the result does not depend on it.

@@ -27,7 +27,7 @@ class AlignmentHead(BaseModule):
 
     Args:
         teacher: Config of the teacher's backbone, weights by its ``init_cfg``.
-        input_size: Size at which the teacher sees the pictures (bilinear); None: that
+        input_size: Size at which the teacher sees the images (bilinear); None: that
             of the training pipeline.
         in_index: Which map is aligned.
         cosine_weight: Weight of equation 10.
@@ -54,7 +54,7 @@ class AlignmentHead(BaseModule):
         """Alignment losses.
 
         Args:
-            features: Maps of the model, and as ``image`` the pictures at the size of
+            features: Maps of the model, and as ``image`` the images at the size of
                 the training pipeline.
             data_samples: All with ``teacher_features`` (C, h, w), or none.
 

@@ -27,7 +27,7 @@ class MaskTargets(NamedTuple):
     """Masks of a batch and what they are masks of.
 
     Attributes:
-        image: Picture of each mask (M,).
+        image: Image of each mask (M,).
         label: Class of each mask (M,).
         masks: (M, H, W), 1 inside, 0 outside, the ignore index where nothing is known.
     """
@@ -43,13 +43,13 @@ class OVSDINOHead(TextSimilarityHead):
 
     Samples carry ``gt_noun_masks`` (K, H, W) and ``nouns``, which are classes of the
     vocabulary (the pseudo-mask data set), or else a label map ``gt_sem_seg``, whose
-    every class in the picture is a noun.
+    every class in the image is a noun.
 
     Args:
         in_channels: Channels of the feature map.
         text_channels: Width of the text encoder's vectors, and of the projection.
-        negatives: Nouns of other pictures of the batch (of its part in this process),
-            drawn at random, that join each picture as empty masks.
+        negatives: Nouns of other images of the batch (of its part in this process),
+            drawn at random, that join each image as empty masks.
         mask_size: Height and width that masks are brought to (nearest) before the loss,
             which takes memory by the pixel. None: as they come.
         logit_scale: Initial factor of the cosine.
@@ -87,7 +87,7 @@ class OVSDINOHead(TextSimilarityHead):
     def loss(
         self, features: VisualFeatures, text_encoder, data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """Losses of the masks of the pictures' nouns and of the negatives.
+        """Losses of the masks of the images' nouns and of the negatives.
 
         Raises:
             ValueError: A noun is not in the vocabulary.
@@ -157,7 +157,7 @@ def masks_of_nouns(samples: SampleList, classes: Sequence[str]) -> MaskTargets:
 
 
 def masks_of_labels(samples: SampleList, ignore_index: int) -> MaskTargets:
-    """Targets of label maps: one mask of each class in each picture."""
+    """Targets of label maps: one mask of each class in each image."""
     image, label, masks = [], [], []
     for i, sample in enumerate(samples):
         labels = sample.gt_sem_seg.data.squeeze(0)
@@ -168,7 +168,7 @@ def masks_of_labels(samples: SampleList, ignore_index: int) -> MaskTargets:
             masks.append((labels == value).int().masked_fill(~known, ignore_index))
     if not masks:
         raise ValueError(
-            'No picture of the batch has a labelled pixel: check the label maps and '
+            'No image of the batch has a labelled pixel: check the label maps and '
             f'ignore_index={ignore_index}'
         )
     device = masks[0].device
@@ -177,19 +177,19 @@ def masks_of_labels(samples: SampleList, ignore_index: int) -> MaskTargets:
     )
 
 
-def add_negatives(targets: MaskTargets, pictures: int, count: int) -> MaskTargets:
-    """Add empty masks of nouns that other pictures have.
+def add_negatives(targets: MaskTargets, images: int, count: int) -> MaskTargets:
+    """Add empty masks of nouns that other images have.
 
     Args:
         targets: Masks of a batch.
-        pictures: Number of pictures in the batch.
-        count: Nouns drawn for each picture, fewer where fewer are to be had.
+        images: Number of images in the batch.
+        count: Nouns drawn for each image, fewer where fewer are to be had.
     """
     if not count:
         return targets
     nouns = targets.label.unique()
     image, label = [], []
-    for i in range(pictures):
+    for i in range(images):
         own = targets.label[targets.image == i]
         others = nouns[~torch.isin(nouns, own)]
         drawn = others[torch.randperm(len(others), device=others.device)[:count]]

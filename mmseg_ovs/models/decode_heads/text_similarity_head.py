@@ -41,9 +41,9 @@ class TextSimilarityHead(OpenVocabHead):
         logit_scale: Initial factor of the cosine. None: no factor (and no parameter).
         logit_bias: Initial learnable offset, for losses on a sigmoid. None: none.
         activation: 'none' or 'sigmoid', applied before scores are resized.
-        num_points: Labelled pixels a picture on which the loss is taken, drawn at
+        num_points: Labelled pixels an image on which the loss is taken, drawn at
             random; None: all.
-        balanced_points: Draw as many pixels of every class of a picture, however small
+        balanced_points: Draw as many pixels of every class of an image, however small
             it is, instead of pixels alike. Needs ``num_points``.
         loss_classes: Classes the loss compares: 'all' of the vocabulary, or those
             'labelled' somewhere in the batch. Training with 'all' teaches the model
@@ -197,15 +197,15 @@ def sample_points(
     align_corners: bool,
     balanced: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Logits and labels at random labelled pixels, as a one-pixel-wide picture.
+    """Logits and labels at random labelled pixels, as a one-pixel-wide image.
 
     Args:
         logits: (B, N, h, w).
         labels: (B, H, W).
-        count: Pixels a picture, drawn with replacement among the labelled ones.
+        count: Pixels an image, drawn with replacement among the labelled ones.
         ignore_index: Label of unlabelled pixels; drawn only where nothing is labelled.
         align_corners: As the logits would be resized to the labels.
-        balanced: Draw the classes of a picture equally often, not its pixels.
+        balanced: Draw the classes of an image equally often, not its pixels.
 
     Returns:
         (B, N, count, 1) and (B, count, 1).
@@ -214,7 +214,7 @@ def sample_points(
     flat = labels.flatten(1)
     weight = torch.ones_like(flat, dtype=torch.float32)
     if balanced:
-        weight = torch.stack([picture.bincount()[picture] for picture in flat])
+        weight = torch.stack([image.bincount()[image] for image in flat])
         weight = weight.float().reciprocal()
     weight[flat == ignore_index] = 0
     weight[weight.sum(1) == 0] = 1

@@ -4,7 +4,7 @@ Follows Wimmer et al., "AnyUp: Universal Feature Upsampling" (arXiv 2510.12764;
 wimmerth/anyup), whose encoders these are. Two forms of the same mathematics:
 
 - called as modules on (B, C, H, W) they are plain and differentiable;
-- ``run_`` and ``run_pooled`` take one picture as (H, W, C), overwrite it, and go
+- ``run_`` and ``run_pooled`` take one image as (H, W, C), overwrite it, and go
   through it in bands of rows. A block needs two buffers at pixel resolution, and
   everything else is as small as a band. A group norm becomes a scale and a shift for
   each channel, found in one pass over the bands.
@@ -40,7 +40,7 @@ def _pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
 def _group_norm_affine(
     x: Tensor, norm: nn.GroupNorm, bands: Sequence[slice]
 ) -> tuple[Tensor, Tensor]:
-    """Scale and shift (C,) which normalise a picture (H, W, C) as ``norm`` does."""
+    """Scale and shift (C,) which normalise an image (H, W, C) as ``norm`` does."""
     # Double precision puts the bands together; sums of squares alone would lose the
     # variance where the mean is large. (Filled in place: small tensors that are kept
     # between large ones would leave holes in the heap.)
@@ -69,7 +69,7 @@ def _activate(pixels: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Area-pool a picture (H, W, C) to (h, w, C)."""
+    """Area-pool an image (H, W, C) to (h, w, C)."""
     pooled = F.adaptive_avg_pool2d(x[None].permute(0, 3, 1, 2), size)
     return pooled[0].permute(1, 2, 0)
 
@@ -108,10 +108,10 @@ class PixelResidualBlock(nn.Module):
             hidden[rows] = _pointwise(_activate(x[rows], affine), self.block[2])
 
     def run_(self, x: Tensor, hidden: Tensor, bands: Sequence[slice]) -> None:
-        """Apply the block to a picture (H, W, C) in place.
+        """Apply the block to an image (H, W, C) in place.
 
         Args:
-            x: The picture.
+            x: The image.
             hidden: Scratch of the same shape.
             bands: Of :func:`row_bands`.
         """
@@ -178,7 +178,7 @@ class PixelEncoder(nn.Sequential):
             out[rows] = _pointwise(x[rows], self[0])
 
     def run_(self, x: Tensor, hidden: Tensor, bands: Sequence[slice]) -> None:
-        """Apply the residual blocks to a picture (H, W, C) in place."""
+        """Apply the residual blocks to an image (H, W, C) in place."""
         _, *blocks = self
         for block in blocks:
             block.run_(x, hidden, bands)

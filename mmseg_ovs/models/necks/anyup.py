@@ -1,12 +1,12 @@
-"""AnyUp: features of any backbone at any resolution, guided by the picture.
+"""AnyUp: features of any backbone at any resolution, guided by the image.
 
 Follows Wimmer et al., "AnyUp: Universal Feature Upsampling" (arXiv 2510.12764),
 official repository wimmerth/anyup (code and weights CC BY 4.0: name the authors in what
 you make with them). Weights load as published; the code is our own.
 
 Every value of the result is a weighted mean of the features nearby, so it stays in the
-space of the features, and the weights come from the picture and the features. The
-published form holds several copies of the picture's encoding, the mask of a dense
+space of the features, and the weights come from the image and the features. The
+published form holds several copies of the image's encoding, the mask of a dense
 attention and its weights; here every step goes in bands of pixels, with equal results.
 """
 
@@ -36,7 +36,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class PixelRoPE(nn.Module):
-    """Rotary embedding of a picture whose coordinates run from 0 to 1 inclusive.
+    """Rotary embedding of an image whose coordinates run from 0 to 1 inclusive.
 
     Args:
         dims: Channels, a multiple of 4.
@@ -64,7 +64,7 @@ class PixelRoPE(nn.Module):
         The sines of a pixel come from those of its row and its column.
 
         Args:
-            x: Rows of a picture (..., h, W, dims).
+            x: Rows of an image (..., h, W, dims).
             rows: Angles (h, 1, dims).
             columns: Angles (W, dims).
         """
@@ -83,12 +83,12 @@ class PixelRoPE(nn.Module):
 
 @MODELS.register_module()
 class AnyUp(PretrainedModule, FeatureNeck):
-    """Refine or upsample one map of a backbone, looking at the picture.
+    """Refine or upsample one map of a backbone, looking at the image.
 
     The other maps and the tokens stay. Works with maps of any width and stride, also
     from backbones that the weights have never seen; inside :class:`BackboneWithNeck` it
     serves stock segmentors.
-    A map is taken to cover its whole picture: give backbones pictures whose sides their
+    A map is taken to cover its whole image: give backbones images whose sides their
     patch divides, since ``fit='pad'`` and ``'crop'`` would shift the two a little.
 
     Published weights: ``init_cfg=dict(type='Pretrained', checkpoint=...)`` with
@@ -101,15 +101,15 @@ class AnyUp(PretrainedModule, FeatureNeck):
             upsampling), or (height, width).
         in_index: Which of the maps.
         qk_dim: Channels of queries and keys, a multiple of 8.
-        kernel_size: Side of the first convolution over the picture, odd.
+        kernel_size: Side of the first convolution over the image, odd.
         kernel_size_lfu: Side of the filters that meet the features, odd.
         window_ratio: A position sees the features within this share of the sides around
             it; 0 shows it all of them.
         num_heads: Attention heads; divides ``qk_dim``.
         lfu_dim: Number of filters that meet the features, a multiple of 8. None:
             ``qk_dim``.
-        mean, std: What the data preprocessor normalises pictures with (RGB, 0..255).
-            The published weights expect ImageNet's, the default; pictures normalised
+        mean, std: What the data preprocessor normalises images with (RGB, 0..255).
+            The published weights expect ImageNet's, the default; images normalised
             otherwise, for CLIP for example, are converted.
         frozen: Train none of the weights. Gradients still reach the features.
         chunk_pixels: Pixels that the encoders handle at a time where no gradient is
@@ -153,7 +153,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         self.register_buffer('image_shift', shift, persistent=False)
 
         def conv(channels: int, side: int) -> nn.Conv2d:
-            # a reflected border of no width would only copy the picture
+            # a reflected border of no width would only copy the image
             border = dict(padding=side // 2, padding_mode='reflect') if side > 1 else {}
             return nn.Conv2d(channels, qk_dim, side, bias=False, **border)
 
@@ -185,12 +185,12 @@ class AnyUp(PretrainedModule, FeatureNeck):
         """Replace the map ``in_index``.
 
         Raises:
-            ValueError: The features come without their pictures, or there is no such
+            ValueError: The features come without their images, or there is no such
                 map.
         """
         if not isinstance(features, VisualFeatures) or features.image is None:
             raise ValueError(
-                'AnyUp looks at the picture, and the features came without it. '
+                'AnyUp looks at the image, and the features came without it. '
                 'OpenVocabSegmentor hands it on; in a stock segmentor make the two one '
                 "backbone: dict(type='BackboneWithNeck', backbone=..., "
                 "neck=dict(type='AnyUp'))."
@@ -220,7 +220,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         """Features at another resolution.
 
         Args:
-            image: Normalised pictures (B, 3, H, W).
+            image: Normalised images (B, 3, H, W).
             features: Maps (B, C, h, w) of them.
             size: Height and width wanted.
 
@@ -228,7 +228,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
             (B, C, *size), channels last in memory.
 
         Raises:
-            ValueError: Pictures and maps do not belong together, or are too small.
+            ValueError: Images and maps do not belong together, or are too small.
         """
         self._check_inputs(image, features)
         image = image.to(self.rope.freqs) * self.image_scale + self.image_shift
@@ -259,7 +259,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
     def _encode_image(
         self, image: Tensor, key_size: Sequence[int], query_size: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Queries and keys (h, w, qk_dim) from one picture (1, 3, H, W)."""
+        """Queries and keys (h, w, qk_dim) from one image (1, 3, H, W)."""
         parts = self.image_encoder, self.rope, self.query_encoder, self.key_encoder
         learns = any(p.requires_grad for part in parts for p in part.parameters())
         needs_gradient = torch.is_grad_enabled() and (learns or image.requires_grad)
@@ -274,7 +274,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
     def _encode_in_bands(
         self, image: Tensor, key_size: Sequence[int], query_size: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """The same in three buffers of the size of the picture."""
+        """The same in three buffers of the size of the image."""
         height, width = image.shape[-2:]
         bands = row_bands(height, width, self.chunk_pixels)
         encoded = image.new_empty(height, width, self.rope.freqs.shape[1])
@@ -301,13 +301,13 @@ class AnyUp(PretrainedModule, FeatureNeck):
         (height, width), (h, w) = image.shape[-2:], features.shape[-2:]
         if len(image) != len(features):
             raise ValueError(
-                f'{len(image)} picture(s) but {len(features)} feature map(s)'
+                f'{len(image)} image(s) but {len(features)} feature map(s)'
             )
         if h > height or w > width:
             raise ValueError(
-                f'a feature map of {h} x {w} is finer than the picture of {height} x '
-                f'{width}: AnyUp averages the picture over the cells of the map. Give '
-                'it the picture at which the backbone made the features'
+                f'a feature map of {h} x {w} is finer than the image of {height} x '
+                f'{width}: AnyUp averages the image over the cells of the map. Give '
+                'it the image at which the backbone made the features'
             )
         if min(h, w) < 2:
             raise ValueError(

@@ -14,7 +14,7 @@ from ..utils import set_trainable
 
 
 class FeatureNeck(BaseModule):
-    """Base of necks that read or replace tokens, or look at the picture again.
+    """Base of necks that read or replace tokens, or look at the image again.
 
     Necks that map feature maps to feature maps stay stock necks (a tuple in, a tuple
     out). Under a stock ``EncoderDecoder``, which hands on maps alone, a ``FeatureNeck``
@@ -29,7 +29,7 @@ class FeatureNeck(BaseModule):
 def as_visual_features(
     outputs: Sequence[Tensor] | VisualFeatures, image: Tensor
 ) -> VisualFeatures:
-    """What a backbone returned for pictures (B, 3, H, W), with the pictures."""
+    """What a backbone returned for images (B, 3, H, W), with the images."""
     if not isinstance(outputs, VisualFeatures):
         outputs = VisualFeatures(tuple(outputs))
     return outputs._replace(image=image)
@@ -69,6 +69,6 @@ class BackboneWithNeck(BaseModule):
         set_trainable(self, trainable)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Pictures (B, 3, H, W) to the maps that the last neck returns."""
+        """Images (B, 3, H, W) to the maps that the last neck returns."""
         features = as_visual_features(self.backbone(x), x)
         return apply_neck(self.neck, features).maps

@@ -1,4 +1,4 @@
-"""Semantic Prior Encoder of dinov3.seg: another network's view of the picture.
+"""Semantic Prior Encoder of dinov3.seg: another network's view of the image.
 
 Source: "dinov3.seg: Open-Vocabulary Semantic Segmentation with DINOv3" (arXiv
 2603.19531). There it is SAM's ViT-L image encoder, whose maps guide the cost
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
-from ..utils import resize_pictures
+from ..utils import resize_images
 from .base import FeatureNeck, as_visual_features
 
 
@@ -24,18 +24,18 @@ from .base import FeatureNeck, as_visual_features
 class SemanticPriorEncoder(FeatureNeck):
     """Append the maps of a further backbone to those of the features.
 
-    It runs once a picture, and :class:`CostAggregationHead` takes its maps as guidance
+    It runs once an image, and :class:`CostAggregationHead` takes its maps as guidance
     by index: behind one map of the first backbone, the prior's are 1, 2, ... Weights
     come by the backbone's ``init_cfg``; a checkpoint may then leave them out.
 
-    The prior sees pictures as the data preprocessor normalises them; SAM and DINO were
+    The prior sees images as the data preprocessor normalises them; SAM and DINO were
     trained with ImageNet's mean and standard deviation.
 
     Args:
         backbone: Config of the backbone.
-        input_size: Height and width to which pictures are resized for it (bilinear,
+        input_size: Height and width to which images are resized for it (bilinear,
             antialiased). None: as they are.
-        strides: Strides with respect to the picture of the features at which its maps
+        strides: Strides with respect to the image of the features at which its maps
             are handed on, one for each; maps of other sizes are resized (bilinear).
             None: as they come. Needed where ``input_size`` changes the strides.
         frozen: Whether the backbone stays as it is: no gradient, always in eval mode.
@@ -70,19 +70,19 @@ class SemanticPriorEncoder(FeatureNeck):
         """Maps of the features, then those of the prior.
 
         Raises:
-            ValueError: The features come without their pictures, or the prior has
+            ValueError: The features come without their images, or the prior has
                 another number of maps than ``strides``.
         """
         image = features.image
         if image is None:
             raise ValueError(
-                'SemanticPriorEncoder looks at the picture, and the features came '
+                'SemanticPriorEncoder looks at the image, and the features came '
                 'without it. OpenVocabSegmentor hands it on; in a stock segmentor make '
                 "the two one backbone: dict(type='BackboneWithNeck', backbone=..., "
                 "neck=dict(type='SemanticPriorEncoder', backbone=...))."
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            outputs = self.prior(resize_pictures(image, self.input_size))
+            outputs = self.prior(resize_images(image, self.input_size))
             maps = as_visual_features(outputs, image).maps
             if self.strides is not None:
                 maps = self._at_strides(maps, image.shape[-2:])
@@ -91,7 +91,7 @@ class SemanticPriorEncoder(FeatureNeck):
     def _at_strides(
         self, maps: Sequence[Tensor], size: tuple[int, int]
     ) -> list[Tensor]:
-        """Maps at the strides wanted of pictures of a size (height, width)."""
+        """Maps at the strides wanted of images of a size (height, width)."""
         if len(maps) != len(self.strides):
             raise ValueError(
                 f'The prior returns {len(maps)} map(s), but there are '

@@ -96,7 +96,7 @@ class StructureAwareEncoder(BaseModule):
         channels: Channels of the fusion.
         out_channels: Channels of the result: those of SAM's neck.
         scale_factor: Size of the result over that of the maps. 2 is SAM's grid where
-            SAM sees the picture at 1024 and a ViT with patches of 14 at 448.
+            SAM sees the image at 1024 and a ViT with patches of 14 at 448.
         gate: See :class:`GatedFusion`.
         num_refinements: Refinement layers in succession.
         residual: Whether they add their input.

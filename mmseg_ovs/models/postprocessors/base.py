@@ -28,9 +28,9 @@ class GridPostProcessor(BaseModule, metaclass=ABCMeta):
 
 
 class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
-    """Refines every score map by itself with the help of the picture.
+    """Refines every score map by itself with the help of the image.
 
-    Maps are refined in chunks, so what depends on the picture alone is prepared once.
+    Maps are refined in chunks, so what depends on the image alone is prepared once.
 
     Args:
         stage: 'window' refines each window at its size before windows are merged,
@@ -45,8 +45,8 @@ class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def prepare(self, image: Tensor) -> object:
-        """Compute what depends on the RGB picture (3, H, W), 0..255, alone."""
+        """Compute what depends on the RGB image (3, H, W), 0..255, alone."""
 
     @abstractmethod
     def refine(self, scores: Tensor, prepared: object) -> Tensor:
-        """Refine maps (n, H, W) of the picture's size."""
+        """Refine maps (n, H, W) of the image's size."""

@@ -80,7 +80,7 @@ class PAMR(ImagePostProcessor):
         nine places of each dilation, so the centre counts once for each.
 
         Args:
-            image: RGB picture (3, H, W), 0..255.
+            image: RGB image (3, H, W), 0..255.
         """
         height, width = image.shape[-2:]
         shape = height * width, 8 * len(self.dilations)
@@ -113,7 +113,7 @@ class PAMR(ImagePostProcessor):
 
     @torch.no_grad()
     def refine(self, scores: Tensor, prepared: Affinity) -> Tensor:
-        """Refine score maps (n, H, W) of the size of the prepared picture."""
+        """Refine score maps (n, H, W) of the size of the prepared image."""
         refined = torch.empty_like(scores)
         for start in range(0, len(scores), self.class_chunk):
             chunk = scores[start : start + self.class_chunk]

@@ -1,6 +1,6 @@
 """Whole-image and sliding-window inference with bounded memory.
 
-Every view of a picture leaves only its scores on the patch grid; they are resized,
+Every view of an image leaves only its scores on the patch grid; they are resized,
 refined, merged and compared a chunk of rows at a time, so that the scores of all
 classes at image size never exist together unless the caller keeps them.
 """
@@ -23,7 +23,7 @@ from ..utils import (
     Window,
     merge_windows,
     resize_argmax,
-    resize_pictures,
+    resize_images,
     rows_per_chunk,
     split_windows,
     window_grid,
@@ -42,24 +42,24 @@ class InferenceCfg:
     """``test_cfg`` of :class:`OpenVocabSegmentor`.
 
     Attributes:
-        mode: 'whole', 'slide' or 'local-global' (windows of the picture stretched to
+        mode: 'whole', 'slide' or 'local-global' (windows of the image stretched to
             ``image_size``, and all of it at once).
         crop_size: Height and width of a window ('slide', 'local-global').
         stride: Vertical and horizontal step of the windows ('slide', 'local-global').
-        image_size: Height and width to which pictures are stretched, whatever their
+        image_size: Height and width to which images are stretched, whatever their
             aspect ('local-global').
-        aggregation: What of windows and whole picture is averaged ('local-global'):
+        aggregation: What of windows and whole image is averaged ('local-global'):
             'features' (:class:`FeatureAggregation`) or 'logits'
             (:class:`LogitsAggregation`).
         input_size: Windows are resized to it (bilinear) before the backbone, whatever
             their aspect. None: windows go in as they are.
-        input_antialias: Whether pictures and windows are resized with antialiasing.
+        input_antialias: Whether images and windows are resized with antialiasing.
             torchvision did not for tensors below version 0.17, which Talk2DINO pins.
         window_batch_size: Windows run through the backbone together. None: as many as
             a GPU has memory for, on a CPU one (see :class:`WindowBatches`).
         window_softmax: Whether scores become a softmax over all text rows, at the size
             of each window, before windows are merged (where scores are merged; scores
-            of the whole picture at once stay as they are).
+            of the whole image at once stay as they are).
         chunk_mb: Size in MiB of the score maps that are resized, refined and merged
             together. Bounds the memory, does not change the result.
         keep_logits: Keep the scores of all classes at the size of the original image in
@@ -100,18 +100,18 @@ class InferenceCfg:
         if not self.image_size:
             raise ValueError(
                 "test_cfg.mode 'local-global' needs image_size, the height and width "
-                'to which pictures are stretched'
+                'to which images are stretched'
             )
         crop, image = tuple(self.crop_size), tuple(self.image_size)
         if crop[0] > image[0] or crop[1] > image[1]:
             raise ValueError(
                 f'test_cfg.crop_size {crop} has to fit into image_size {image}: '
-                'windows are cut from the stretched picture'
+                'windows are cut from the stretched image'
             )
         if self.aggregation == 'features' and self.input_size:
             raise ValueError(
                 "test_cfg.input_size is for aggregation='logits': features of resized "
-                'windows have no place on the grid of the whole picture'
+                'windows have no place on the grid of the whole image'
             )
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
@@ -123,12 +123,12 @@ class InferenceCfg:
 
 @dataclass
 class Layout:
-    """The views of one picture that are scored.
+    """The views of one image that are scored.
 
     Attributes:
-        canvas: The picture (3, H, W) on which their scores are merged.
+        canvas: The image (3, H, W) on which their scores are merged.
         windows: Where they lie on it.
-        views: The pictures of the windows; more may follow, as a strategy defines.
+        views: The images of the windows; more may follow, as a strategy defines.
     """
 
     canvas: Tensor
@@ -150,7 +150,7 @@ class Layout:
 class WindowedInference:
     """Runs a segmentor over windows and turns scores into labels.
 
-    Subclasses change which views a picture has and how their scores are merged.
+    Subclasses change which views an image has and how their scores are merged.
 
     Args:
         model: The segmentor.
@@ -163,15 +163,15 @@ class WindowedInference:
     def __call__(
         self, images: Sequence[Tensor], metas: Sequence[Mapping], vocabulary: Vocabulary
     ) -> list[tuple[Tensor, Tensor | None]]:
-        """Segment pictures of any sizes.
+        """Segment images of any sizes.
 
         Args:
-            images: Normalised pictures (3, H, W).
+            images: Normalised images (3, H, W).
             metas: ``ori_shape`` and ``flip`` of each, if they have them.
             vocabulary: The classes.
 
         Returns:
-            Labels (H, W) at the original size for each picture and, with
+            Labels (H, W) at the original size for each image and, with
             ``keep_logits``, class scores (N, H, W), else None.
         """
         layouts = [self.lay_out(image) for image in images]
@@ -195,12 +195,12 @@ class WindowedInference:
         return self.cfg.mode != 'whole'
 
     def lay_out(self, image: Tensor) -> Layout:
-        """Views of a picture (3, H, W)."""
+        """Views of an image (3, H, W)."""
         windows = self.cfg.windows(tuple(image.shape[-2:]))
         return Layout(image, windows, split_windows(image, windows))
 
     def score(self, layouts: list[Layout], text: Tensor) -> list[list[Tensor]]:
-        """Grid scores (R, h, w) of every view of every picture, batched by size."""
+        """Grid scores (R, h, w) of every view of every image, batched by size."""
         views = [view for layout in layouts for view in layout.views]
         sizes = [tuple(self.cfg.input_size or view.shape[-2:]) for view in views]
         scores: list[Tensor | None] = [None] * len(views)
@@ -224,7 +224,7 @@ class WindowedInference:
         return WindowBatches.on(device, self.cfg.window_batch_size, known)
 
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
-        """Grid scores (B, R, h, w) of pictures (B, 3, H, W)."""
+        """Grid scores (B, R, h, w) of images (B, 3, H, W)."""
         return self.model.encode_decode(inputs, text)
 
     def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
@@ -236,9 +236,9 @@ class WindowedInference:
         return merge_windows(maps, layout.windows, layout.size)
 
     # ------------------------------------------------------------ what they share
-    def to_size(self, picture: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize a picture (3, h, w)."""
-        return resize_pictures(picture[None], size, self.cfg.input_antialias)[0]
+    def to_size(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize an image (3, h, w)."""
+        return resize_images(image[None], size, self.cfg.input_antialias)[0]
 
     def resize(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize scores (n, h, w)."""
@@ -259,7 +259,7 @@ class WindowedInference:
         out_size: tuple[int, int],
         meta: Mapping,
     ) -> tuple[Tensor, Tensor | None]:
-        """Grid scores of one picture's views to labels (and class scores)."""
+        """Grid scores of one image's views to labels (and class scores)."""
         model, vocabulary = self.model, self.model.vocabulary
         on_view = [
             [(p, p.prepare(model.denormalize(view))) for view in layout.views]

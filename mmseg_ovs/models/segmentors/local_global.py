@@ -1,4 +1,4 @@
-"""Local-global inference: windows of a stretched picture, and all of it at once.
+"""Local-global inference: windows of a stretched image, and all of it at once.
 
 Sources: Cho et al., "CAT-Seg" (CVPR 2024, arXiv 2303.11797), cvlab-kaist/CAT-Seg
 cat_seg/cat_seg_model.py, which averages logits; dinov3.seg (arXiv 2603.19531), which
@@ -20,10 +20,10 @@ from .inference import InferenceCfg, Layout, WindowedInference
 
 
 class LogitsAggregation(WindowedInference):
-    """Averages what the head says of the windows with what it says of the picture.
+    """Averages what the head says of the windows with what it says of the image.
 
-    Windows are cut from the picture stretched to ``image_size``; the last view is the
-    picture itself, stretched to ``crop_size``. As CAT-Seg does, logits are resized to
+    Windows are cut from the image stretched to ``image_size``; the last view is the
+    image itself, stretched to ``crop_size``. As CAT-Seg does, logits are resized to
     the size of the view before the head's activation. Then overlapping windows are
     averaged, the last view is resized to the whole, and the mean of both is taken.
 
@@ -32,7 +32,7 @@ class LogitsAggregation(WindowedInference):
     """
 
     def lay_out(self, image: Tensor) -> Layout:
-        """Windows of the stretched picture, and the picture at their size."""
+        """Windows of the stretched image, and the image at their size."""
         layout = super().lay_out(self.to_size(image, self.cfg.image_size))
         layout.views.append(self.to_size(image, self.cfg.crop_size))
         return layout
@@ -54,18 +54,18 @@ class LogitsAggregation(WindowedInference):
         return self.model.decode_head.activate(super().to_view(grid, size))
 
     def merge(self, maps: list[Tensor], layout: Layout) -> Tensor:
-        """Mean of the merged windows and the view of the whole picture."""
+        """Mean of the merged windows and the view of the whole image."""
         *local, whole = maps
         merged = super().merge(local, layout)
         return (merged + self.resize(whole, layout.size)) / 2
 
 
 class FeatureAggregation(WindowedInference):
-    """Averages the backbone's maps of the windows with those of the whole picture.
+    """Averages the backbone's maps of the windows with those of the whole image.
 
-    Windows are cut from the picture stretched to ``image_size``. Their maps are put
+    Windows are cut from the image stretched to ``image_size``. Their maps are put
     back on the patch grid of the whole, averaged where they overlap and averaged with
-    the maps of the whole; neck and head then run once, as if on one picture. Tokens
+    the maps of the whole; neck and head then run once, as if on one image. Tokens
     besides the maps are those of the whole.
 
     Raises:
@@ -75,29 +75,27 @@ class FeatureAggregation(WindowedInference):
     merges_scores = False
 
     def lay_out(self, image: Tensor) -> Layout:
-        """One view: the stretched picture."""
+        """One view: the stretched image."""
         canvas = self.to_size(image, self.cfg.image_size)
         height, width = canvas.shape[-2:]
         return Layout(canvas, [Window(0, height, 0, width)], [canvas])
 
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
-        """Scores of stretched pictures, from features of all their views."""
+        """Scores of stretched images, from features of all their views."""
         features = self.model.run_neck(self.aggregate(inputs))
         return self.model.decode(features, text)
 
-    def aggregate(self, pictures: Tensor) -> VisualFeatures:
-        """Features of stretched pictures (B, 3, H, W), local and global.
+    def aggregate(self, images: Tensor) -> VisualFeatures:
+        """Features of stretched images (B, 3, H, W), local and global.
 
         Windows run in batches, see ``window_batch_size``.
         """
-        size = tuple(pictures.shape[-2:])
+        size = tuple(images.shape[-2:])
         windows = self.cfg.windows(size)
-        whole = self.model.run_backbone(pictures)
+        whole = self.model.run_backbone(images)
         grids = [self._on_grid(windows, size, m.shape[-2:]) for m in whole.maps]
-        views = [
-            view for picture in pictures for view in split_windows(picture, windows)
-        ]
-        batches = self.batches(pictures.device).run(
+        views = [view for image in images for view in split_windows(image, windows)]
+        batches = self.batches(images.device).run(
             views,
             lambda batch: self.model.run_backbone(torch.stack(list(batch))).maps,
             kind=('features', windows[0].size),
@@ -112,10 +110,10 @@ class FeatureAggregation(WindowedInference):
                 raise ValueError(
                     f'The backbone gives windows of {tuple(self.cfg.crop_size)} a map '
                     f'of {tuple(local.shape[-2:])}, where they cover {wanted} of the '
-                    f'grid of the whole picture {tuple(whole_map.shape[-2:])}: its '
+                    f'grid of the whole image {tuple(whole_map.shape[-2:])}: its '
                     'stride has to be the same for every size'
                 )
-            local = local.unflatten(0, (len(pictures), len(windows)))
+            local = local.unflatten(0, (len(images), len(windows)))
             merged = torch.stack(
                 [merge_windows(m.unbind(), grid, whole_map.shape[-2:]) for m in local]
             )
@@ -138,7 +136,7 @@ class FeatureAggregation(WindowedInference):
             if not exact or any(rest for _, rest in rows + columns):
                 raise ValueError(
                     f'Windows of {tuple(self.cfg.crop_size)} at stride '
-                    f'{tuple(self.cfg.stride)} on a picture of {size} do not begin and '
+                    f'{tuple(self.cfg.stride)} on an image of {size} do not begin and '
                     f'end on the grid of a feature map of {tuple(grid)}, for instance '
                     f'{tuple(window)} (top, bottom, left, right): make '
                     'test_cfg.image_size, crop_size and stride multiples of the '

@@ -23,7 +23,7 @@ from mmseg_ovs.visualization.palette import make_palette
 from ..decode_heads import AlignmentHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
-from ..utils import PretrainedModule, resize_pictures
+from ..utils import PretrainedModule, resize_images
 from .catseg_checkpoint import catseg_state_dict
 from .inference import InferenceCfg
 from .local_global import build_inference
@@ -45,13 +45,13 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             set's own comes through ``VocabularyHook``.
         postprocessors: Configs of post-processors, run in the order given within their
             stage (grid, window, image).
-        train_cfg: ``input_size`` (height, width): pictures are resized to it
+        train_cfg: ``input_size`` (height, width): images are resized to it
             (bilinear) before the backbone, while a teacher sees them as the training
             pipeline made them. ``input_antialias``: whether that resize is antialiased
             (default True).
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
-            deviation also give post-processors the picture back.
+            deviation also give post-processors the image back.
         pretrained: As in ``EncoderDecoder``; ``mmseg.apis.init_model`` sets it to None.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads a
             file of the whole model strictly: an own one, or CAT-Seg's as published.
@@ -150,10 +150,10 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         return self.run_neck(self.run_backbone(inputs))
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses by name of a batch of pictures (B, 3, H, W)."""
+        """Losses by name of a batch of images (B, 3, H, W)."""
         cfg = self.train_cfg or {}
         size, antialias = cfg.get('input_size'), cfg.get('input_antialias', True)
-        features = self.extract_feat(resize_pictures(inputs, size, antialias))
+        features = self.extract_feat(resize_images(inputs, size, antialias))
         losses = self._decode_head_forward_train(features, data_samples)
         if self.with_auxiliary_head:
             features = features._replace(image=inputs)
@@ -187,7 +187,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         """Scores (B, R, h, w) on the patch grid, after the grid post-processors.
 
         Args:
-            inputs: Normalised pictures of one size (B, 3, H, W).
+            inputs: Normalised images of one size (B, 3, H, W).
             text: Projected text rows (R, C).
         """
         return self.decode(self.extract_feat(inputs), text)
@@ -205,7 +205,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         return catseg_state_dict(self, state)
 
     def image_postprocessors(self, stage: str) -> list[ImagePostProcessor]:
-        """Post-processors that refine maps with the picture at a stage."""
+        """Post-processors that refine maps with the image at a stage."""
         return [
             p
             for p in self.postprocessors
@@ -213,17 +213,17 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         ]
 
     def denormalize(self, image: Tensor) -> Tensor:
-        """The RGB picture (3, H, W), 0..255, behind a normalised one."""
+        """The RGB image (3, H, W), 0..255, behind a normalised one."""
         if not getattr(self.data_preprocessor, '_enable_normalize', False):
             return image
         return image * self.data_preprocessor.std + self.data_preprocessor.mean
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
-        """Segment a batch, whose pictures may differ in size.
+        """Segment a batch, whose images may differ in size.
 
         Args:
-            inputs: Normalised pictures (B, 3, H, W), padded to one size.
+            inputs: Normalised images (B, 3, H, W), padded to one size.
             data_samples: With ``img_padding_size`` where padded, ``ori_shape`` and
                 ``flip`` as MMSegmentation gives them. None: results at the input size.
 
@@ -246,7 +246,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
 
 
 def _unpad(image: Tensor, meta: Mapping) -> Tensor:
-    """Cut the padding that the preprocessor added off a picture (3, H, W)."""
+    """Cut the padding that the preprocessor added off an image (3, H, W)."""
     padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
     left, right, top, bottom = padding
     height, width = image.shape[-2:]

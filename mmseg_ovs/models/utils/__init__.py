@@ -11,6 +11,7 @@ from .checkpoint import (
 )
 from .exporting import is_exporting
 from .frozen_teacher import FrozenTeacher
+from .images import resize_images
 from .model_checkpoint import (
     complete_state,
     init_own_weights,
@@ -24,7 +25,6 @@ from .open_clip_models import (
     named_config,
     pretrained_clip,
 )
-from .pictures import resize_pictures
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
 from .trainable import set_trainable
@@ -54,7 +54,7 @@ __all__ = [
     'read_checkpoint',
     'read_state_dict',
     'resize_argmax',
-    'resize_pictures',
+    'resize_images',
     'rows_per_chunk',
     'set_trainable',
     'split_windows',

@@ -8,8 +8,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .images import resize_images
 from .model_checkpoint import init_own_weights
-from .pictures import resize_pictures
 
 
 class FrozenTeacher:
@@ -21,7 +21,7 @@ class FrozenTeacher:
 
     Args:
         cfg: Config of a backbone; its ``init_cfg`` names the weights.
-        input_size: Pictures are resized to it (bilinear, antialiased). None: as they
+        input_size: Images are resized to it (bilinear, antialiased). None: as they
             are.
         out_index: Which of the backbone's maps.
     """
@@ -47,6 +47,6 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
-        """Map (B, C, h, w) of normalised pictures (B, 3, H, W)."""
-        image = resize_pictures(image, self.input_size)
+        """Map (B, C, h, w) of normalised images (B, 3, H, W)."""
+        image = resize_images(image, self.input_size)
         return self.network(image.device)(image)[self.out_index]

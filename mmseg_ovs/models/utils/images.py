@@ -1,4 +1,4 @@
-"""The one way to bring pictures to the size that a network wants."""
+"""The one way to bring images to the size that a network wants."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def resize_pictures(
+def resize_images(
     image: Tensor, size: tuple[int, int] | None, antialias: bool = True
 ) -> Tensor:
-    """Resize pictures (B, 3, H, W) bilinearly, whatever their aspect.
+    """Resize images (B, 3, H, W) bilinearly, whatever their aspect.
 
     Args:
-        image: The pictures.
+        image: The images.
         size: Height and width wanted. None: as they are.
         antialias: Whether to antialias.
     """

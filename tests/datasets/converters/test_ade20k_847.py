@@ -25,7 +25,7 @@ def encode(numbers: np.ndarray, instances: int = 3) -> np.ndarray:
 
 
 def add(root, split, number, numbers):
-    """A picture and its annotation; returns its row of the index."""
+    """An image and its annotation; returns its row of the index."""
     part = {'train': 'training', 'val': 'validation'}[split]
     folder = root.parent / FOLDER.format(part)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def write_index(root, rows):
 
 @pytest.fixture
 def ade(tmp_path):
-    """Two validation pictures and a training picture, with their index."""
+    """Two validation images and a training image, with their index."""
     root = tmp_path / 'ADE20K_2021_17_01'
     # Train ids 0, 300, 846, an object outside the 847, and unlabelled.
     numbers = np.array([RAW_IDS[0], RAW_IDS[300], RAW_IDS[846], 1, 0])
@@ -94,7 +94,7 @@ def test_ids_above_255_arrive_in_the_model_s_labels(ade, tmp_path):
         ((300, 2000), (300, 2000)),
     ],
 )
-def test_pictures_with_both_sides_above_512_shrink(tmp_path, shape, expected):
+def test_samples_with_both_sides_above_512_shrink(tmp_path, shape, expected):
     root = tmp_path / 'ADE20K_2021_17_01'
     numbers = np.full(shape, RAW_IDS[400])
     numbers[:, shape[1] // 2 :] = RAW_IDS[2]
@@ -128,7 +128,7 @@ def test_a_partial_download_is_converted_and_what_lacks_is_named(ade, tmp_path):
         'images/ADE/validation/urban/street'
     }
     assert '1998 more belong to the published split' in str(report)
-    # Without the index as well, from the picture that is there alone.
+    # Without the index as well, from the image that is there alone.
     (ade / 'index_ade20k.pkl').unlink()
     again = run(plan_ade20k_847(ade, tmp_path / 'out', 'val'))
     assert (again.made, again.missing) == (0, report.missing)

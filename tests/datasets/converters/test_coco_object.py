@@ -126,7 +126,7 @@ def test_small_instances_lie_on_large_ones_and_on_crowds(coco):
     assert labels[0, 6:13].tolist() == [1, 1, 3, 3, 3, 3, 0]
     assert labels[0, 13:].tolist() == [80, 0, 80]
     assert labels[5, 7] == 2 and labels[5, 6] == 1
-    assert not labels_of(coco, 2).any()  # a picture without instances
+    assert not labels_of(coco, 2).any()  # an image without instances
 
 
 def compressed(column, row):

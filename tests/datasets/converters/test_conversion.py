@@ -16,42 +16,42 @@ from filelock import FileLock
 from PIL import Image
 
 from mmseg_ovs.datasets.converters import Conversion, ConversionError, run
-from mmseg_ovs.datasets.converters.conversion import Converted, Picture
+from mmseg_ovs.datasets.converters.conversion import Converted, Sample
 
 SIZE = (12, 9)
 
 
-def convert(picture):
-    """Labels by number; picture 13 is broken."""
-    if picture.source == 13:
+def convert(sample):
+    """Labels by number; image 13 is broken."""
+    if sample.source == 13:
         raise ValueError('an unlucky number')
-    labels = np.full(SIZE[::-1], picture.source)
+    labels = np.full(SIZE[::-1], sample.source)
     labels[0] = 65535
     return Converted(labels)
 
 
-def convert_slowly(picture):
+def convert_slowly(sample):
     time.sleep(0.01)
-    return convert(picture)
+    return convert(sample)
 
 
-def convert_and_die(picture):
+def convert_and_die(sample):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def convert_wrongly(picture):
-    return Converted(np.full(SIZE[::-1], 300 if picture.source == 5 else 1))
+def convert_wrongly(sample):
+    return Converted(np.full(SIZE[::-1], 300 if sample.source == 5 else 1))
 
 
 def plan(root: Path, count=20, **changes) -> Conversion:
     (root / 'images').mkdir(parents=True, exist_ok=True)
-    pictures = []
+    samples = []
     for number in range(count):
         image = root / 'images' / f'{number:03d}.png'
         if not image.exists():
             Image.new('L', SIZE).save(image)
         labels = root / 'labels' / image.name
-        pictures.append(Picture(image.stem, image, labels, number))
+        samples.append(Sample(image.stem, image, labels, number))
     conversion = Conversion(
         name='toy_val',
         root=root,
@@ -59,7 +59,7 @@ def plan(root: Path, count=20, **changes) -> Conversion:
         ignore_index=65535,
         expected=count,
         setting=dict(source='numbers'),
-        pictures=pictures,
+        samples=samples,
         missing={},
         convert=convert,
         list_file=root / 'lists' / 'val.txt',
@@ -167,7 +167,7 @@ def test_damaged_label_maps_are_made_again(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_missing_and_broken_pictures_are_reported_and_the_rest_is_done(tmp_path):
+def test_missing_and_broken_samples_are_reported_and_the_rest_is_done(tmp_path):
     report = run(plan(tmp_path, 20, missing={'777': 'no 777.mat'}, expected=25))
     assert not report.complete
     assert report.converted == 19
@@ -182,9 +182,9 @@ def test_missing_and_broken_pictures_are_reported_and_the_rest_is_done(tmp_path)
         assert line in str(report)
 
 
-def test_more_pictures_are_converted_when_they_come(tmp_path):
+def test_more_samples_are_converted_when_they_come(tmp_path):
     first = plan(tmp_path, 12)
-    part = dataclasses.replace(first, pictures=first.pictures[:5], missing={'x': 'y'})
+    part = dataclasses.replace(first, samples=first.samples[:5], missing={'x': 'y'})
     assert not run(part).complete
     report = run(first)
     assert report.complete and report.made == 7
@@ -197,11 +197,11 @@ def test_wrong_labels_do_not_stay(tmp_path):
     assert report.converted == 7
 
 
-def test_a_broken_picture_is_found(tmp_path):
+def test_a_broken_sample_is_found(tmp_path):
     conversion = plan(tmp_path, 5)
     (tmp_path / 'images' / '002.png').write_bytes(b'<html>404</html>')
     report = run(conversion)
-    assert 'picture cannot be read' in report.failed['002']
+    assert 'image cannot be read' in report.failed['002']
     assert not (tmp_path / 'labels' / '002.png').exists()
 
 

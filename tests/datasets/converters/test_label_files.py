@@ -44,7 +44,7 @@ def test_labels_that_do_not_fit_are_not_written():
     ('labels', 'size', 'message'),
     [
         (np.array([[0, 847]], np.uint16), (2, 1), 'the value 847, which is neither'),
-        (np.array([[255, 846]], np.uint16), (1, 2), '2 x 1 pixels, the picture 1 x 2'),
+        (np.array([[255, 846]], np.uint16), (1, 2), '2 x 1 pixels, the image 1 x 2'),
         (np.array([[0, 1]], np.uint8), (2, 1), 'uint8 of shape .*uint16'),
         (np.zeros((1, 2, 3), np.uint8), (2, 1), 'not one plane'),
     ],

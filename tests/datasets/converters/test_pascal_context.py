@@ -39,7 +39,7 @@ def annotation(image_id, raw, rows):
 
 @pytest.fixture
 def voc(tmp_path):
-    """VOC2010 with three pictures."""
+    """VOC2010 with three images."""
     root = tmp_path / 'VOC2010'
     for folder in ('JPEGImages', 'trainval'):
         (root / folder).mkdir(parents=True)
@@ -74,7 +74,7 @@ def build(name, root):
 
 
 def label_rows(dataset, index=0):
-    """The label of every row of a picture."""
+    """The label of every row of an image."""
     labels = dataset[index]['data_samples'].gt_sem_seg.data[0]
     assert (labels == labels[:, :1]).all()
     return labels[:, 0].tolist()
@@ -146,7 +146,7 @@ def test_partial_downloads(voc):
     [
         (dict(LabelMap=np.full(SIZE, 460, np.uint16)), 'values 460 to 460, not 1 to'),
         (dict(Other=np.ones(SIZE)), 'no matrix LabelMap'),
-        (dict(LabelMap=np.ones((2, 2), np.uint16)), '2 x 2 pixels, the picture 8 x 6'),
+        (dict(LabelMap=np.ones((2, 2), np.uint16)), '2 x 2 pixels, the image 8 x 6'),
     ],
 )
 def test_wrong_mats_are_reported(voc, content, message):

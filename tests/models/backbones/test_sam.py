@@ -369,11 +369,11 @@ def test_as_a_frozen_teacher(checkpoint):
 
 def test_the_package_s_own_protocol_is_a_config():
     """Longest side, zeros up to the square: as the docstring says, to the last bit."""
-    picture = np.random.default_rng(0).integers(0, 256, (35, 50, 3), dtype=np.uint8)
-    rgb = ResizeLongestSide(64).apply_image(picture[..., ::-1])
+    image = np.random.default_rng(0).integers(0, 256, (35, 50, 3), dtype=np.uint8)
+    rgb = ResizeLongestSide(64).apply_image(image[..., ::-1])
     expected = official_sam().preprocess(torch.tensor(rgb).permute(2, 0, 1))
     resize = Resize(scale=(64, 64), keep_ratio=True, backend='pillow')
-    resized = resize(dict(img=picture))['img']
+    resized = resize(dict(img=image))['img']
     preprocessor = MODELS.build(
         dict(
             type='SegDataPreProcessor',
@@ -393,7 +393,7 @@ def test_the_package_s_own_protocol_is_a_config():
 
 
 def test_trains_under_a_stock_head():
-    """mmseg's UPerHead learns two halves of a picture from blocks and neck."""
+    """mmseg's UPerHead learns two halves of an image from blocks and neck."""
     preprocessor = dict(type='SegDataPreProcessor', size=(64, 96))
     model = MODELS.build(
         dict(

@@ -203,7 +203,7 @@ def segmentor(backbone: dict, head: dict) -> torch.nn.Module:
 
 @pytest.mark.parametrize('family', ['DINOv2', 'DINOv3'])
 def test_trains_under_a_stock_head(family):
-    """mmseg's UPerHead learns two halves of a picture from our maps."""
+    """mmseg's UPerHead learns two halves of an image from our maps."""
     model = segmentor(
         dict(type=family, arch=ARCH, out_indices=(0, 1, 2, 2), layer_scale=None),
         dict(

@@ -52,7 +52,7 @@ def features(batch=2):
     return VisualFeatures((torch.randn(batch, 12, 4, 4),))
 
 
-def test_masks_of_nouns_name_pictures_and_classes():
+def test_masks_of_nouns_name_images_and_classes():
     masks = (torch.rand(3, 8, 8) > 0.5).to(torch.uint8)
     samples = [
         noun_sample(['sky', 'cat'], masks[:2]),
@@ -78,11 +78,11 @@ def test_masks_of_labels_keep_the_unknown():
     assert targets.label.tolist() == [0, 2, 1]
     assert targets.masks[0].tolist() == [[1, 1, 255], [0, 1, 255]]
     assert targets.masks[2].unique().tolist() == [1]
-    with pytest.raises(ValueError, match='No picture of the batch'):
+    with pytest.raises(ValueError, match='No image of the batch'):
         masks_of_labels([label_sample(labels * 0 + 255)], 255)
 
 
-def test_negatives_are_nouns_of_others_that_the_picture_lacks():
+def test_negatives_are_nouns_of_others_that_the_image_lacks():
     targets = MaskTargets(
         torch.tensor([0, 0, 1, 2]),
         torch.tensor([0, 1, 1, 3]),

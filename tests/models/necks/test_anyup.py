@@ -93,7 +93,7 @@ SIZES = {
     'indivisible': ((37, 53), (5, 7), (17, 31)),
     'overlapping pools': ((35, 42), (10, 12), (14, 21)),
     'coarser than the map': ((40, 40), (12, 12), (5, 4)),
-    'finer than the picture': ((16, 20), (4, 5), (24, 30)),
+    'finer than the image': ((16, 20), (4, 5), (24, 30)),
     'large cells': ((64, 64), (2, 2), (64, 64)),
 }
 
@@ -133,7 +133,7 @@ def test_chunks_change_nothing(neck):
 
 
 @torch.no_grad()
-def test_a_batch_is_its_pictures(neck):
+def test_a_batch_is_its_images(neck):
     image, features = torch.randn(3, 3, 32, 24), torch.randn(3, 12, 4, 3)
     batch = neck.upsample(image, features, (16, 12))
     for i in range(3):
@@ -169,9 +169,9 @@ def test_bands_keep_the_statistics_of_a_distant_mean():
     _, first, second = encoder
     expected = second.double()(first.double()(x.double()))
     encoder.float()
-    picture = x[0].permute(1, 2, 0).contiguous()
-    encoder.run_(picture, torch.empty_like(picture), row_bands(30, 20, 64))
-    ours = picture.permute(2, 0, 1)[None]
+    image = x[0].permute(1, 2, 0).contiguous()
+    encoder.run_(image, torch.empty_like(image), row_bands(30, 20, 64))
+    ours = image.permute(2, 0, 1)[None]
     assert (ours - expected).abs().max() < 2e-3  # of 1000: one or two last places
     plain = second(first(x))
     assert (ours - expected).abs().max() <= 2 * (plain - expected).abs().max() + 1e-4
@@ -213,17 +213,17 @@ def test_output_sizes(output_size, expected):
 
 
 @torch.no_grad()
-def test_pictures_normalised_for_another_network(neck):
-    """The same picture, whatever the data preprocessor subtracted."""
+def test_images_normalised_for_another_network(neck):
+    """The same image, whatever the data preprocessor subtracted."""
     torch.manual_seed(5)
     mean, std = [122.77, 116.75, 104.09], [68.5, 66.63, 70.32]
     other = AnyUp(mean=mean, std=std, **SMALL)
     other.load_state_dict(neck.state_dict())
-    picture, features = 255 * torch.rand(1, 3, 24, 24), torch.randn(1, 4, 3, 3)
+    image, features = 255 * torch.rand(1, 3, 24, 24), torch.randn(1, 4, 3, 3)
 
     def normalized(mean, std):
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (mean, std))
-        return (picture - mean) / std
+        return (image - mean) / std
 
     imagenet = normalized([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
     expected = neck.upsample(imagenet, features, (6, 6))
@@ -355,7 +355,7 @@ def test_a_checkpoint_that_does_not_fit(neck):
         load_pretrained(neck, state)
 
 
-def test_pictures_are_missing(neck):
+def test_images_are_missing(neck):
     maps = (torch.randn(1, 8, 4, 4),)
     for features in (maps, VisualFeatures(maps)):
         with pytest.raises(ValueError, match='BackboneWithNeck'):
@@ -364,9 +364,9 @@ def test_pictures_are_missing(neck):
 
 def test_inputs_that_do_not_belong_together(neck):
     image = torch.randn(1, 3, 16, 16)
-    with pytest.raises(ValueError, match='finer than the picture'):
+    with pytest.raises(ValueError, match='finer than the image'):
         neck.upsample(image, torch.randn(1, 8, 4, 17), (16, 16))
-    with pytest.raises(ValueError, match='1 picture.s. but 2 feature map'):
+    with pytest.raises(ValueError, match='1 image.s. but 2 feature map'):
         neck.upsample(image, torch.randn(2, 8, 4, 4), (16, 16))
     with pytest.raises(ValueError, match='at least 2 x 2'):
         neck.upsample(image, torch.randn(1, 8, 1, 4), (16, 16))

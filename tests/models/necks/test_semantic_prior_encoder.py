@@ -105,7 +105,7 @@ def test_frozen_or_trained():
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match='looks at the picture.*came without it'):
+    with pytest.raises(ValueError, match='looks at the image.*came without it'):
         prior()(features(image=None))
     with pytest.raises(
         ValueError, match=r'returns 3 map\(s\), but there are 2 strides'

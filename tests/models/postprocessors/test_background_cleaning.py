@@ -8,7 +8,7 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 
 
 def test_batch_equals_single_windows():
-    """The authors' form is right for one picture at a time; a batch has to be too."""
+    """The authors' form is right for one image at a time; a batch has to be too."""
     maps, attention = torch.randn(3, 16, 4, 5), torch.randn(3, 2, 4, 5)
     scores, text = torch.rand(3, 6, 4, 5), torch.randn(6, 16)
     cleaning = BackgroundCleaning()

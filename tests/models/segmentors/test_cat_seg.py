@@ -131,7 +131,7 @@ def published(model):
     return {k: v.contiguous() for k, v in state.items()}
 
 
-def picture(height=40, width=56):
+def make_image(height=40, width=56):
     return torch.randint(0, 256, (3, height, width), generator=torch.manual_seed(0))
 
 
@@ -150,19 +150,19 @@ def authors_file(tmp_path):
 
 def test_the_authors_file_loads_whole(authors_file):
     source, path = authors_file
-    expected = logits(source, picture())
+    expected = logits(source, make_image())
     by_config = build(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
-    assert not torch.allclose(logits(by_config, picture()), expected, atol=1e-3)
+    assert not torch.allclose(logits(by_config, make_image()), expected, atol=1e-3)
     by_config.init_weights()
-    assert torch.equal(logits(by_config, picture()), expected)
+    assert torch.equal(logits(by_config, make_image()), expected)
     by_command = build()
     load_model_checkpoint(by_command, path)
-    assert torch.equal(logits(by_command, picture()), expected)
+    assert torch.equal(logits(by_command, make_image()), expected)
     by_runner, content = build(), torch.load(path, weights_only=True)
     guard = CheckpointGuardHook()
     guard.after_load_checkpoint(SimpleNamespace(model=by_runner), content)
     by_runner.load_state_dict(content['state_dict'])  # what mmengine does with it
-    assert torch.equal(logits(by_runner, picture()), expected)
+    assert torch.equal(logits(by_runner, make_image()), expected)
 
 
 def test_the_authors_file_without_a_text_tower(authors_file, tmp_path):
@@ -173,7 +173,9 @@ def test_the_authors_file_without_a_text_tower(authors_file, tmp_path):
     text_encoder = dict(type='PrecomputedTextEncoder', path=str(vectors))
     model = build(text_encoder=text_encoder)
     load_model_checkpoint(model, path)
-    torch.testing.assert_close(logits(model, picture()), logits(source, picture()))
+    torch.testing.assert_close(
+        logits(model, make_image()), logits(source, make_image())
+    )
 
 
 def change(state, how):
@@ -206,11 +208,11 @@ def test_every_key_is_accounted_for(tmp_path, how, message):
 
 def test_prediction_follows_the_words():
     model = build()
-    everything = logits(model, picture())
+    everything = logits(model, make_image())
     assert everything.shape == (5, 40, 56)
     assert everything.min() > 0 and everything.max() < 1  # after the sigmoid
     model.set_vocabulary(['dog', 'wall', 'sofa'])
-    assert logits(model, picture()).shape == (3, 40, 56)
+    assert logits(model, make_image()).shape == (3, 40, 56)
 
 
 def train_step(**parts):
@@ -218,7 +220,7 @@ def train_step(**parts):
     label = torch.randint(0, 5, (1, 32, 32), generator=torch.manual_seed(1))
     label[:, :4] = 255
     sample = SegDataSample(gt_sem_seg=PixelData(data=label))
-    data = dict(inputs=[picture(32, 32)] * 2, data_samples=[sample] * 2)
+    data = dict(inputs=[make_image(32, 32)] * 2, data_samples=[sample] * 2)
     model.zero_grad()
     losses = model(**model.data_preprocessor(data, True), mode='loss')
     losses['decode.loss_ce'].backward()
@@ -253,7 +255,7 @@ def test_no_tuning():
 
 
 @pytest.mark.parametrize('antialias', [True, False])
-def test_training_pictures_come_at_the_input_size(antialias):
+def test_training_images_come_at_the_input_size(antialias):
     seen = []
     model = build(train_cfg=dict(input_size=(24, 24), input_antialias=antialias))
     model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))

@@ -19,7 +19,7 @@ PROCESSORS = [
 ]
 
 
-def picture(height, width, seed=0):
+def make_image(height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (3, height, width), generator=generator)
 
@@ -46,7 +46,7 @@ def assert_same_labels(first, second, tolerance=0.002):
 @pytest.mark.parametrize('processors', [[], PROCESSORS], ids=['plain', 'processed'])
 def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors):
     model = build_segmentor(test_cfg=test_cfg, postprocessors=processors)
-    image = picture(70, 98)
+    image = make_image(70, 98)
     reference = scores(model, image, window_batch_size=16, chunk_mb=100)
     labels = reference.argmax(0)
     assert len(labels.unique()) > 1
@@ -63,8 +63,10 @@ def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors
 
 def test_batches_of_mixed_sizes(build_segmentor):
     model = build_segmentor(postprocessors=PROCESSORS)
-    images = [picture(h, w, seed) for seed, (h, w) in enumerate([(70, 98), (42, 90)])]
-    images += [picture(30, 20, 5), picture(70, 98, 6)]
+    images = [
+        make_image(h, w, seed) for seed, (h, w) in enumerate([(70, 98), (42, 90)])
+    ]
+    images += [make_image(30, 20, 5), make_image(70, 98, 6)]
     together = run(model, images)
     for image, sample in zip(images, together, strict=True):
         labels = sample.pred_sem_seg.data
@@ -75,7 +77,7 @@ def test_batches_of_mixed_sizes(build_segmentor):
 def test_slide_is_mmsegs_slide_inference(build_segmentor):
     """Our windows against EncoderDecoder.slide_inference on the same network."""
     model = build_segmentor()
-    image = picture(70, 98)
+    image = make_image(70, 98)
     ours = scores(model, image)
     text = model.project_vocabulary()
 
@@ -100,7 +102,7 @@ def test_slide_is_mmsegs_slide_inference(build_segmentor):
 def test_softmax_of_each_window_before_windows_are_merged(build_segmentor):
     """Against dense softmaxes at window size, summed and divided by their count."""
     model = build_segmentor(test_cfg=SOFTMAX)
-    image = picture(70, 98)
+    image = make_image(70, 98)
     ours = scores(model, image)
     inputs = model.data_preprocessor(dict(inputs=[image]))['inputs']
     total, count = torch.zeros(12, 70, 98), torch.zeros(70, 98)
@@ -119,7 +121,7 @@ def test_softmax_of_each_window_before_windows_are_merged(build_segmentor):
 
 
 def test_softmax_needs_windows(build_segmentor):
-    image = picture(56, 70)
+    image = make_image(56, 70)
     whole = scores(build_segmentor(test_cfg=dict(mode='whole')), image)
     asked = dict(mode='whole', window_softmax=True)
     assert torch.equal(scores(build_segmentor(test_cfg=asked), image), whole)
@@ -162,14 +164,14 @@ def test_scores_of_all_classes_never_exist_at_the_size_of_a_window(
         )
     )
     with LargestTensor() as largest:
-        run(model, [picture(112, 168)])
+        run(model, [make_image(112, 168)])
     canvas = mode.get('image_size', (112, 168))
     assert largest.elements < max(12 * 112 * 112 / 2, 3.1 * canvas[0] * canvas[1])
 
 
 def test_result_has_the_original_size(build_segmentor):
     model = build_segmentor()
-    image = picture(50, 60)
+    image = make_image(50, 60)
     (sample,) = run(model, [image], ori_shape=(101, 123))
     kept = scores(model, image)
     assert sample.pred_sem_seg.shape == (101, 123)
@@ -180,7 +182,7 @@ def test_result_has_the_original_size(build_segmentor):
 
 def test_flipped_input_is_flipped_back(build_segmentor):
     model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
-    image = picture(56, 56)
+    image = make_image(56, 56)
     plain = run(model, [image])[0].seg_logits.data
     for direction, axis in (('horizontal', -1), ('vertical', -2)):
         (sample,) = run(
@@ -194,7 +196,7 @@ def test_windows_are_resized_to_the_input_size(build_segmentor):
     model = build_segmentor(test_cfg=dict(SLIDE, input_size=(56, 56)))
     seen = []
     model.backbone.register_forward_pre_hook(lambda m, args: seen.append(args[0].shape))
-    labels = run(model, [picture(20, 98)])[0].pred_sem_seg.data
+    labels = run(model, [make_image(20, 98)])[0].pred_sem_seg.data
     assert labels.shape == (1, 20, 98)
     assert {tuple(shape[-2:]) for shape in seen} == {(56, 56)}
 
@@ -202,12 +204,12 @@ def test_windows_are_resized_to_the_input_size(build_segmentor):
 @pytest.mark.parametrize('size', [(9, 30), (1, 1), (41, 200)])
 def test_windows_larger_than_the_image_and_tiny_images(build_segmentor, size):
     model = build_segmentor(postprocessors=PROCESSORS)
-    assert run(model, [picture(*size)])[0].pred_sem_seg.shape == size
+    assert run(model, [make_image(*size)])[0].pred_sem_seg.shape == size
 
 
 def test_vocabulary_changes_between_calls(build_segmentor):
     model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
-    image = picture(56, 56)
+    image = make_image(56, 56)
     everything = run(model, [image])[0].seg_logits.data
     model.set_vocabulary(['thing 3', 'thing 8'])
     few = run(model, [image])[0].seg_logits.data
@@ -217,7 +219,7 @@ def test_vocabulary_changes_between_calls(build_segmentor):
 
 def test_synonyms_take_the_maximum(build_segmentor):
     model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
-    image = picture(56, 56)
+    image = make_image(56, 56)
     rows = run(model, [image])[0].seg_logits.data
     model.set_vocabulary([['thing 0', 'thing 5', 'thing 7'], 'thing 2'])
     (sample,) = run(model, [image])
@@ -229,7 +231,7 @@ def test_synonyms_take_the_maximum(build_segmentor):
 @pytest.mark.parametrize('label', [0, 2])
 def test_background_by_threshold(build_segmentor, label):
     model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
-    image = picture(56, 56)
+    image = make_image(56, 56)
     rows = run(model, [image])[0].seg_logits.data
     threshold = rows[[4, 5]].amax(0).median().item() + 1e-6  # not a tie
     background = dict(type='threshold', value=threshold, label=label)
@@ -246,7 +248,7 @@ def test_background_by_threshold(build_segmentor, label):
 def test_without_a_vocabulary(build_segmentor):
     model = build_segmentor(vocabulary=None)
     with pytest.raises(RuntimeError, match='no vocabulary yet.*VocabularyHook'):
-        run(model, [picture(56, 56)])
+        run(model, [make_image(56, 56)])
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_without_a_vocabulary(build_segmentor):
 def test_wrong_test_cfg(build_segmentor, test_cfg, message):
     model = build_segmentor(test_cfg=test_cfg)
     with pytest.raises(ValueError, match=message):
-        run(model, [picture(70, 98)])
+        run(model, [make_image(70, 98)])
 
 
 def test_tensor_mode_gives_grid_logits(build_segmentor):
@@ -292,11 +294,11 @@ def test_any_mixture_builds_and_runs(build_segmentor):
             type='FCNHead', in_channels=16, channels=8, in_index=1, num_classes=12
         ),
     )
-    assert run(model, [picture(64, 64)])[0].pred_sem_seg.shape == (64, 64)
+    assert run(model, [make_image(64, 64)])[0].pred_sem_seg.shape == (64, 64)
     label = PixelData(data=torch.randint(0, 12, (1, 56, 56)))
     data = model.data_preprocessor(
         dict(
-            inputs=[picture(56, 56)] * 2,
+            inputs=[make_image(56, 56)] * 2,
             data_samples=[SegDataSample(gt_sem_seg=label) for _ in range(2)],
         ),
         training=True,

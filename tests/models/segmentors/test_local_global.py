@@ -1,4 +1,4 @@
-"""Windows of the stretched picture and all of it: features or logits averaged."""
+"""Windows of the stretched image and all of it: features or logits averaged."""
 
 import itertools
 
@@ -34,7 +34,7 @@ SIGMOID_HEAD = dict(
 )
 
 
-def picture(height, width, seed=0):
+def make_image(height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (3, height, width), generator=generator)
 
@@ -100,7 +100,7 @@ def slow_logits(model, image):
 @pytest.mark.parametrize('size', [(70, 98), (84, 84), (33, 120)])
 def test_features_against_the_slow_formulation(build_segmentor, size):
     model = build_segmentor(test_cfg=FEATURES)
-    image = picture(*size)
+    image = make_image(*size)
     ours = scores(model, image)
     assert_close(ours, slow_features(model, image), rtol=1e-4, atol=1e-5)
     plain = scores(build_segmentor(test_cfg=dict(mode='whole')), image)
@@ -110,7 +110,7 @@ def test_features_against_the_slow_formulation(build_segmentor, size):
 @pytest.mark.parametrize('size', [(70, 98), (84, 84), (33, 120)])
 def test_logits_against_the_slow_formulation(build_segmentor, size):
     model = build_segmentor(test_cfg=LOGITS, decode_head=SIGMOID_HEAD)
-    image = picture(*size)
+    image = make_image(*size)
     ours = scores(model, image)
     assert_close(ours, slow_logits(model, image), rtol=1e-4, atol=1e-5)
 
@@ -119,7 +119,7 @@ def test_logits_against_the_slow_formulation(build_segmentor, size):
 @pytest.mark.parametrize('processors', [[], [WINDOW_STAGE, IMAGE_STAGE]])
 def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors):
     model = build_segmentor(test_cfg=test_cfg, postprocessors=processors)
-    image = picture(70, 98)
+    image = make_image(70, 98)
     reference = scores(model, image, window_batch_size=16, chunk_mb=100)
     labels = reference.argmax(0)
     assert len(labels.unique()) > 1
@@ -136,7 +136,7 @@ def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors
 @pytest.mark.parametrize('test_cfg', [FEATURES, LOGITS], ids=['features', 'logits'])
 def test_batches_of_mixed_sizes(build_segmentor, test_cfg):
     model = build_segmentor(test_cfg=dict(test_cfg, keep_logits=True))
-    images = [picture(h, w, h) for h, w in [(70, 98), (42, 90), (20, 30), (84, 84)]]
+    images = [make_image(h, w, h) for h, w in [(70, 98), (42, 90), (20, 30), (84, 84)]]
     together = run(model, images)
     for image, sample in zip(images, together, strict=True):
         (alone,) = run(model, [image])
@@ -148,14 +148,14 @@ def test_batches_of_mixed_sizes(build_segmentor, test_cfg):
 
 def test_softmax_of_windows_is_over_activated_scores(build_segmentor):
     model = build_segmentor(test_cfg=dict(LOGITS, window_softmax=True))
-    result = scores(model, picture(70, 98), chunk_mb=1e-6)
+    result = scores(model, make_image(70, 98), chunk_mb=1e-6)
     assert_close(result.sum(0), torch.ones(70, 98), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('test_cfg', [FEATURES, LOGITS], ids=['features', 'logits'])
 def test_flipped_input_is_flipped_back(build_segmentor, test_cfg):
     model = build_segmentor(test_cfg=dict(test_cfg, keep_logits=True))
-    image = picture(84, 70)
+    image = make_image(84, 70)
     plain = run(model, [image])[0].seg_logits.data
     flip = dict(flip=True, flip_direction='horizontal', ori_shape=(84, 70))
     (sample,) = run(model, [image], **flip)
@@ -183,13 +183,13 @@ def test_every_map_is_merged_on_its_own_grid(build_segmentor):
     model.neck.register_forward_pre_hook(
         lambda module, args: shapes.append([tuple(m.shape) for m in args[0]])
     )
-    assert run(model, [picture(60, 50)])[0].pred_sem_seg.shape == (60, 50)
+    assert run(model, [make_image(60, 50)])[0].pred_sem_seg.shape == (60, 50)
     assert shapes == [
         [(1, 64, 32, 24), (1, 128, 16, 12), (1, 256, 8, 6), (1, 512, 4, 3)]
     ]
 
 
-def test_the_neck_sees_the_stretched_picture_once(build_segmentor):
+def test_the_neck_sees_the_stretched_image_once(build_segmentor):
     model = build_segmentor(test_cfg=dict(FEATURES, window_batch_size=8))
     seen = []
 
@@ -203,7 +203,7 @@ def test_the_neck_sees_the_stretched_picture_once(build_segmentor):
     model.backbone.register_forward_pre_hook(
         lambda module, args: runs.append(tuple(args[0].shape))
     )
-    run(model, [picture(70, 98)])
+    run(model, [make_image(70, 98)])
     (features,) = seen
     assert features.image.shape == (1, 3, 84, 84)
     assert features.maps[-1].shape == (1, 16, 6, 6)
@@ -211,12 +211,12 @@ def test_the_neck_sees_the_stretched_picture_once(build_segmentor):
     assert runs == [(1, 3, 84, 84), (8, 3, 56, 56), (1, 3, 56, 56)]
 
 
-def test_original_picture_is_the_last_view(build_segmentor):
-    """Stretched to the window, not cut from the stretched picture."""
+def test_original_image_is_the_last_view(build_segmentor):
+    """Stretched to the window, not cut from the stretched image."""
     model = build_segmentor(test_cfg=dict(LOGITS, window_batch_size=8))
     runs = []
     model.backbone.register_forward_pre_hook(lambda module, args: runs.append(args[0]))
-    image = picture(30, 20)
+    image = make_image(30, 20)
     run(model, [image])
     inputs = model.data_preprocessor(dict(inputs=[image]))['inputs']
     expected = stretch(stretch(inputs, (56, 56), False), (42, 42), False)
@@ -240,13 +240,13 @@ def test_original_picture_is_the_last_view(build_segmentor):
 def test_wrong_test_cfg(build_segmentor, test_cfg, message):
     model = build_segmentor(test_cfg=test_cfg)
     with pytest.raises(ValueError, match=message):
-        run(model, [picture(70, 98)])
+        run(model, [make_image(70, 98)])
 
 
 def test_logits_have_no_scores_on_the_grid(build_segmentor):
     cleaning = [dict(type='BackgroundCleaning')]
     model = build_segmentor(test_cfg=LOGITS, postprocessors=cleaning)
     with pytest.raises(ValueError, match='BackgroundCleaning works on scores on the'):
-        run(model, [picture(70, 98)])
+        run(model, [make_image(70, 98)])
     model.test_cfg = FEATURES
-    assert run(model, [picture(70, 98)])[0].pred_sem_seg.shape == (70, 98)
+    assert run(model, [make_image(70, 98)])[0].pred_sem_seg.shape == (70, 98)
