@@ -19,6 +19,7 @@ class BuildWithMim(build_py):
     openmim looks for them there. They go straight into the build folder, so nothing
     is left in the checkout. An editable install gets none: openmim looks beside the
     distribution in site-packages, where an editable package is not.
+    ``tools/dev`` is left out: it serves this repository only.
     """
 
     def run(self):
@@ -30,7 +31,7 @@ class BuildWithMim(build_py):
         target = Path(self.build_lib) / 'mmseg_ovs' / '.mim'
         shutil.rmtree(target, ignore_errors=True)  # files of an earlier build
         target.mkdir(parents=True)
-        ignore = shutil.ignore_patterns('__pycache__', '*.pyc', '.*')
+        ignore = shutil.ignore_patterns('__pycache__', '*.pyc', '.*', 'dev')
         for part in MIM_PARTS:
             source = ROOT / part
             if source.is_dir():

@@ -25,10 +25,10 @@ from mmengine.config import DictAction
 
 from mmseg_ovs.benchmark.plan import Plan, PlanError, make_plan, read_plan
 from mmseg_ovs.benchmark.processes import run_rows
-from mmseg_ovs.benchmark.protocol import format_protocol
 from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
+from mmseg_ovs.evaluation.protocol import format_protocol
 from mmseg_ovs.utils import remove_leftovers
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmseg_ovs.apis.shipped_configs import UnknownConfigError, find_config
-from mmseg_ovs.benchmark.protocol import file_digest
+from mmseg_ovs.evaluation.protocol import file_digest
 from mmseg_ovs.models.text_encoders import OpenCLIPTextEncoder
 from mmseg_ovs.models.utils import (
     CheckpointError,

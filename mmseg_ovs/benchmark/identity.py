@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from .protocol import file_digest, versions
+from ..evaluation.protocol import file_digest, versions
 
 # They change how fast a test is, or where it writes, and not what comes out.
 _NEUTRAL = {

@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..evaluation.protocol import format_protocol
 from ..utils import replacing
 from .markdown import markdown_table
-from .protocol import format_protocol
 from .rows import DONE, PER_CLASS, Row
 from .zoo import Zoo, dataset_title
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mmseg_ovs.benchmark.zoo import Model, Zoo, missing_facts, readme_figures
-from mmseg_ovs.benchmark.zoo_page import zoo_page
+from tools.dev.model_zoo import zoo_page
 
 COLLECTION = {
     'Name': 'A',

@@ -9,8 +9,8 @@ from mmengine import Config
 from mmseg.registry import MODELS
 
 from mmseg_ovs.benchmark.zoo import Zoo, missing_facts, readme_figures
-from mmseg_ovs.benchmark.zoo_page import zoo_page
 from mmseg_ovs.models.text_encoders import save_embeddings
+from tools.dev.model_zoo import zoo_page
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
@@ -92,5 +92,5 @@ def test_figures_of_the_readme_are_in_the_metafile(method):
 def test_model_zoo_page_is_up_to_date():
     page = (ROOT / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
     assert page == zoo_page(Zoo.read(ROOT / 'configs')), (
-        'run python tools/generate_model_zoo.py'
+        'run python tools/dev/model_zoo.py'
     )

@@ -124,6 +124,7 @@ def test_wheel_holds_mim_and_package_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for part in ('model-index.yml', 'tools/train.py', 'tools/test.py'):
         assert f'mmseg_ovs/.mim/{part}' in names
+    assert not [name for name in names if '.mim/tools/dev' in name]
     shipped = {
         f'mmseg_ovs/.mim/{path.relative_to(ROOT).as_posix()}'
         for path in (ROOT / 'configs').rglob('*')

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmseg_ovs.models.utils import CheckpointError
-from mmseg_ovs.parity import Golden, GoldenFileError, check
+from tools.dev.parity import Golden, GoldenFileError, check
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / 'tests/data/golden').glob('*.safetensors'))
@@ -77,7 +77,7 @@ def test_command_line(tmp_path):
     golden = Golden.read(pamr)
     golden.outputs['mask'] = golden.outputs['mask'] + 1
     wrong = write(golden, tmp_path / 'wrong.safetensors')
-    tool = [sys.executable, str(ROOT / 'tools/check_parity.py')]
+    tool = [sys.executable, str(ROOT / 'tools/dev/check_parity.py')]
     done = subprocess.run(
         [*tool, str(pamr), str(wrong)], capture_output=True, text=True, cwd=ROOT
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.registry import init_default_scope
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'count_flops.py'
+TOOL = Path(__file__).parents[2] / 'tools' / 'speed' / 'count_flops.py'
 CONFIG = """
 model = dict(
     type='OpenVocabSegmentor',

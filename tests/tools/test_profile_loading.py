@@ -8,7 +8,7 @@ import pytest
 from mmseg_ovs.datasets.shapes import write_shapes
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools' / 'analysis' / 'profile_loading.py'
+TOOL = ROOT / 'tools' / 'speed' / 'profile_loading.py'
 CONFIG = ROOT / 'configs/text_similarity/text-similarity_mit-tiny_shapes-112x112.py'
 
 

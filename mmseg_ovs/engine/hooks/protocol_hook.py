@@ -13,6 +13,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmseg_ovs.evaluation.protocol import (
+    describe_protocol,
+    describe_switches,
+    format_protocol,
+)
 from mmseg_ovs.utils import replacing
 
 
@@ -46,9 +51,6 @@ class ProtocolHook(Hook):
     @master_only
     def before_test_epoch(self, runner: Runner) -> None:
         """Describe the model while it is whole, and start the clock."""
-        # models import the engine's registries; not at the top
-        from mmseg_ovs.benchmark.protocol import describe_protocol
-
         self._protocol = describe_protocol(runner.model, runner.cfg, runner.seed)
         self._start = time.perf_counter()
 
@@ -57,8 +59,6 @@ class ProtocolHook(Hook):
         self, runner: Runner, metrics: Mapping[str, float] | None = None
     ) -> None:
         """Log and write."""
-        from mmseg_ovs.benchmark.protocol import describe_switches, format_protocol
-
         seconds = time.perf_counter() - self._start
         protocol = {**self._protocol, **describe_switches(runner.model)}
         if self._training_seed is not None:

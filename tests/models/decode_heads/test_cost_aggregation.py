@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def load_tool(name):
-    path = ROOT / f'tools/analysis/{name}.py'
+    path = ROOT / f'tools/speed/{name}.py'
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

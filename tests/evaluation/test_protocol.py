@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_ovs.benchmark.protocol import (
+from mmseg_ovs.evaluation.protocol import (
     describe_protocol,
     format_protocol,
     versions,

@@ -1,6 +1,6 @@
 """AnyUp in tiles and bands against the plain published formulation.
 
-    python tools/analysis/benchmark_anyup.py [CASE ...] [--threads 1] [--pairs 3]
+    python tools/speed/anyup.py [CASE ...] [--threads 1] [--pairs 3]
 
 The plain form is dense: every pixel scores every cell, a mask hides what is outside the
 window, the weights of all heads exist at once, and encoders work on whole images.
@@ -19,7 +19,7 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 # isort: split
 import torch
 import torch.nn.functional as F
-from benchmark import Variant, compare, peak_mb
+from parts import Variant, compare, peak_mb
 from torch import Tensor, nn
 
 from mmseg_ovs.models.layers import window_mask

@@ -1,6 +1,6 @@
 """Where the time of a whole system goes: every stage, as published and as here.
 
-    python tools/analysis/benchmark_chain.py [SYSTEM ...] [--classes 21 171 847]
+    python tools/speed/chain.py [SYSTEM ...] [--classes 21 171 847]
         [--threads 1] [--runs 3]
 
 Systems: talk2dino and ovs-dino (short side 448, windows of 448), dinov3-seg (640). A
@@ -36,14 +36,14 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 import cv2
 import numpy as np
 import torch
-from benchmark import peak_mb, published_pamr
-from benchmark_anyup import PlainAnyUp
+from anyup import PlainAnyUp
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from parts import peak_mb, published_pamr
 from plain_cost_aggregation import plain_aggregator
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode

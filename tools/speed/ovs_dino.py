@@ -1,6 +1,6 @@
 """What OVS-DINO costs: at inference against Talk2DINO, in training by kind of teacher.
 
-    python tools/analysis/benchmark_ovs_dino.py [--threads 1] [--pairs 3]
+    python tools/speed/ovs_dino.py [--threads 1] [--pairs 3]
 
 Full-size configs with random weights, one window of 448 x 448. The training step
 (forward, backward, no optimizer) has one image, which SAM sees at 1024 x 1024.
@@ -16,12 +16,12 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 import torch
-from benchmark import compare
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from parts import compare
 from torch import Tensor, nn
 
 from mmseg_ovs.models.text_encoders import save_embeddings

@@ -1,6 +1,6 @@
 """What scoring costs: mIoU against MMSegmentation's, boundary IoU mask by mask.
 
-    python tools/analysis/benchmark_metrics.py [--pairs 5]
+    python tools/speed/metrics.py [--pairs 5]
 
 Twenty generated label maps of 512 x 683 with ten classes each, predicted with shifted
 contours. Printed are time and peak memory of all of them, and the largest difference of
@@ -18,8 +18,8 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 import cv2
 import numpy as np
 import torch
-from benchmark import compare
 from mmseg.evaluation import IoUMetric
+from parts import compare
 from torch import Tensor
 
 from mmseg_ovs.evaluation import BoundaryIoUMetric, OpenVocabIoUMetric

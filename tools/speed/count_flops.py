@@ -1,6 +1,6 @@
 """Parameters and operations of a config's model, part by part, without its weights.
 
-    python tools/analysis/count_flops.py CONFIG [--shape 640 640] \\
+    python tools/speed/count_flops.py CONFIG [--shape 640 640] \\
         [--vocabulary ade20k_150] [--cfg-options ...]
 
 The model is built on torch's meta device, which computes shapes and nothing else, so a

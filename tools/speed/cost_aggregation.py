@@ -1,6 +1,6 @@
 """Cost aggregation in chunks of classes against the plain published formulation.
 
-    python tools/analysis/benchmark_cost_aggregation.py [CLASSES ...] [--pad-len N]
+    python tools/speed/cost_aggregation.py [CLASSES ...] [--pad-len N]
         [--threads 1] [--pairs 3] [--class-chunk N]
 
 CAT-Seg's dimensions for ViT-B on a 24 x 24 grid, pooling 2 x 2, linear attention; both
@@ -18,7 +18,7 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 import torch
-from benchmark import Variant, compare, peak_mb
+from parts import Variant, compare, peak_mb
 from plain_cost_aggregation import plain_aggregator
 
 from mmseg_ovs.models.decode_heads.cost_aggregation import Aggregator

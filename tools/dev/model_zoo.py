@@ -1,15 +1,24 @@
-"""``docs/model_zoo.md``, written from the metafiles."""
+"""Write ``docs/model_zoo.md`` from the metafiles of the configs.
+
+python tools/dev/model_zoo.py
+python tools/dev/model_zoo.py --check   # only say whether it is up to date
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from .markdown import markdown_table
-from .zoo import DATASETS, Model, Zoo, split_name
+from mmseg_ovs.benchmark.markdown import markdown_table
+from mmseg_ovs.benchmark.zoo import DATASETS, Model, Zoo, missing_facts, split_name
+from mmseg_ovs.utils import replacing
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _HEAD = """# Model zoo
 
-Written by `tools/generate_model_zoo.py` from the metafiles of the configs; do not edit.
+Written by `tools/dev/model_zoo.py` from the metafiles of the configs; do not edit.
 
 mIoU in percent. Figures are **published** by the named source, *not measured here*,
 unless they are set in bold (with the published one in brackets). Figures of methods of
@@ -95,3 +104,35 @@ def _configs(models: Sequence[Model]) -> Iterator[str]:
             rows.append([config, model.weights, data])
     heads = ['config', 'weights', 'also for the data sets']
     yield markdown_table(heads, rows) + '\n'
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--configs', type=Path, default=ROOT / 'configs')
+    parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'model_zoo.md')
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing; exit with 1 if outdated'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the page, or compare it."""
+    args = parse_args(argv)
+    zoo = Zoo.read(args.configs)
+    missing = [line for name in zoo.collections for line in missing_facts(zoo, name)]
+    if missing:
+        raise SystemExit('Metafiles lack facts:\n' + '\n'.join(missing))
+    page = zoo_page(zoo)
+    if args.check:
+        if not args.out.is_file() or args.out.read_text(encoding='utf-8') != page:
+            raise SystemExit(f'{args.out} is outdated: run {Path(__file__).name}')
+        return
+    with replacing(args.out) as temporary:
+        temporary.write_text(page, encoding='utf-8')
+    print(f'{args.out}: {len(zoo.collections)} methods, {len(zoo.models)} configs')
+
+
+if __name__ == '__main__':
+    main()

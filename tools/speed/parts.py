@@ -1,9 +1,9 @@
 """Time and peak memory of our parts against the plain way, interleaved in one run.
 
-    python tools/analysis/benchmark.py [SECTION ...] [--threads 1] [--pairs 5]
+    python tools/speed/parts.py [SECTION ...] [--threads 1] [--pairs 5]
 
 Sections: backbone, text, pamr, slide, argmax; whole systems, stage by stage, are in
-``benchmark_chain.py``. Every variant of a section gets the same weights and inputs, and
+``chain.py``. Every variant of a section gets the same weights and inputs, and
 the largest difference of the results is printed beside the ratios. Weights are random:
 the figures say nothing about quality. Peak memory is the high-water mark of the process
 during one call, less what it held before.

@@ -1,6 +1,6 @@
 """How fast a config's data are read, transform by transform.
 
-    python tools/analysis/profile_loading.py CONFIG [--split train] [--samples 100]
+    python tools/speed/profile_loading.py CONFIG [--split train] [--samples 100]
         [--cfg-options ...]
 
 One process loads samples in an order drawn at random; printed are the milliseconds of

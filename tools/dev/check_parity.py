@@ -1,6 +1,6 @@
 """Compare our modules with the authors' code, from golden files.
 
-    python tools/check_parity.py PATH... [--weights-dir DIR]
+    python tools/dev/check_parity.py PATH... [--weights-dir DIR]
 
 Each file names the official constructor and holds official weights, inputs and outputs.
 Our counterpart is built from that, loaded through the public loading path and compared
@@ -14,9 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from parity import GoldenFileError, check
+
 import mmseg_ovs  # noqa: F401  registers the models
 from mmseg_ovs.models.utils import CheckpointError
-from mmseg_ovs.parity import GoldenFileError, check
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / 'tools' / 'analysis'
+FOLDER = ROOT / 'tools' / 'speed'
 # The plain form has the published number of heads and size of filters.
 ANYUP = """
 neck = _base_.model.neck
@@ -21,11 +21,9 @@ model = dict(neck=neck)
 @pytest.fixture
 def tool(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    for name in ('benchmark', 'benchmark_anyup', 'plain_cost_aggregation'):
+    for name in ('parts', 'anyup', 'plain_cost_aggregation'):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    spec = importlib.util.spec_from_file_location(
-        'benchmark_chain', FOLDER / 'benchmark_chain.py'
-    )
+    spec = importlib.util.spec_from_file_location('chain', FOLDER / 'chain.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     init_default_scope('mmseg')
