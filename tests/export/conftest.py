@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_systems import build, config
+
+from tests.tiny import build, config
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'export.py'
 

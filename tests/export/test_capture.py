@@ -3,12 +3,12 @@
 import pytest
 import torch
 from mmseg.registry import MODELS
-from tiny_systems import build, talk2dino
 from torch import nn
 
 from mmseg_ovs.export import ExportError, TorchFormat, export_model
 from mmseg_ovs.export.capture import capture
 from mmseg_ovs.models.decode_heads.cost_aggregation import Aggregator
+from tests.tiny import build, talk2dino
 
 
 class Joined(nn.Module):

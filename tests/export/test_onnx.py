@@ -7,11 +7,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tiny_systems import NAMES, SYSTEMS, build, cat_seg, dinotxt, talk2dino
 
 from mmseg_ovs.export import ExportError, OnnxFormat, TorchFormat, export_model
 from mmseg_ovs.models.segmentors.inference import InferenceCfg
 from mmseg_ovs.models.segmentors.local_global import build_inference
+from tests.tiny import NAMES, SYSTEMS, build, cat_seg, dinotxt, talk2dino
 
 BY_NAME = pytest.mark.parametrize('system', SYSTEMS, ids=lambda s: s.__name__)
 PLAIN = {'channels', 'output', 'activation_after_resize', 'text', 'config', 'mmseg_ovs'}

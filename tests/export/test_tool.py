@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_systems import NAMES, dinov3_seg, ovs_dino
 
 from mmseg_ovs.apis import OpenVocabInferencer
+from tests.tiny import NAMES, dinov3_seg, ovs_dino
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'export.md'
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 import torch
-from tiny_systems import SYSTEMS, WIDTH, build, talk2dino
 from torch._inductor import cpu_vec_isa
 
 from mmseg_ovs.export import AotiFormat, ExportError, TorchFormat, export_model
 from mmseg_ovs.export.formats import METADATA_FILE
+from tests.tiny import SYSTEMS, WIDTH, build, talk2dino
 
 COMPILER = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
 

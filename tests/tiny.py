@@ -1,0 +1,283 @@
+"""Tiny models for all tests: a config of every kind of module and of every method.
+
+``make(BACKBONES['DINOv3'])`` builds a module in which every weight counts;
+``build(talk2dino, folder)`` builds a whole model, ``config`` gives its config.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmseg_ovs.models.text_encoders import save_embeddings
+
+NAMES = ['sand', 'red disc', 'blue bar', 'sky', 'moss']
+WIDTH = 16  # channels of features and of most text vectors
+GROUPS = dict(type='GN', num_groups=4)
+PIXELS = dict(
+    type='OpenVocabDataPreProcessor',
+    mean=[120.0, 110.0, 100.0],
+    std=[60.0, 55.0, 50.0],
+    bgr_to_rgb=True,
+)
+VIT = dict(embed_dims=WIDTH, depth=2, num_heads=2, feed_forward='mlp')
+SAM = dict(
+    type='SAMImageEncoder',
+    arch=dict(embed_dims=WIDTH, depth=2, num_heads=2, global_attn_indexes=(1,)),
+    img_size=32,
+    patch_size=8,
+    window_size=3,
+    out_channels=8,
+)
+CLIP_VISION = dict(width=32, head_width=8, layers=2, patch_size=8, image_size=32)
+CLIP_TEXT = dict(width=16, heads=2, layers=2)
+
+BACKBONES = {
+    'DINOv2': dict(type='DINOv2', arch=VIT, img_size=56),
+    'DINOv2 with registers': dict(
+        type='DINOv2', arch=VIT, img_size=56, num_registers=4
+    ),
+    'DINOv3': dict(type='DINOv3', arch=VIT, num_registers=2, patch_size=8),
+    'CLIP': dict(
+        type='OpenCLIPImageEncoder',
+        model=dict(embed_dim=WIDTH, quick_gelu=True, vision_cfg=CLIP_VISION),
+    ),
+    'SAM': SAM,
+}
+BACKBONES['dense CLIP'] = dict(BACKBONES['CLIP'], dense=True)
+STOCK_BACKBONES = {
+    'ResNet': dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),
+    'MixVisionTransformer': dict(
+        type='MixVisionTransformer',
+        embed_dims=8,
+        num_layers=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+    ),
+}
+TEXT_ENCODERS = {
+    'open_clip': dict(
+        type='OpenCLIPTextEncoder', model=dict(embed_dim=WIDTH, text_cfg=CLIP_TEXT)
+    ),
+    'dino.txt': dict(
+        type='DinoTxtTextEncoder', embed_dims=WIDTH, width=16, depth=1, num_heads=2
+    ),
+}
+NECKS = {
+    'AnyUp': dict(type='AnyUp', output_size=2, qk_dim=8),
+    'dino.txt': dict(
+        type='DinoTxtVisionHead', embed_dims=WIDTH, num_heads=2, num_blocks=1
+    ),
+    'structure encoder': dict(
+        type='StructureAwareEncoder',
+        in_channels=[WIDTH] * 2,
+        channels=16,
+        out_channels=8,
+        norm_cfg=GROUPS,
+    ),
+    'structure decoder': dict(
+        type='StructureModulatedDecoder',
+        in_channels=8,
+        channels=WIDTH,
+        gate=dict(type='PreservationGate', norm_cfg=GROUPS),
+        gamma_init=0.5,
+        norm_cfg=GROUPS,
+    ),
+    'prior': dict(type='SemanticPriorEncoder', backbone=SAM),
+}
+AGGREGATOR = dict(
+    channels=32,
+    num_layers=1,
+    num_heads=2,
+    window_size=3,
+    text_guidance_dims=8,
+    appearance_guidance_dims=8,
+    decoder_dims=(32, 16),
+    decoder_guidance_dims=(8, 4),
+    class_chunk=2,
+)
+HEADS = {
+    'text similarity': dict(
+        type='TextSimilarityHead', in_channels=WIDTH, text_channels=WIDTH
+    ),
+    'Talk2DINO': dict(type='Talk2DINOHead', in_channels=WIDTH, text_channels=20),
+    'OVS-DINO': dict(
+        type='OVSDINOHead', in_channels=WIDTH, text_channels=20, activation='sigmoid'
+    ),
+    'CAT-Seg': dict(
+        type='CostAggregationHead',
+        in_channels=WIDTH,
+        stride=8,
+        prompt_channels=2,
+        appearance_guidance=dict(index=2, channels=WIDTH),
+        decoder_guidance=[
+            dict(index=0, channels=32, stride=8, upsampled_channels=16),
+            dict(index=1, channels=32, stride=8, upsampled_channels=8),
+        ],
+        aggregator=dict(AGGREGATOR, pad_len=8, test_pooling=(1, 1)),
+    ),
+    # One map of features, then two blocks and the neck of SAM.
+    'dinov3.seg': dict(
+        type='CostAggregationHead',
+        in_channels=WIDTH,
+        in_index=0,
+        stride=8,
+        text_parts=2,
+        prompt_channels=2,
+        appearance_guidance=dict(index=3, channels=8),
+        decoder_guidance=[
+            dict(index=2, channels=WIDTH, stride=8, upsampled_channels=6),
+            dict(index=1, channels=WIDTH, stride=8, upsampled_channels=6),
+        ],
+        aggregator=dict(AGGREGATOR, window_size=4),
+    ),
+}
+
+
+def talk2dino() -> dict:
+    """Positions of another grid, class-token attention that no map needs."""
+    return dict(
+        backbone=dict(
+            BACKBONES['DINOv2 with registers'], extra_outputs=('cls_attention',)
+        ),
+        decode_head=HEADS['Talk2DINO'],
+        postprocessors=[dict(type='PAMR')],
+        test_cfg=dict(mode='slide', crop_size=(42, 42), stride=(28, 28)),
+    )
+
+
+def ovs_dino() -> dict:
+    """Both necks; positions by scale factor, windows stretched to the patch."""
+    return dict(
+        backbone=dict(
+            BACKBONES['DINOv2'],
+            out_indices=(0, 1, 1),
+            final_norm=(False, False, True),
+            fit='resize',
+        ),
+        neck=[NECKS['structure encoder'], NECKS['structure decoder']],
+        decode_head=HEADS['OVS-DINO'],
+        test_cfg=dict(mode='slide', crop_size=(40, 40), stride=(28, 28)),
+    )
+
+
+def dinotxt() -> dict:
+    """Rotary positions, vision head, features of two windows and of the whole."""
+    return dict(
+        backbone=dict(
+            BACKBONES['DINOv3'],
+            patch_size=16,
+            extra_outputs=('cls_token', 'registers'),
+        ),
+        neck=NECKS['dino.txt'],
+        decode_head=HEADS['text similarity'],
+        test_cfg=dict(
+            mode='local-global',
+            aggregation='features',
+            image_size=(48, 32),
+            crop_size=(32, 32),
+            stride=(16, 16),
+        ),
+    )
+
+
+def cat_seg() -> dict:
+    """Dense CLIP, 8 classes at most, logits of windows and of the whole image."""
+    return dict(
+        backbone=dict(
+            BACKBONES['dense CLIP'],
+            out_indices=(0, 0, 1),
+            final_norm=(False, False, True),
+        ),
+        decode_head=HEADS['CAT-Seg'],
+        test_cfg=dict(
+            mode='local-global',
+            aggregation='logits',
+            image_size=(64, 64),
+            crop_size=(40, 40),
+            stride=(24, 24),
+            input_size=(40, 40),
+        ),
+    )
+
+
+def dinov3_seg() -> dict:
+    """AnyUp, SAM as prior, both halves of the text."""
+    backbone = dict(BACKBONES['DINOv3'], extra_outputs=('cls_token', 'registers'))
+    prior = dict(SAM, window_size=2, out_indices=(0, 1), fused_attention=True)
+    return dict(
+        backbone=dict(
+            type='BackboneWithNeck', backbone=backbone, neck=NECKS['dino.txt']
+        ),
+        neck=[
+            dict(NECKS['AnyUp'], output_size=1, frozen=True),
+            dict(NECKS['prior'], backbone=prior),
+        ],
+        decode_head=HEADS['dinov3.seg'],
+        test_cfg=dict(mode='slide', crop_size=(40, 32), stride=(20, 16)),
+    )
+
+
+# Method and the shape of the text vectors of one name.
+SYSTEMS = {
+    talk2dino: (20,),
+    ovs_dino: (20,),
+    dinotxt: (WIDTH,),
+    cat_seg: (2, WIDTH),
+    dinov3_seg: (2 * WIDTH,),
+}
+
+
+def vectors(path: Path, names: Sequence[str], *shape: int) -> dict:
+    """Write random text vectors of that shape; the config of the encoder of them."""
+    generator = torch.Generator().manual_seed(7)
+    embeddings = torch.randn(len(names), *shape, generator=generator)
+    save_embeddings(path, names, embeddings)
+    return dict(type='PrecomputedTextEncoder', path=str(path))
+
+
+def config(
+    system: Callable[[], dict], folder: Path, names: Sequence[str] = NAMES, **parts
+) -> Config:
+    """Config of a method; text vectors come from a file in the folder.
+
+    Args:
+        system: One of :data:`SYSTEMS`.
+        folder: Where the vectors are written.
+        names: The vocabulary.
+        **parts: Replace parts of the model's config.
+    """
+    path = Path(folder) / f'{system.__name__}.safetensors'
+    model = dict(
+        type='OpenVocabSegmentor',
+        data_preprocessor=PIXELS,
+        text_encoder=vectors(path, names, *SYSTEMS[system]),
+        vocabulary=list(names),
+        **system(),
+    )
+    model = copy.deepcopy({**model, **parts})
+    return Config(dict(default_scope='mmseg', model=model))
+
+
+def build(system: Callable[[], dict], folder: Path, **options) -> nn.Module:
+    """A method's model (see :func:`config`) in which every weight counts."""
+    return make(config(system, folder, **options).model)
+
+
+def make(cfg: dict, **changes) -> nn.Module:
+    """Build a module of a config with changes; random weights, all of which count."""
+    torch.manual_seed(0)
+    return shake(MODELS.build({**copy.deepcopy(dict(cfg)), **changes})).eval()
+
+
+def shake(module: nn.Module) -> nn.Module:
+    """Add noise to every parameter, so that none is zero or one."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return module
