@@ -1,41 +1,26 @@
 """CLIP's image tower: open_clip's numbers, CAT-Seg's dense form, weights, tuning."""
 
-import copy
 import json
 
 import open_clip
 import pytest
 import torch
-from mmengine.structures import PixelData
-from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.backbones import OpenCLIPImageEncoder
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
+from tests.tiny import BACKBONES, CLIP_TEXT, CLIP_VISION, WIDTH, make, shake
 
-VISION = dict(width=32, head_width=8, layers=3, patch_size=8, image_size=32)
-TEXT = dict(width=16, heads=2, layers=1)
-MODEL = dict(embed_dim=12, vision_cfg=VISION, quick_gelu=True)
-
-
-def perturbed(module):
-    """Biases and norms away from 0 and 1, so that they count."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        if parameter.ndim == 1:
-            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return module.eval()
+MODEL = BACKBONES['CLIP']['model']
 
 
 def open_clip_model(quick_gelu=True):
     torch.manual_seed(2)
-    return perturbed(open_clip.CLIP(12, VISION, TEXT, quick_gelu=quick_gelu))
+    return shake(open_clip.CLIP(WIDTH, CLIP_VISION, CLIP_TEXT, quick_gelu)).eval()
 
 
 def encoder(clip=None, **kwargs):
-    torch.manual_seed(1)
-    built = perturbed(OpenCLIPImageEncoder(**{'model': MODEL, **kwargs}))
+    built = make(BACKBONES['CLIP'], **kwargs)
     if clip is not None:
         load_pretrained(built, clip.state_dict())
     return built
@@ -59,9 +44,9 @@ def test_class_token_is_open_clips_embedding(quick_gelu):
 @torch.no_grad()
 def test_blocks_are_open_clips_intermediate_maps():
     clip = open_clip_model()
-    ours = encoder(clip, out_indices=(0, 1, 2), final_norm=False, dense=False)
+    ours = encoder(clip, out_indices=(0, 1), final_norm=False)
     image = torch.randn(2, 3, 32, 32)
-    expected = clip.visual.forward_intermediates(image, indices=[0, 1, 2])
+    expected = clip.visual.forward_intermediates(image, indices=[0, 1])
     for mine, theirs in zip(ours(image), expected['image_intermediates'], strict=True):
         torch.testing.assert_close(mine, theirs)
 
@@ -70,7 +55,7 @@ def test_blocks_are_open_clips_intermediate_maps():
 @torch.no_grad()
 def test_dense_form_keeps_patches_apart_in_the_last_block():
     """With one block, another patch changes only its own place."""
-    model = dict(MODEL, vision_cfg=dict(VISION, layers=1))
+    model = dict(MODEL, vision_cfg=dict(CLIP_VISION, layers=1))
     dense, plain = encoder(model=model, dense=True), encoder(model=model)
     image = torch.randn(1, 3, 32, 32)
     other = image.clone()
@@ -82,15 +67,14 @@ def test_dense_form_keeps_patches_apart_in_the_last_block():
 
 @torch.no_grad()
 def test_dense_changes_the_last_block_only():
-    args = dict(out_indices=(0, 1, 2), final_norm=(False, False, True))
+    args = dict(out_indices=(0, 1), final_norm=(False, True))
     dense, plain = encoder(dense=True, **args), encoder(**args)
     assert dense.state_dict().keys() == plain.state_dict().keys()
-    dense.load_state_dict(plain.state_dict())
     image = torch.randn(1, 3, 48, 40)
     ours, theirs = dense(image), plain(image)
-    assert [m.shape for m in ours] == [(1, 32, 6, 5), (1, 32, 6, 5), (1, 12, 6, 5)]
-    assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
-    assert (ours[2] - theirs[2]).abs().max() > 0.01
+    assert [m.shape for m in ours] == [(1, 32, 6, 5), (1, WIDTH, 6, 5)]
+    assert torch.equal(ours[0], theirs[0])
+    assert (ours[1] - theirs[1]).abs().max() > 0.01
 
 
 # --------------------------------------------------------------------- weights
@@ -106,15 +90,13 @@ def catseg_layout(clip):
     return state
 
 
-@pytest.mark.parametrize('layout', ['whole', 'tower', 'cat-seg', 'own'])
+@pytest.mark.parametrize('layout', ['whole', 'tower', 'cat-seg'])
 def test_layouts_load_by_init_cfg(layout, tmp_path):
     clip = open_clip_model()
     reference = encoder(clip)
     state, prefix = clip.state_dict(), None
     if layout == 'tower':
         state = clip.visual.state_dict()
-    elif layout == 'own':
-        state = reference.state_dict()
     elif layout == 'cat-seg':
         prefix = 'sem_seg_head.predictor.clip_model'
         state = {f'{prefix}.{k}': v for k, v in catseg_layout(clip).items()}
@@ -127,24 +109,21 @@ def test_layouts_load_by_init_cfg(layout, tmp_path):
     assert torch.equal(ours(image)[0], reference(image)[0])
 
 
-def test_what_does_not_fit_is_listed():
+def test_what_does_not_fit_is_listed_by_our_names():
     state = open_clip_model().state_dict()
     del state['visual.ln_pre.weight']
     state['visual.surprise'] = torch.zeros(1)
     with pytest.raises(CheckpointError, match=r'missing: norm_pre.weight(.|\n)*: surp'):
         load_pretrained(encoder(), state)
-    larger = dict(MODEL, vision_cfg=dict(VISION, width=40))
-    with pytest.raises(CheckpointError, match=r'of another shape: .*\(1, 1, 32\)'):
-        load_pretrained(encoder(model=larger), open_clip_model().state_dict())
 
 
 def test_named_model_and_its_weights(tmp_path):
     """A name of open_clip, its description, and a file of its weights."""
-    vision = dict(VISION, width=64, head_width=64)
+    vision = dict(CLIP_VISION, width=64, head_width=64)
     config = dict(embed_dim=12, vision_cfg=vision, text_cfg=dict(width=64, heads=1))
     (tmp_path / 'tiny-image.json').write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / 'tiny-image.json')
-    clip = perturbed(open_clip.create_model('tiny-image'))
+    clip = shake(open_clip.create_model('tiny-image'))
     torch.save(clip.state_dict(), tmp_path / 'clip.pt')
     ours = MODELS.build(
         dict(
@@ -183,43 +162,16 @@ def test_published_sizes(name, arch):
     assert (type(built.blocks[0].mlp).__name__ == 'QuickGELUMlp') == ('quick' in name)
 
 
-# -------------------------------------------------------------- use and tuning
-def test_under_a_stock_segmentor():
-    model = MODELS.build(
-        dict(
-            type='EncoderDecoder',
-            data_preprocessor=SegDataPreProcessor(size=(32, 32)),
-            backbone=dict(type='OpenCLIPImageEncoder', model=MODEL, with_cp=True),
-            decode_head=dict(
-                type='FCNHead', in_channels=12, channels=8, in_index=0, num_classes=3
-            ),
-        )
-    )
-    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.ones(1, 32, 32).long()))
-    data = dict(inputs=[torch.zeros(3, 32, 32)] * 2, data_samples=[sample] * 2)
-    losses = model(**model.data_preprocessor(data, True), mode='loss')
-    losses['decode.loss_ce'].backward()
-    assert model.backbone.proj.grad.abs().max() > 0
-    assert model.backbone.norm_pre.weight.grad.abs().max() > 0
-
-
-def test_frozen_embeddings_and_tuned_attention():
-    built = encoder(frozen_stages=2).train()
-    assert trained(built) == {
-        name
-        for name, _ in built.named_parameters()
-        if name.startswith(('blocks.2.', 'norm.'))
-    }
+# ------------------------------------------------------------------ use and tuning
+def test_tuned_attention():
     assert trained(encoder(trainable='none')) == set()
     built = encoder(trainable='query_value', dense=True)
-    assert trained(built) == {f'blocks.{i}.attn.qkv.weight' for i in range(3)}
-    before = copy.deepcopy(built.state_dict())
+    assert trained(built) == {f'blocks.{i}.attn.qkv.weight' for i in range(2)}
     built(torch.randn(1, 3, 32, 32))[0].square().sum().backward()
     gradients = [block.attn.qkv.weight.grad.chunk(3) for block in built.blocks]
     assert all(value.abs().max() > 0 for _, _, value in gradients)
     assert all(not key.any() for _, key, _ in gradients)
     assert not gradients[-1][0].any()  # no attention there, so no queries
-    assert all(torch.equal(v, before[k]) for k, v in built.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -229,7 +181,7 @@ def test_frozen_embeddings_and_tuned_attention():
         (dict(model='ViT-B-16-SigLIP'), "tower of 'ViT-B-16-SigLIP' is no plain ViT"),
         (dict(model='RN50'), "tower of 'RN50' is no plain ViT"),
         (dict(model=dict(embed_dim=8)), r"missing: \['vision_cfg'\]"),
-        (dict(model=dict(embed_dim=8, vision_cfg=TEXT)), r"unknown: \['heads'\]"),
+        (dict(model=dict(embed_dim=8, vision_cfg=CLIP_TEXT)), r"unknown: \['heads'\]"),
         (dict(pretrained='openai'), 'init_cfg'),
         (dict(dense=True, extra_outputs=('cls_attention',)), 'dense=True takes out'),
         (dict(trainable='queries'), "trainable has to be one of .*'queries'"),

@@ -1,0 +1,137 @@
+"""What holds for every module of the models, whatever its kind."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from collections.abc import Sequence
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmseg_ovs.models.utils import CheckpointError
+from tests.tiny import make
+
+BOTH = slice(2)
+
+
+class ModuleTester:
+    """Base of the testers of a kind: a new module is one entry of ``CONFIGS``.
+
+    Attributes:
+        CONFIGS: Configs by name; tests with an argument ``cfg`` run for each of them.
+    """
+
+    CONFIGS: dict[str, dict]
+
+    def pytest_generate_tests(self, metafunc):
+        if 'cfg' in metafunc.fixturenames:
+            metafunc.parametrize('cfg', self.CONFIGS.values(), ids=self.CONFIGS)
+
+    def run(self, module: nn.Module, batch: slice = BOTH) -> Sequence[Tensor]:
+        """Outputs of the module for a part of two fixed inputs, batch first."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def test_a_batch_equals_its_parts(self, cfg):
+        module = make(cfg)
+        together = self.run(module)
+        for i in range(2):
+            alone = self.run(module, slice(i, i + 1))
+            for one, both in zip(alone, together, strict=True):
+                torch.testing.assert_close(one, both[i : i + 1], rtol=1e-4, atol=1e-5)
+
+    @torch.no_grad()
+    def test_copies_are_independent_and_give_the_same(self, cfg):
+        module = make(cfg)
+        expected = self.run(module)
+        copies = [copy.deepcopy(module), pickle.loads(pickle.dumps(module))]
+        for parameter in module.parameters():
+            parameter.zero_()
+        for other in copies:
+            for one, two in zip(self.run(other), expected, strict=True):
+                assert torch.equal(one, two)
+
+    def test_gradients_reach_what_is_trained(self, cfg):
+        module = make(cfg).train()
+        check_gradients(module, self.run(module))
+
+    @torch.no_grad()
+    def test_bfloat16_is_close(self, cfg):
+        module = make(cfg)
+        expected = self.run(module)
+        with torch.autocast('cpu', torch.bfloat16):
+            rounded = self.run(module)
+        for one, two in zip(rounded, expected, strict=True):
+            assert (one - two).abs().mean() < 0.03 * two.abs().mean()
+
+
+class PretrainedModuleTester(ModuleTester):
+    """For modules that load weights by ``init_cfg``."""
+
+    @torch.no_grad()
+    def test_weights_load_strictly(self, cfg, tmp_path):
+        path = tmp_path / 'weights.pth'
+        init_cfg = dict(type='Pretrained', checkpoint=str(path))
+
+        def load(state):
+            torch.save(dict(state_dict=state), path)
+            module = MODELS.build(dict(cfg, init_cfg=init_cfg))
+            module.init_weights()
+            return module.eval()
+
+        source = make(cfg)
+        state = source.state_dict()
+        for one, two in zip(self.run(load(state)), self.run(source), strict=True):
+            assert torch.equal(one, two)
+
+        *_, wrong, lost = state
+        shape = tuple(state[wrong].shape)
+        del state[lost]
+        state.update({'surprise': torch.ones(1), wrong: torch.ones(7, 9)})
+        with pytest.raises(CheckpointError, match='weights.pth does not fit') as error:
+            load(state)
+        for line in (
+            f'1 missing: {re.escape(lost)}$',
+            r'1 unexpected: (tower\.)?surprise$',
+            rf'1 of another shape: {re.escape(wrong)}: checkpoint \(7, 9\), '
+            rf'model {re.escape(str(shape))}$',
+        ):
+            assert re.search(line, str(error.value), re.MULTILINE), error.value
+
+
+def check_gradients(module: nn.Module, outputs: Sequence[Tensor]) -> set[str]:
+    """Gradients of outputs reach the trained parameters and no others; their names."""
+    trained = {n for n, p in module.named_parameters() if p.requires_grad}
+    outputs = [out for out in outputs if out.requires_grad]
+    assert bool(outputs) == bool(trained)
+    if trained:
+        sum(out.square().mean() for out in outputs).backward()
+    gradients = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    assert gradients.keys() == trained
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    return trained
+
+
+def check_learns_two_halves(
+    model: nn.Module, steps: int = 15, lr: float = 1e-2
+) -> None:
+    """A segmentor learns to tell the dark half of an image from the bright one."""
+    label = torch.zeros(1, 56, 56, dtype=torch.long)
+    label[..., 28:] = 2
+    image = torch.where(label == 2, 2.0, -2.0).expand(2, 3, -1, -1)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in range(2)]
+    optimizer = torch.optim.AdamW(model.train().parameters(), lr=lr)
+    history = []
+    for _ in range(steps):
+        loss = model(image, samples, mode='loss')['decode.loss_ce']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.5 * history[0], history
