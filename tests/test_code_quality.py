@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import yaml
 from mmengine.config import Config
+
+from tests.tool_loader import run_process
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
@@ -30,14 +30,7 @@ def relative(path: Path) -> str:
 
 @pytest.mark.parametrize('command', [['check'], ['format', '--check']], ids=' '.join)
 def test_ruff(command):
-    done = subprocess.run(
-        [sys.executable, '-m', 'ruff', *command, '--no-cache', '.'],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_process('-m', 'ruff', *command, '--no-cache', '.')
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=relative)

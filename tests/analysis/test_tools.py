@@ -1,7 +1,6 @@
 """The commands: tables, figures, unreadable images, mistakes."""
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,8 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis'
+from tests.tool_loader import load_tool
+
 TINY = """
 data_preprocessor = dict(
     type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size=({size}, {size})
@@ -25,10 +25,7 @@ model = dict(backbone=dict(
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool(f'tools/analysis/{name}.py')
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """``python -m mmseg_ovs.predict``: what it writes, what it says, its exit codes."""
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,6 +10,7 @@ from tiny_model import WORDS, make_image, tiny_config, write_clip
 
 from mmseg_ovs.apis import OpenVocabInferencer, Video
 from mmseg_ovs.predict import main
+from tests.tool_loader import run_process
 
 
 @pytest.fixture(scope='module')
@@ -39,13 +38,9 @@ def names(folder):
 @pytest.mark.slow
 def test_the_command_as_documented(folder, options, out, config, checkpoint):
     """In a process of its own; the broken image in the middle is told at the end."""
-    command = [sys.executable, '-m', 'mmseg_ovs.predict', str(folder), '--batch-size=2']
-    done = subprocess.run(
-        [*command, '--classes', 'a pikachu', 'tree', 'road', *options],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
+    command = ['-m', 'mmseg_ovs.predict', folder, '--batch-size=2']
+    words = ['a pikachu', 'tree', 'road']
+    done = run_process(*command, '--classes', *words, *options, code=1)
     assert '2 images segmented' in done.stdout
     assert '1 of 3 images failed:' in done.stderr
     assert (
@@ -55,7 +50,6 @@ def test_the_command_as_documented(folder, options, out, config, checkpoint):
     assert names(out) == ['legend.json', 'pred', 'vis']
     assert names(out / 'pred') == names(out / 'vis') == ['a.png', 'c.png']
     legend = json.loads((out / 'legend.json').read_text())
-    words = ['a pikachu', 'tree', 'road']
     assert [entry['name'] for entry in legend['classes']] == words
     inferencer = OpenVocabInferencer(str(config), checkpoint, 'cpu')
     expected = inferencer(folder / 'a.png', words)['predictions'][0]

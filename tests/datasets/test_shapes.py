@@ -1,10 +1,6 @@
 """The embedded shapes set: split, images, labels, captions, files, data set."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -33,6 +29,7 @@ from mmseg_ovs.datasets.shapes.colours import RGB
 from mmseg_ovs.datasets.shapes.geometry import SHAPE_DISTANCE
 from mmseg_ovs.datasets.shapes.names import COLOURS, LABELS, SHAPES, TEXTURES
 from mmseg_ovs.datasets.shapes.textures import PATTERN
+from tests.tool_loader import load_tool, run_process
 
 ROOT = Path(__file__).parents[2]
 SIZES = (6, 3, 2)
@@ -404,11 +401,7 @@ def test_a_missing_set_says_how_to_make_it(tmp_path):
 
 @pytest.fixture(scope='module')
 def controls():
-    path = ROOT / 'tools/analysis/shapes_controls.py'
-    spec = importlib.util.spec_from_file_location('shapes_controls', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('tools/analysis/shapes_controls.py')
 
 
 @pytest.fixture(scope='module')
@@ -455,20 +448,10 @@ def test_a_stride_that_does_not_divide_the_image_is_named(controls, samples):
 
 @pytest.mark.slow
 def test_command_lines(tmp_path):
-    def run(*args):
-        return subprocess.run(
-            [sys.executable, *map(str, args)],
-            cwd=ROOT,
-            env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-            capture_output=True,
-            text=True,
-        )
-
     out = tmp_path / 'shapes'
-    made = run('tools/make_shapes.py', '--out', out, '--sizes', 2, 12, 2)
-    assert 'drew 16 of 16 images' in made.stdout, made.stderr
-    bad = run('tools/make_shapes.py', '--out', out, '--sizes', 2, 12, 0)
-    assert bad.returncode == 1 and 'positive numbers' in bad.stderr
-    table = run('tools/analysis/shapes_controls.py', '--data-root', out)
-    assert 'val: 12 images' in table.stdout, table.stderr
+    make = ('tools/make_shapes.py', '--out', out, '--sizes', 2, 12)
+    assert 'drew 16 of 16 images' in run_process(*make, 2).stdout
+    assert 'positive numbers' in run_process(*make, 0, code=1).stderr
+    table = run_process('tools/analysis/shapes_controls.py', '--data-root', out)
+    assert 'val: 12 images' in table.stdout
     assert 'grid ceiling, stride 7' in table.stdout

@@ -8,10 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from doc_blocks import ROOT
-from doc_commands import run_python
 
 from mmseg_ovs.datasets.shapes import write_shapes
+from tests.tool_loader import ROOT, run_tool
 
 TINY_MODEL = """
 _base_ = 'configs/text_similarity/text-similarity_mit-tiny_shapes-112x112.py'
@@ -51,8 +50,7 @@ def model_folder(tmp_path_factory) -> Path:
     (folder / 'shapes.py').write_text(TINY_MODEL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv('LOCAL_RANK', '0')
-        run_python(['tools/train.py', 'shapes.py', '--work-dir', 'work'], patch)
+        run_tool('tools/train.py', 'shapes.py', '--work-dir', 'work')
     return folder
 
 
@@ -69,7 +67,6 @@ def workspace(tmp_path, monkeypatch, model_folder) -> Path:
     write_photos(tmp_path)
     write_farm(tmp_path / 'data' / 'farm')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('LOCAL_RANK', '0')
     return tmp_path
 
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tool_loader import ROOT
 
 LANGUAGES = {'python', 'shell', 'text', 'yaml', 'json'}
 NEEDS = {'weights', 'data', 'gpu', 'network', 'time', 'your files'}

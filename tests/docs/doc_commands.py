@@ -11,25 +11,18 @@ import contextlib
 import importlib.util
 import io
 import re
-import runpy
 import shlex
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
-from mmseg.visualization import SegLocalVisualizer
 
 from mmseg_ovs.apis import find_config
 from mmseg_ovs.benchmark.plan import make_plan
 from mmseg_ovs.benchmark.zoo import Zoo
-from mmseg_ovs.visualization import OpenVocabVisualizer
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tool_loader import ROOT, run_tool
 
 # Nothing of ours in them that could be wrong.
 FOREIGN = {
@@ -141,7 +134,7 @@ def _check_python(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
         try:
-            run_python(args, patch)
+            run_tool(*args)
         except Accepted as accepted:
             _check_names(accepted.args[0])
             return
@@ -191,27 +184,6 @@ def _check_mim(args: list[str]) -> None:
 
 
 # ------------------------------------------------------------------------- running
-def run_python(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run ``python ARGS`` in this process; raises SystemExit as the program does."""
-    path = list(sys.path)
-    try:
-        if args[0] == '-c':
-            exec(compile(args[1], '<python -c>', 'exec'), {'__name__': '__main__'})
-        elif args[0] == '-m':
-            monkeypatch.setattr(sys, 'argv', args[1:])
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # it has been imported before
-                runpy.run_module(args[1], run_name='__main__', alter_sys=True)
-        else:
-            script = ROOT / args[0]
-            monkeypatch.setattr(sys, 'argv', [str(script), *args[1:]])
-            sys.path.insert(0, str(script.parent))  # as python does
-            runpy.run_path(str(script), run_name='__main__')
-    finally:
-        sys.path[:] = path
-        forget_run()
-
-
 def run_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a command and assert that it ends well."""
     program, *args = command.words
@@ -220,15 +192,6 @@ def run_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in command.env.items():
             patch.setenv(name, value)
         try:
-            run_python(args, patch)
+            run_tool(*args)
         except SystemExit as error:
             assert error.code in (None, 0), f'exit code {error.code}'
-
-
-def forget_run() -> None:
-    """Drop what mmengine keeps by name from one run to the next."""
-    for manager in (
-        *(MMLogger, MessageHub, Visualizer),
-        *(SegLocalVisualizer, OpenVocabVisualizer),
-    ):
-        manager._instance_dict.clear()

@@ -31,8 +31,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from doc_blocks import LANGUAGES, MARKS, NEEDS, ROOT, Block, read_blocks, without_blocks
-from doc_commands import check_command, forget_run, read_commands, run_command
+from doc_blocks import LANGUAGES, MARKS, NEEDS, Block, read_blocks, without_blocks
+from doc_commands import check_command, read_commands, run_command
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -40,6 +40,7 @@ from mmseg.registry import MODELS
 from mmseg_ovs.benchmark.plan import read_plan
 from mmseg_ovs.benchmark.zoo import Zoo
 from mmseg_ovs.models.text_encoders import save_embeddings
+from tests.tool_loader import ROOT, forget_run
 
 DOCS = ROOT / 'docs'
 PAGES = sorted([ROOT / 'README.md', *DOCS.rglob('*.md')])

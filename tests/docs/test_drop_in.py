@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,11 +15,12 @@ import mmseg.registry
 import numpy as np
 import pytest
 import torch
-from doc_blocks import ROOT
 from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
+
+from tests.tool_loader import ROOT, run_process
 
 PROJECT = ROOT / 'docs' / 'drop_in'
 COLOURS = np.array([(50, 85, 120), (70, 160, 70), (60, 70, 220)], np.uint8)  # BGR
@@ -53,20 +52,9 @@ def project(tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def trained(project) -> tuple[Path, str]:
     """The checkpoint of a training by mim, and what was printed."""
-    env = dict(os.environ, PYTHONPATH='.', CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
-    env.pop('LOCAL_RANK', None)
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'mim', 'train', 'mmsegmentation'),
-            *('weeds_tiny.py', '--work-dir', 'work'),
-        ],
-        cwd=project,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    command = ('-m', 'mim', 'train', 'mmsegmentation', 'weeds_tiny.py')
+    path = f'.{os.pathsep}{ROOT}'
+    done = run_process(*command, '--work-dir', 'work', cwd=project, PYTHONPATH=path)
     return project / 'work' / 'iter_2.pth', done.stdout
 
 

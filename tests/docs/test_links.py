@@ -10,7 +10,9 @@ import re
 from pathlib import Path
 
 import pytest
-from doc_blocks import ROOT, without_blocks
+from doc_blocks import without_blocks
+
+from tests.tool_loader import ROOT
 
 DOCUMENTS = sorted(
     [

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import mmseg.registry
 import pytest
-from doc_blocks import ROOT
 from mmengine.registry import Registry
 
 import mmseg_ovs  # noqa: F401
+from tests.tool_loader import ROOT
 
 pytest.importorskip('mkdocs', reason="MkDocs: pip install 'mmseg_ovs[docs]'")
 pytest.importorskip('mkdocstrings', reason="MkDocs: pip install 'mmseg_ovs[docs]'")

@@ -12,9 +12,9 @@ import ast
 import json
 
 import pytest
-from doc_blocks import ROOT
-from doc_commands import forget_run
 from PIL import Image
+
+from tests.tool_loader import ROOT, forget_run
 
 NOTEBOOK = ROOT / 'docs' / 'tour.ipynb'
 PARAMETERS = dict(iterations=2, sizes=(16, 1, 4))
@@ -50,7 +50,6 @@ def test_the_file_is_a_notebook_without_outputs(notebook):
 @pytest.mark.slow
 def test_it_runs(notebook, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('LOCAL_RANK', '0')
     namespace, shown, parameters = {'__name__': '__main__'}, [], 0
     for cell in notebook['cells']:
         if cell['cell_type'] != 'code':

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from processes import run_processes
-from tiny_run import ROOT
+
+from tests.tool_loader import run_tool
 
 # Everything random that a model and a pipeline do.
 RANDOM = """
@@ -43,8 +42,7 @@ def random_config(tiny_config):
 def train_deterministic(config: Path, work_dir: Path, *args: str) -> tuple[dict, bool]:
     """Weights that ``tools/train.py`` has saved, and whether torch was told."""
     options = ['--deterministic', '--work-dir', str(work_dir), *args]
-    sys.argv = ['train.py', str(config), *options]
-    runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    run_tool('tools/train.py', config, *options)
     checkpoint = torch.load(work_dir / 'iter_4.pth', weights_only=True)
     assert checkpoint['meta']['seed'] == 5
     return checkpoint['state_dict'], torch.are_deterministic_algorithms_enabled()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from mmseg_ovs.engine.launch import load_config, make_deterministic, without_strategy
+from tests.tool_loader import run_process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,16 +24,11 @@ def run_script(tmp_path):
             '#!/bin/sh\nprintf "%s\\n" "$(basename "$0")" "$@"\necho "at $PYTHONPATH"\n'
         )
         program.chmod(0o755)
+    path = f'{tmp_path}:{os.environ["PATH"]}'
 
     def run(script: str, *args: str, code: int = 0, **env: str) -> list[str]:
-        done = subprocess.run(
-            [ROOT / 'tools' / script, *args],
-            env={'PATH': f'{tmp_path}:{os.environ["PATH"]}', **env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
+        env = {**dict.fromkeys(os.environ), 'PYTHONPATH': None, 'PATH': path, **env}
+        done = run_process(ROOT / 'tools' / script, *args, code=code, **env)
         return (done.stdout or done.stderr).splitlines()
 
     return run

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.tiny import build, config
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'export.py'
+from tests.tool_loader import load_tool
 
 
 @pytest.fixture(scope='session')
 def tool():
     """``main`` of tools/export.py."""
-    spec = importlib.util.spec_from_file_location('export_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_tool('tools/export.py').main
 
 
 @pytest.fixture(scope='session')

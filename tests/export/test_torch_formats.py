@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,6 +10,7 @@ from torch._inductor import cpu_vec_isa
 from mmseg_ovs.export import AotiFormat, ExportError, TorchFormat, export_model
 from mmseg_ovs.export.formats import METADATA_FILE
 from tests.tiny import SYSTEMS, WIDTH, build, talk2dino
+from tests.tool_loader import run_process
 
 COMPILER = pytest.mark.skipif(shutil.which('g++') is None, reason='needs g++')
 
@@ -34,7 +33,7 @@ program = torch.export.load({str(path)!r}).module()
 torch.save(program(*inputs), {str(tmp_path / 'scores.pt')!r})
 assert not set(sys.modules) & {{'mmseg_ovs', 'mmseg', 'mmengine', 'mmcv'}}
 """
-    subprocess.run([sys.executable, '-c', code], check=True, cwd=tmp_path)
+    run_process('-c', code, cwd=tmp_path)
     with torch.no_grad():
         expected = model.encode_decode(image, model.decode_head.project_text(text))
     scores = torch.load(tmp_path / 'scores.pt')

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -26,7 +25,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,18 +36,10 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 from mmseg_ovs.datasets.shapes import write_shapes
 from mmseg_ovs.pseudo_masks.shards import load_shard
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.tool_loader import ROOT, load_tool
+
 CONFIG = ROOT / 'configs/text_similarity/text-similarity_mit-tiny_shapes-112x112.py'
-
-
-def load(path: str) -> ModuleType:
-    """A script or test module of this repository."""
-    file = ROOT / path
-    spec = importlib.util.spec_from_file_location(f'kill_many_{file.stem}', file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Job(ABC):
@@ -100,7 +90,7 @@ class Training(Job):
         pairs = [f'{key}={value}' for key, value in options.items()]
         arguments = ['--work-dir', str(out), '--resume', '--deterministic']
         sys.argv = ['train.py', str(CONFIG), *arguments, '--cfg-options', *pairs]
-        load('tools/train.py').main()
+        load_tool('tools/train.py').main()
 
     def result(self, out: Path) -> dict[str, Any]:
         last = torch.load(out / f'iter_{self.steps}.pth', weights_only=True)
@@ -118,13 +108,13 @@ class Features(Job):
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
-        tests = load('tests/tools/test_extract_features.py')
+        tests = load_tool('tests/tools/test_extract_features.py')
         text = tests.CONFIG.replace('CountingDINOv2', 'DINOv2')
         self.config = tests.write_inputs(inputs, text.replace('{root}', str(ROOT)))
 
     def run(self, out: Path) -> None:
         options = ['--shard-size', '1', '--batch-size', '1']
-        main = load('tools/extract_features.py').main
+        main = load_tool('tools/extract_features.py').main
         main([str(self.config), '--out', str(out), *options])
 
 
@@ -133,13 +123,13 @@ class TeacherFeatures(Job):
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
-        tests = load('tests/tools/test_extract_teacher_features.py')
+        tests = load_tool('tests/tools/test_extract_teacher_features.py')
         self.config = tests.write_inputs(inputs, images=20)
 
     def run(self, out: Path) -> None:
         torch.manual_seed(0)  # the teacher's weights are drawn
         step = 'train_dataloader.dataset.pipeline.3.folder'
-        main = load('tools/extract_teacher_features.py').main
+        main = load_tool('tools/extract_teacher_features.py').main
         main([str(self.config), '--batch-size', '1', '--cfg-options', f'{step}={out}'])
 
 
@@ -148,10 +138,10 @@ class PseudoMasks(Job):
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
-        self.paths = vars(load('tests/tools/test_pseudo_masks.py').Files(inputs))
+        self.paths = vars(load_tool('tests/tools/test_pseudo_masks.py').Files(inputs))
 
     def run(self, out: Path) -> None:
-        kind = load('tests/tools/test_pseudo_masks.py').Files
+        kind = load_tool('tests/tools/test_pseudo_masks.py').Files
         files = kind.__new__(kind)
         vars(files).update(self.paths)
         assert files.run(out) == [0, 0, 0, 0, 0]
@@ -175,7 +165,7 @@ class COCOObject(Job):
             Image.fromarray(labels).save(out / 'images' / f'{name}.jpg')
 
     def run(self, out: Path) -> None:
-        main = load('tools/dataset_converters/coco_object.py').main
+        main = load_tool('tools/dataset_converters/coco_object.py').main
         code = main([str(out), '--splits', 'val', '--workers', '2'])
         assert code == 1, 'the published split has more images'
 
@@ -185,7 +175,7 @@ class ADE20K847(Job):
 
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
-        tests = load('tests/datasets/converters/test_ade20k_847.py')
+        tests = load_tool('tests/datasets/converters/test_ade20k_847.py')
         self.source = inputs / 'ADE20K_2021_17_01'
         ids = np.array(tests.RAW_IDS)
         draw = np.random.default_rng(0)
@@ -196,7 +186,7 @@ class ADE20K847(Job):
         tests.write_index(self.source, rows)
 
     def run(self, out: Path) -> None:
-        main = load('tools/dataset_converters/ade20k_847.py').main
+        main = load_tool('tools/dataset_converters/ade20k_847.py').main
         arguments = ['--splits', 'val', '--workers', '1', '--out', str(out)]
         code = main([str(self.source), *arguments])
         assert code == 1, 'the published split has more images'
@@ -215,13 +205,13 @@ class Benchmark(Job):
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         write_shapes(inputs / 'data/shapes', seed=1, sizes=(1, 1, 2))
-        plan = load('tests/tools/test_benchmark.py').PLAN
+        plan = load_tool('tests/tools/test_benchmark.py').PLAN
         (inputs / 'plan.yml').write_text(plan)
 
     def run(self, out: Path) -> None:
         os.chdir(self.inputs)
         os.environ['PYTHONPATH'] = str(ROOT)
-        main = load('tools/benchmark.py').main
+        main = load_tool('tools/benchmark.py').main
         main(['plan.yml', '--out', str(out), '--devices', 'cpu'])
 
     def result(self, out: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,31 +14,21 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 import mmseg_ovs
 from mmseg_ovs.compat import install_compat
+from tests.tool_loader import run_process
 
 COMPAT = Path(mmseg_ovs.__file__).parent / 'compat'
 
 
 def run_python(code: str, path: Path) -> str:
     """Run code in a fresh interpreter that finds packages in ``path`` first."""
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        env={**os.environ, 'PYTHONPATH': str(path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return run_process('-c', code, PYTHONPATH=str(path)).stdout.strip()
 
 
 def load_alone(file: str) -> str:
     """Code that loads one compat module without importing the package."""
     return (
-        'import importlib.util\n'
-        f'path = {str(COMPAT / file)!r}\n'
-        'spec = importlib.util.spec_from_file_location("alone", path)\n'
-        'alone = importlib.util.module_from_spec(spec)\n'
-        'spec.loader.exec_module(alone)\n'
+        f'import sys; sys.path.append({str(COMPAT)!r})\n'
+        f'import {file.removesuffix(".py")} as alone\n'
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,34 +13,20 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
-from mmseg.visualization import SegLocalVisualizer
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tool_loader import ROOT, run_process, run_tool
 
 
 @pytest.fixture(autouse=True)
-def _restore_process_state(monkeypatch, tmp_path):
-    """A run sets LOCAL_RANK and may write to the current folder."""
+def _own_folder(monkeypatch, tmp_path):
+    """A run may write to the current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('LOCAL_RANK', '0')
 
 
-def run_tool(monkeypatch, script: str, *args) -> None:
-    """Run a script in this process, as a process of its own would find it."""
-    monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
-    try:
-        runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
-    finally:  # mmengine keeps these by name, with the folders of this run
-        for manager in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer):
-            manager._instance_dict.clear()
-
-
-def train(monkeypatch, config: Path, *args) -> Path:
+def train(config: Path, *args) -> Path:
     """Train two iterations; returns the checkpoint."""
     work_dir = config.parent / 'work'
-    run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir, *args)
+    run_tool('tools/train.py', config, '--work-dir', work_dir, *args)
     return work_dir / 'iter_2.pth'
 
 
@@ -51,13 +35,11 @@ def scores(work_dir: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def test_train_then_resume_goes_on_from_the_checkpoint(monkeypatch, stock_config):
-    first = torch.load(train(monkeypatch, stock_config), weights_only=True)
+def test_train_then_resume_goes_on_from_the_checkpoint(stock_config):
+    first = torch.load(train(stock_config), weights_only=True)
     assert first['meta']['iter'] == 2
     work_dir = stock_config.parent / 'work'
-    train(
-        monkeypatch, stock_config, '--resume', '--cfg-options', 'train_cfg.max_iters=4'
-    )
+    train(stock_config, '--resume', '--cfg-options', 'train_cfg.max_iters=4')
     later = torch.load(work_dir / 'iter_4.pth', weights_only=True)
     assert later['meta']['iter'] == 4
     assert any(
@@ -65,14 +47,11 @@ def test_train_then_resume_goes_on_from_the_checkpoint(monkeypatch, stock_config
     )
 
 
-def test_show_dir_paints_every_image_and_out_writes_label_maps(
-    monkeypatch, stock_config
-):
-    checkpoint = train(monkeypatch, stock_config)
+def test_show_dir_paints_every_image_and_out_writes_label_maps(stock_config):
+    checkpoint = train(stock_config)
     folder = stock_config.parent
     run_tool(
-        monkeypatch,
-        'test.py',
+        'tools/test.py',
         stock_config,
         checkpoint,
         '--work-dir',
@@ -104,12 +83,11 @@ def test_show_dir_paints_every_image_and_out_writes_label_maps(
     assert 'SHA-256' in next((folder / 'test').glob('*/*.log')).read_text()
 
 
-def test_show_dir_keeps_the_interval_of_the_config(monkeypatch, stock_config):
-    checkpoint = train(monkeypatch, stock_config)
+def test_show_dir_keeps_the_interval_of_the_config(stock_config):
+    checkpoint = train(stock_config)
     folder = stock_config.parent
     run_tool(
-        monkeypatch,
-        'test.py',
+        'tools/test.py',
         stock_config,
         checkpoint,
         '--show-dir',
@@ -142,18 +120,16 @@ def predicted_labels(folder: Path) -> set[int]:
     return {int(v) for p in paths for v in np.unique(cv2.imread(str(p), 0))}
 
 
-def test_tta_tests_the_weights_of_the_checkpoint(monkeypatch, stock_config):
-    checkpoint = train(monkeypatch, stock_config, *MANY)
+def test_tta_tests_the_weights_of_the_checkpoint(stock_config):
+    checkpoint = train(stock_config, *MANY)
     answer_always_rare(checkpoint)
     out = stock_config.parent / 'out'
-    run_tool(
-        monkeypatch, 'test.py', stock_config, checkpoint, '--tta', '--out', out, *MANY
-    )
+    run_tool('tools/test.py', stock_config, checkpoint, '--tta', '--out', out, *MANY)
     assert predicted_labels(out) == {RARE}
 
 
-def test_without_checkpoint_parts_load_their_own_weights(monkeypatch, stock_config):
-    checkpoint = train(monkeypatch, stock_config, *MANY)
+def test_without_checkpoint_parts_load_their_own_weights(stock_config):
+    checkpoint = train(stock_config, *MANY)
     answer_always_rare(checkpoint)
     config = Config.fromfile(stock_config)
     config.model.decode_head.init_cfg = dict(
@@ -162,7 +138,7 @@ def test_without_checkpoint_parts_load_their_own_weights(monkeypatch, stock_conf
     own = stock_config.parent / 'own_weights.py'
     config.dump(own)
     out = stock_config.parent / 'out'
-    run_tool(monkeypatch, 'test.py', own, '--out', out, *MANY)
+    run_tool('tools/test.py', own, '--out', out, *MANY)
     assert predicted_labels(out) == {RARE}
 
 
@@ -178,26 +154,24 @@ def test_without_checkpoint_parts_load_their_own_weights(monkeypatch, stock_conf
     ],
     ids=['missing', 'truncated', 'other architecture'],
 )
-def test_checkpoint_that_does_not_fit_is_refused(
-    monkeypatch, stock_config, spoil, message
-):
-    checkpoint = train(monkeypatch, stock_config)
+def test_checkpoint_that_does_not_fit_is_refused(stock_config, spoil, message):
+    checkpoint = train(stock_config)
     spoil(checkpoint)
     with pytest.raises(SystemExit, match=message):
-        run_tool(monkeypatch, 'test.py', stock_config, checkpoint)
+        run_tool('tools/test.py', stock_config, checkpoint)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='is about machines without GPU')
-def test_amp_without_gpu_says_what_to_do(monkeypatch, stock_config):
+def test_amp_without_gpu_says_what_to_do(stock_config):
     with pytest.raises(SystemExit, match='needs a GPU.*without --amp'):
-        run_tool(monkeypatch, 'train.py', stock_config, '--amp')
+        run_tool('tools/train.py', stock_config, '--amp')
 
 
-def test_tta_without_its_config_names_what_is_missing(monkeypatch, stock_config):
+def test_tta_without_its_config_names_what_is_missing(stock_config):
     text = stock_config.read_text().replace('tta_pipeline', 'unused_pipeline')
     stock_config.write_text(text)
     with pytest.raises(SystemExit, match='needs tta_pipeline in the config'):
-        run_tool(monkeypatch, 'test.py', stock_config, '--tta')
+        run_tool('tools/test.py', stock_config, '--tta')
 
 
 @pytest.mark.slow
@@ -205,26 +179,12 @@ def test_two_cpu_processes_train_and_test(stock_config):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
-    env = {
-        **os.environ,
-        'CUDA_VISIBLE_DEVICES': '',
-        'OMP_NUM_THREADS': '1',
-        'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
-        'PORT': str(port),
-    }
-    env.pop('LOCAL_RANK', None)
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     work_dir = stock_config.parent / 'ddp'
 
     def launch(script: str, *args) -> str:
-        done = subprocess.run(
-            [ROOT / 'tools' / script, *args, '--work-dir', work_dir],
-            env=env,
-            cwd=stock_config.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        command = [ROOT / 'tools' / script, *args, '--work-dir', work_dir]
+        done = run_process(*command, cwd=stock_config.parent, PATH=path, PORT=str(port))
         return done.stdout + done.stderr
 
     launch('dist_train.sh', stock_config, '2')

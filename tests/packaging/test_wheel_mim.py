@@ -8,18 +8,18 @@ editable install of this checkout) are not run.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from mmseg_ovs.datasets.shapes import write_shapes
+from tests.tool_loader import run_process
 
 pytestmark = pytest.mark.slow
 
@@ -55,20 +55,7 @@ TWO_ITERATIONS = (
 )
 
 
-def run(*command, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
-    env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'LOCAL_RANK')}
-    env.update(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return done
+run = partial(run_process, PYTHONPATH=None)
 
 
 @pytest.fixture(scope='module')
@@ -185,7 +172,7 @@ def test_mim_train_mmsegmentation_needs_only_custom_imports(python, folder, conf
 def test_a_config_without_the_import_fails_with_mmcv_lite(python, folder, config):
     """The control of the test above: it is custom_imports that makes it work."""
     code = 'import mmcv._ext'
-    if run(python, '-c', code, cwd=folder, check=False).returncode == 0:
+    if run(python, '-c', code, cwd=folder, code=None).returncode == 0:
         pytest.skip('a full mmcv is installed')
     bare = folder / 'without_import.py'
     lines = config.read_text().splitlines()
@@ -194,7 +181,7 @@ def test_a_config_without_the_import_fails_with_mmcv_lite(python, folder, config
         *(python, '-m', 'mim', 'train', 'mmsegmentation', bare),
         *('--work-dir', folder / 'work_none'),
         cwd=folder,
-        check=False,
+        code=None,
     )
     assert done.returncode != 0
     assert 'mmcv._ext' in done.stdout + done.stderr

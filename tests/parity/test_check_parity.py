@@ -1,8 +1,6 @@
 """Our modules against the authors' code, and the tool that says so."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmseg_ovs.models.utils import CheckpointError
+from tests.tool_loader import run_process
 from tools.dev.parity import Golden, GoldenFileError, check
 
 ROOT = Path(__file__).parents[2]
@@ -77,12 +76,8 @@ def test_command_line(tmp_path):
     golden = Golden.read(pamr)
     golden.outputs['mask'] = golden.outputs['mask'] + 1
     wrong = write(golden, tmp_path / 'wrong.safetensors')
-    tool = [sys.executable, str(ROOT / 'tools/dev/check_parity.py')]
-    done = subprocess.run(
-        [*tool, str(pamr), str(wrong)], capture_output=True, text=True, cwd=ROOT
-    )
+    done = run_process('tools/dev/check_parity.py', pamr, wrong, code=1)
     lines = done.stdout.strip().splitlines()
-    assert done.returncode == 1, done.stderr
     assert lines[0].startswith(pamr.name) and lines[0].endswith('ok')
     assert 'FAILED' in lines[1]
     assert lines[2].startswith('1 of 2')

@@ -1,7 +1,6 @@
 """The benchmark tool: killed, started again, with data and weights that are missing."""
 
 import csv
-import importlib.util
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmseg_ovs.datasets.shapes import write_shapes
+from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'benchmark.py'
@@ -30,13 +30,6 @@ cfg_options: {test_dataloader.num_workers: 0, test_dataloader.persistent_workers
               test_dataloader.batch_size: 1}
 """
 LIMIT = 300  # seconds that a test may wait for a process
-
-
-def load_tool():
-    spec = importlib.util.spec_from_file_location('benchmark', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ def test_killed_and_started_again(folder, capsys):
     assert done.parent.name.startswith('first_shapes_')
     stamp = done.stat().st_mtime_ns
 
-    tool = load_tool()
+    tool = load_tool(TOOL)
     tool.main(['plan.yml', '--out', 'out', '--devices', 'cpu'])  # absent data: no error
     told = capsys.readouterr().out
     assert 'first on shapes: done before' in told
@@ -140,7 +133,7 @@ def test_a_failed_test_does_not_stop_the_others(folder, capsys):
     plan = PLAN.replace('  name: first', '  name: first\n  checkpoint: none.pth')
     Path('plan.yml').write_text(plan)
     with pytest.raises(SystemExit) as error:
-        load_tool().main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
+        load_tool(TOOL).main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
     assert error.value.code == 1
     told = capsys.readouterr().out
     assert 'No checkpoint at none.pth' in told
@@ -150,7 +143,7 @@ def test_a_failed_test_does_not_stop_the_others(folder, capsys):
 
 
 def test_mistakes_in_the_arguments(folder, capsys):
-    tool = load_tool()
+    tool = load_tool(TOOL)
     for arguments in (
         [],
         ['plan.yml', '--models', 'x'],

@@ -1,15 +1,10 @@
 """The stages of a system, each in its published form and in ours, at toy size."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / 'tools' / 'speed'
+from tests.tool_loader import ROOT, load_tool
+
 # The plain form has the published number of heads and size of filters.
 ANYUP = """
 neck = _base_.model.neck
@@ -19,16 +14,8 @@ model = dict(neck=neck)
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    for name in ('parts', 'anyup', 'plain_cost_aggregation'):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    spec = importlib.util.spec_from_file_location('chain', FOLDER / 'chain.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    init_default_scope('mmseg')
-    torch.manual_seed(0)
-    return module
+def tool():
+    return load_tool('tools/speed/chain.py')
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Published files to one checkpoint and back."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.utils import load_model_checkpoint
+from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,14 +37,7 @@ model = dict(
 """
 
 
-def load_tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool('convert_checkpoint')
+tool = load_tool('tools/convert_checkpoint.py')
 
 
 @pytest.fixture

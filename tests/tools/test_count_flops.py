@@ -1,12 +1,9 @@
 """Operations of a model, counted by hand and by the tool."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-from mmengine.registry import init_default_scope
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'speed' / 'count_flops.py'
+from tests.tool_loader import load_tool
+
 CONFIG = """
 model = dict(
     type='OpenVocabSegmentor',
@@ -33,11 +30,7 @@ model = dict(
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location('count_flops', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    init_default_scope('mmseg')
-    return module
+    return load_tool('tools/speed/count_flops.py')
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +10,11 @@ from PIL import Image
 from scipy.io import savemat
 
 from mmseg_ovs.datasets.converters import coco_object, pascal_context
-
-TOOLS = Path(__file__).parents[2] / 'tools' / 'dataset_converters'
+from tests.tool_loader import load_tool
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f'{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool.main
+    return load_tool(f'tools/dataset_converters/{name}.py').main
 
 
 @pytest.fixture

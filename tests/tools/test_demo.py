@@ -1,16 +1,13 @@
 """The demonstration runs whole, at a size that teaches the model nothing."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-DEMO = Path(__file__).parents[2] / 'tools' / 'demo.py'
+from tests.tool_loader import ROOT, run_process
+
 PANEL = 400  # side of an enlarged image
 
 
@@ -18,18 +15,12 @@ PANEL = 400  # side of an enlarged image
 def demo(tmp_path_factory):
     """Output folder and printed text of one run."""
     folder = tmp_path_factory.mktemp('demo')
-    run = subprocess.run(
-        [
-            *(sys.executable, DEMO, '--iters', '3', '--sizes', '16', '1', '6'),
-            *('--images', '2', '--controls', 'all'),
-            *('--data-root', folder / 'data', '--out', folder / 'out'),
-        ],
+    run = run_process(
+        *(ROOT / 'tools/demo.py', '--iters', 3, '--sizes', 16, 1, 6),
+        *('--images', 2, '--controls', 'all'),
+        *('--data-root', folder / 'data', '--out', folder / 'out'),
         cwd=folder,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
     )
-    assert run.returncode == 0, run.stderr[-3000:]
     return folder / 'out', run.stdout
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors import safe_open
 
 from mmseg_ovs.models.text_encoders import PrecomputedTextEncoder
 from mmseg_ovs.structures import Vocabulary
+from tests.tool_loader import load_tool
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'encode_vocabulary.py'
 ENCODER = dict(
@@ -24,10 +24,7 @@ ENCODER = dict(
 
 @pytest.fixture
 def main():
-    spec = importlib.util.spec_from_file_location('encode_vocabulary', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool.main
+    return load_tool('tools/encode_vocabulary.py').main
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from safetensors import safe_open
 from mmseg_ovs.datasets import FeaturePairsDataset
 from mmseg_ovs.datasets.feature_shards import MANIFEST, shard_name, verify_shard
 from mmseg_ovs.models.backbones import DINOv2
+from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'extract_features.py'
@@ -111,11 +111,7 @@ def seen(_counting_backbone):
 
 @pytest.fixture(scope='module')
 def main():
-    spec = importlib.util.spec_from_file_location('extract_features', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    sys.modules['extract_features'] = tool  # its dataclass looks for its module
-    spec.loader.exec_module(tool)
-    return tool.main
+    return load_tool('tools/extract_features.py').main
 
 
 @pytest.fixture(scope='module')

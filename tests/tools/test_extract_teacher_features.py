@@ -1,6 +1,5 @@
 """Teacher features: extraction, resuming, training from them, damaged files."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from PIL import Image
 from mmseg_ovs.datasets.feature_shards import FeatureFileError
 from mmseg_ovs.datasets.teacher_features import read_features, write_features
 from mmseg_ovs.datasets.transforms import LoadTeacherFeatures
+from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'extract_teacher_features.py'
@@ -57,10 +57,7 @@ work_dir = '{data}/work'
 
 @pytest.fixture
 def main():
-    spec = importlib.util.spec_from_file_location('extract_teacher_features', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool.main
+    return load_tool('tools/extract_teacher_features.py').main
 
 
 @pytest.fixture

@@ -1,23 +1,19 @@
 """Milliseconds of each transform of a data set."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from mmseg_ovs.datasets.shapes import write_shapes
+from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools' / 'speed' / 'profile_loading.py'
 CONFIG = ROOT / 'configs/text_similarity/text-similarity_mit-tiny_shapes-112x112.py'
 
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location('profile_loading', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('tools/speed/profile_loading.py')
 
 
 @pytest.mark.parametrize('split', ['train', 'test'])

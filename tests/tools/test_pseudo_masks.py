@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import signal
 import subprocess
@@ -14,20 +13,13 @@ import pytest
 from mmengine.registry import init_default_scope
 
 from mmseg_ovs.datasets import NounMasksDataset
+from tests.tool_loader import ROOT, load_tool, run_process
 
-ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'pseudo_masks' / 'run.py'
 
 
-def load(path: Path):
-    spec = importlib.util.spec_from_file_location(f'pseudo_masks_{path.stem}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-main = load(TOOL).main
-tiny = load(ROOT / 'tests' / 'pseudo_masks' / 'tiny_models.py')
+main = load_tool(TOOL).main
+tiny = load_tool('tests/pseudo_masks/tiny_models.py')
 
 
 class Files:
@@ -202,4 +194,4 @@ def test_the_package_needs_neither_nltk_nor_transformers():
         'import sys; sys.modules["nltk"] = sys.modules["transformers"] = None; '
         'import mmseg_ovs.pseudo_masks, mmseg_ovs.datasets'
     )
-    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+    run_process('-c', code)

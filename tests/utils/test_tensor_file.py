@@ -1,14 +1,12 @@
 """Files of tensors: readable by the library, the same in every process."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load
 
 from mmseg_ovs.utils import tensor_file
+from tests.tool_loader import run_process
 
 METADATA = {'b': '{"x": "é \\"quoted\\""}', 'a': '', 'c c': '1', 'd': '2', 'e': '3'}
 TENSORS = {
@@ -39,10 +37,4 @@ def test_the_same_bytes_in_every_process():
         "content = tensor_file({'t': torch.ones(3)}, {k: k for k in 'abcdefgh'}); "
         'print(hashlib.sha256(content).hexdigest())'
     )
-    digests = {
-        subprocess.run(
-            [sys.executable, '-c', code], capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    }
-    assert len(digests) == 1
+    assert len({run_process('-c', code).stdout for _ in range(2)}) == 1

@@ -1,6 +1,5 @@
 """Cost aggregation: chunks, factored guidance and windows against the plain form."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,12 @@ from mmseg_ovs.models.decode_heads.cost_aggregation import (
     SpatialBlock,
     correlation,
 )
+from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[3]
 
 
-def load_tool(name):
-    path = ROOT / f'tools/speed/{name}.py'
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plain_aggregator = load_tool('plain_cost_aggregation').plain_aggregator
+plain_aggregator = load_tool('tools/speed/plain_cost_aggregation.py').plain_aggregator
 
 
 def build(**options):
