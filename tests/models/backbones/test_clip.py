@@ -54,7 +54,10 @@ def test_blocks_are_open_clips_intermediate_maps():
 # ----------------------------------------------------------------------- dense
 @torch.no_grad()
 def test_dense_form_keeps_patches_apart_in_the_last_block():
-    """With one block, another patch changes only its own place."""
+    """With one block, another patch changes only its own place.
+
+    The class token changes all of them: CAT-Seg takes its input as their residual.
+    """
     model = dict(MODEL, vision_cfg=dict(CLIP_VISION, layers=1))
     dense, plain = encoder(model=model, dense=True), encoder(model=model)
     image = torch.randn(1, 3, 32, 32)
@@ -63,6 +66,9 @@ def test_dense_form_keeps_patches_apart_in_the_last_block():
     changed = (dense(image)[0] - dense(other)[0]).abs().amax(dim=(0, 1)) > 1e-6
     assert changed.nonzero().tolist() == [[1, 2]]
     assert ((plain(image)[0] - plain(other)[0]).abs().amax(dim=(0, 1)) > 1e-6).all()
+    before = dense(image)[0]
+    dense.cls_token.mul_(2)
+    assert ((dense(image)[0] - before).abs().amax(dim=(0, 1)) > 1e-6).all()
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from mmseg_ovs.models.layers.windowed_attention import axis_tiles, window_mask
 from mmseg_ovs.models.necks import AnyUp
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from tests.tiny import STOCK_BACKBONES, shake
 
 SMALL = dict(qk_dim=16, num_heads=2, kernel_size_lfu=3)
 
@@ -18,16 +19,7 @@ SMALL = dict(qk_dim=16, num_heads=2, kernel_size_lfu=3)
 @pytest.fixture
 def neck():
     torch.manual_seed(5)
-    return perturbed(AnyUp(**SMALL))
-
-
-def perturbed(module):
-    """Norms and biases that count."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return module.eval()
+    return shake(AnyUp(**SMALL)).eval()
 
 
 def dense_unification(layer, features):
@@ -103,7 +95,7 @@ SIZES = {
 def test_dense_definition(sizes, ratio):
     pixels, cells, size = sizes
     torch.manual_seed(3)
-    neck = perturbed(AnyUp(window_ratio=ratio, **SMALL)).double()
+    neck = shake(AnyUp(window_ratio=ratio, **SMALL)).double()
     image, features = doubles(2, 3, *pixels), doubles(2, 21, *cells)
     with torch.no_grad():
         expected = dense_anyup(neck, image, features, size)
@@ -132,19 +124,10 @@ def test_chunks_change_nothing(neck):
         torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-6)
 
 
-@torch.no_grad()
-def test_a_batch_is_its_images(neck):
-    image, features = torch.randn(3, 3, 32, 24), torch.randn(3, 12, 4, 3)
-    batch = neck.upsample(image, features, (16, 12))
-    for i in range(3):
-        alone = neck.upsample(image[i : i + 1], features[i : i + 1], (16, 12))
-        torch.testing.assert_close(batch[i : i + 1], alone, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize('frozen', [False, True])
 def test_gradients(frozen):
     torch.manual_seed(5)
-    neck = perturbed(AnyUp(frozen=frozen, **SMALL)).double()
+    neck = shake(AnyUp(frozen=frozen, **SMALL)).double()
     image, features = doubles(1, 3, 24, 32), doubles(1, 12, 3, 4).requires_grad_()
     weight = doubles(1, 12, 24, 32)
     wanted = {'features': features, **dict(neck.named_parameters())}
@@ -164,7 +147,7 @@ def test_gradients(frozen):
 @torch.no_grad()
 def test_bands_keep_the_statistics_of_a_distant_mean():
     """Where sums of squares in single precision would have lost the variance."""
-    encoder = perturbed(PixelEncoder(torch.nn.Conv2d(8, 8, 1), 8))
+    encoder = shake(PixelEncoder(torch.nn.Conv2d(8, 8, 1), 8))
     x = 1000 + torch.randn(1, 8, 30, 20)
     _, first, second = encoder
     expected = second.double()(first.double()(x.double()))
@@ -232,34 +215,18 @@ def test_images_normalised_for_another_network(neck):
     assert (wrong - expected).abs().max() > 1e-3
 
 
-BACKBONES = {
-    'ResNet': (
-        dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),
-        [8, 16, 32, 64],
-    ),
-    'MixVisionTransformer': (
-        dict(
-            type='MixVisionTransformer',
-            embed_dims=8,
-            num_layers=[1, 1, 1, 1],
-            num_heads=[1, 1, 2, 2],
-        ),
-        [8, 8, 16, 16],
-    ),
-}
-
-
-@pytest.mark.parametrize('name', BACKBONES)
-def test_stock_segmentor_after_any_backbone(name):
-    backbone, channels = BACKBONES[name]
+@pytest.mark.parametrize(
+    ('name', 'channels'),
+    [('ResNet', [8, 16, 32, 64]), ('MixVisionTransformer', [8, 8, 16, 16])],
+)
+def test_stock_segmentor_after_any_backbone(name, channels):
+    necks = [
+        dict(type='AnyUp', in_index=index, output_size=(24, 32), **SMALL)
+        for index in (3, 2)
+    ]
     model = EncoderDecoder(
         backbone=dict(
-            type='BackboneWithNeck',
-            backbone=backbone,
-            neck=[
-                dict(type='AnyUp', in_index=3, output_size=(24, 32), **SMALL),
-                dict(type='AnyUp', in_index=2, output_size=(24, 32), **SMALL),
-            ],
+            type='BackboneWithNeck', backbone=STOCK_BACKBONES[name], neck=necks
         ),
         decode_head=dict(
             type='FCNHead',
@@ -284,21 +251,12 @@ def test_stock_segmentor_after_any_backbone(name):
     assert not [name for name, p in necks if p.grad is None]
 
 
-def test_under_an_open_vocabulary_segmentor(build_segmentor):
-    model = build_segmentor(neck=dict(type='AnyUp', output_size=2, **SMALL))
-    image = torch.randn(1, 3, 56, 56)
-    with torch.no_grad():
-        assert model.extract_feat(image).maps[-1].shape == (1, 16, 8, 8)
-
-
 @torch.no_grad()
-def test_mixed_precision(neck):
+def test_types(neck):
     image, features = torch.randn(1, 3, 32, 32), torch.randn(1, 8, 4, 4)
     expected = neck.upsample(image, features, (16, 16))
     with torch.autocast('cpu', torch.bfloat16):
-        ours = neck.upsample(image, features, (16, 16))
-    assert ours.dtype == features.dtype
-    assert (ours - expected).abs().mean() < 0.02
+        assert neck.upsample(image, features, (16, 16)).dtype == torch.float32
     halved = neck.bfloat16().upsample(image, features.bfloat16(), (16, 16))
     assert halved.dtype == torch.bfloat16
     assert (halved - expected).abs().mean() < 0.1
@@ -319,15 +277,14 @@ def published_state(neck):
     return state
 
 
-def test_published_layout(neck, tmp_path):
-    path = tmp_path / 'anyup_paper.pth'
-    torch.save(published_state(neck), path)
-    loaded = AnyUp(init_cfg=dict(type='Pretrained', checkpoint=str(path)), **SMALL)
-    loaded.init_weights()
+def test_published_layout(neck):
+    state, loaded = published_state(neck), AnyUp(**SMALL)
+    load_pretrained(loaded, state)
     ours = neck.state_dict()
     assert all(torch.equal(v, ours[k]) for k, v in loaded.state_dict().items())
-    torch.save(ours, path)  # and a file that we saved
-    loaded.init_weights()
+    del state['cross_decode.cross_attn.attention.in_proj_weight']
+    with pytest.raises(CheckpointError, match='missing: cross_decode'):
+        load_pretrained(loaded, state)
 
 
 def test_published_keys():
@@ -344,15 +301,6 @@ def test_published_keys():
     assert shapes['query_encoder.2.block.5.weight'] == (128, 128, 1, 1)
     assert shapes['rope.freqs'] == (2, 128)
     assert not any('shortcut' in key for key in shapes)
-
-
-def test_a_checkpoint_that_does_not_fit(neck):
-    state = published_state(neck)
-    with pytest.raises(CheckpointError, match='another shape'):
-        load_pretrained(AnyUp(**{**SMALL, 'qk_dim': 32}), state)
-    del state['cross_decode.cross_attn.attention.in_proj_weight']
-    with pytest.raises(CheckpointError, match='missing: cross_decode'):
-        load_pretrained(neck, state)
 
 
 def test_images_are_missing(neck):

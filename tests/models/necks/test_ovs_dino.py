@@ -3,35 +3,26 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
-from mmseg_ovs.models.necks import StructureAwareEncoder, StructureModulatedDecoder
+from tests.tiny import BACKBONES, NECKS, VIT, WIDTH, shake
 
-GN = dict(type='GN', num_groups=4)
-GATE = dict(type='PreservationGate', norm_cfg=GN)
+GATE = NECKS['structure decoder']['gate']
 
 
 def encoder(**kwargs):
-    args = dict(in_channels=(24,) * 3, channels=16, out_channels=8, norm_cfg=GN)
-    return StructureAwareEncoder(**{**args, **kwargs})
+    return MODELS.build({**NECKS['structure encoder'], **kwargs})
 
 
 def decoder(**kwargs):
-    args = dict(in_channels=8, channels=24, gate=GATE, norm_cfg=GN)
-    return StructureModulatedDecoder(**{**args, **kwargs})
+    cfg = {**NECKS['structure decoder'], **kwargs}
+    if 'gamma_init' not in kwargs:
+        del cfg['gamma_init']
+    return MODELS.build(cfg)
 
 
-def maps(count=4, size=(6, 5)):
-    return tuple(torch.randn(2, 24, *size) for _ in range(count))
-
-
-def shake(module):
-    """Weights at which every parameter matters."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return module
+def maps(count=3):
+    return tuple(torch.randn(2, WIDTH, 6, 5) for _ in range(count))
 
 
 def test_the_encoder_fuses_refines_and_upsamples():
@@ -69,8 +60,8 @@ def test_a_refinement_layer_adds_its_input_or_not():
 
 
 def test_the_encoder_says_how_many_maps_it_wants():
-    with pytest.raises(ValueError, match='fuses 3 maps and hands on one more, got 3'):
-        encoder()(maps(3))
+    with pytest.raises(ValueError, match='fuses 2 maps and hands on one more, got 2'):
+        encoder()(maps(2))
 
 
 @pytest.mark.parametrize('bad', [dict(gate='relu'), dict(gate=None)])
@@ -99,7 +90,7 @@ def test_training_starts_at_plain_dino_and_can_leave_it(gamma):
 def test_the_gate_bounds_how_far_features_may_move():
     neck = shake(decoder(gamma_init=0.5))
     neck.gamma.fill_(0.5)
-    inputs = torch.randn(2, 8, 12, 10), torch.randn(2, 24, 6, 5)
+    inputs = torch.randn(2, 8, 12, 10), torch.randn(2, WIDTH, 6, 5)
     moved = neck(inputs)[1] - inputs[1]
     assert moved.abs().max() > 0
     assert (moved.abs() <= 0.5 * inputs[1].abs() + 1e-6).all()
@@ -108,9 +99,9 @@ def test_the_gate_bounds_how_far_features_may_move():
 @torch.no_grad()
 def test_the_decoder_follows_its_formula():
     neck = shake(decoder())
-    structure, semantic = torch.randn(2, 8, 12, 10), torch.randn(2, 24, 7, 7)
+    structure, semantic = torch.randn(2, 8, 12, 10), torch.randn(2, WIDTH, 7, 7)
     down = neck.compress(structure)
-    assert down.shape == (2, 24, 6, 5)
+    assert down.shape == (2, WIDTH, 6, 5)
     modulation = F.interpolate(down, (7, 7), mode='bilinear')
     first = neck.gate.conv1
     hidden = F.conv2d(modulation, first.conv.weight, padding=1)
@@ -126,11 +117,11 @@ def test_the_decoder_follows_its_formula():
 @torch.no_grad()
 def test_without_gate_only_structure_is_left():
     neck = decoder(gate=None)
-    structure, semantic = torch.randn(2, 8, 12, 10), torch.randn(2, 24, 7, 7)
+    structure, semantic = torch.randn(2, 8, 12, 10), torch.randn(2, WIDTH, 7, 7)
     out = neck((structure, semantic))[1]
     assert out.shape == semantic.shape
     assert torch.equal(out, neck((structure, -semantic))[1])
-    assert neck((structure,))[1].shape == (2, 24, 6, 5)  # 'w/o encoder'
+    assert neck((structure,))[1].shape == (2, WIDTH, 6, 5)  # 'w/o encoder'
 
 
 def test_the_gate_needs_features_to_protect():
@@ -139,58 +130,11 @@ def test_the_gate_needs_features_to_protect():
 
 
 @torch.no_grad()
-def test_the_necks_work_under_a_stock_segmentor():
-    model = EncoderDecoder(
-        backbone=dict(
-            type='DINOv3',
-            arch=dict(embed_dims=24, depth=3, num_heads=2, feed_forward='mlp'),
-            out_indices=(0, 1, 2, 2),
-            final_norm=(False, False, False, True),
-        ),
-        neck=[
-            dict(
-                type='StructureAwareEncoder',
-                in_channels=(24,) * 3,
-                channels=16,
-                out_channels=8,
-                norm_cfg=GN,
-            ),
-            dict(
-                type='StructureModulatedDecoder',
-                in_channels=8,
-                channels=24,
-                gate=GATE,
-                norm_cfg=GN,
-            ),
-        ],
-        decode_head=dict(
-            type='FCNHead', in_channels=24, channels=8, num_classes=3, in_index=1
-        ),
-        test_cfg=dict(mode='whole'),
-    ).eval()
-    image = torch.randn(1, 3, 64, 48)
-    plain = model.backbone(image)[-1]
-    assert torch.equal(model.extract_feat(image)[1], plain)
-    assert model._forward(image).shape == (1, 3, 4, 3)
-
-
-@torch.no_grad()
 def test_teacher_features_stand_in_for_the_encoders(build_segmentor):
-    teacher = dict(
-        type='DINOv2',
-        arch=dict(embed_dims=8, depth=1, num_heads=2, feed_forward='mlp'),
-        img_size=56,
-    )
+    teacher = dict(BACKBONES['DINOv2'], arch=dict(VIT, embed_dims=8))
     neck = [
         dict(type='TeacherFeatures', teacher=teacher, input_size=(112, 112)),
-        dict(
-            type='StructureModulatedDecoder',
-            in_channels=8,
-            channels=16,
-            gate=GATE,
-            norm_cfg=GN,
-            gamma_init=0.5,
-        ),
+        NECKS['structure decoder'],
     ]
     model = build_segmentor(neck=neck)
     assert not any(key.startswith('neck.0') for key in model.state_dict())

@@ -3,29 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
-from mmseg.registry import MODELS
 
-from mmseg_ovs.models.utils import complete_state
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from tests.tiny import BACKBONES, HEADS, NECKS, SAM, STOCK_BACKBONES, make
 
-SAM = dict(
-    type='SAMImageEncoder',
-    arch=dict(embed_dims=16, depth=3, num_heads=2, global_attn_indexes=(0, 2)),
-    img_size=56,
-    patch_size=14,
-    window_size=3,
-    out_channels=8,
-    out_indices=(0, 1),
+PRIOR = dict(
+    NECKS['prior'],
+    backbone=dict(SAM, img_size=56, patch_size=14, out_indices=(0, 1)),
 )
 
 
 def prior(**options):
-    torch.manual_seed(4)
-    cfg = dict(type='SemanticPriorEncoder', backbone=SAM)
-    neck = MODELS.build({**cfg, **options})
-    neck.init_weights()
-    return neck.eval()
+    return make(PRIOR, **options)
 
 
 def features(height=56, width=56, **replaced):
@@ -68,27 +57,12 @@ def test_strides_round_up_like_padding():
 
 @torch.no_grad()
 def test_any_backbone():
-    cfg = dict(
-        type='MixVisionTransformer',
-        embed_dims=8,
-        num_stages=2,
-        num_layers=[1, 1],
-        num_heads=[1, 2],
-        patch_sizes=[7, 3],
-        strides=[4, 2],
-        sr_ratios=[2, 1],
-        out_indices=(0, 1),
-    )
-    neck = MODELS.build(dict(type='SemanticPriorEncoder', backbone=cfg)).eval()
-    assert shapes(neck(features()).maps[1:]) == [(8, 14, 14), (16, 7, 7)]
-    extra = dict(
-        type='DINOv3',
-        arch=dict(embed_dims=16, depth=1, num_heads=2, feed_forward='mlp'),
-        extra_outputs=('cls_token',),
-    )
-    neck = MODELS.build(dict(type='SemanticPriorEncoder', backbone=extra)).eval()
-    after = neck(features(64, 64))
-    assert shapes(after.maps[1:]) == [(16, 4, 4)] and after.cls_token is None
+    neck = make(NECKS['prior'], backbone=STOCK_BACKBONES['MixVisionTransformer'])
+    maps = neck(features(64, 64)).maps
+    assert shapes(maps[1:]) == [(8, 16, 16), (8, 8, 8), (16, 4, 4), (16, 2, 2)]
+    extra = dict(BACKBONES['DINOv3'], extra_outputs=('cls_token',))
+    after = make(NECKS['prior'], backbone=extra)(features(64, 64))
+    assert shapes(after.maps[1:]) == [(16, 8, 8)] and after.cls_token is None
 
 
 def test_frozen_or_trained():
@@ -113,79 +87,11 @@ def test_mistakes():
         prior(strides=(14, 7))(features())
 
 
-# --------------------------------------------------------------------- weights
-class Model(BaseModule):
-    """A neck of two in a row, as in a segmentor."""
-
-    def __init__(self, backbone):
-        super().__init__()
-        self.neck = MODELS.build(
-            [
-                dict(type='AnyUp', output_size=1, qk_dim=8),
-                dict(type='SemanticPriorEncoder', backbone=backbone),
-            ]
-        )
-
-
-@pytest.fixture
-def published(tmp_path):
-    """The prior's config with a file that is a whole SAM."""
-    state = {f'image_encoder.{k}': v + 1 for k, v in prior().prior.state_dict().items()}
-    state['mask_decoder.x'] = torch.ones(1)
-    torch.save(state, tmp_path / 'sam.pth')
-    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'sam.pth'))
-    return dict(SAM, init_cfg=init_cfg)
-
-
-def test_weights_by_the_backbones_init_cfg(published):
-    expected = {k: v + 1 for k, v in prior().prior.state_dict().items()}
-    neck = prior(backbone=published)
-    for key, value in neck.prior.state_dict().items():
-        assert torch.equal(value, expected[key]), key
-
-
-def test_a_checkpoint_may_leave_the_prior_out(published):
-    """At test time nothing has been initialised before the checkpoint comes."""
-    trained = Model(published)
-    trained.init_weights()
-    state = {k: v for k, v in trained.state_dict().items() if '.prior.' not in k}
-    assert len(state) > 10
-    model = Model(published)
-    model.load_state_dict(complete_state(model, state, 'x'))
-    for key, value in trained.state_dict().items():
-        assert torch.equal(model.state_dict()[key], value), key
-
-
 # ------------------------------------------------------------------- with heads
-def segmentor(build_segmentor, neck=(), **head):
-    guidance = [
-        dict(index=i, channels=16, stride=14, upsampled_channels=6) for i in (2, 1)
-    ]
-    head = dict(
-        dict(
-            type='CostAggregationHead',
-            in_channels=16,
-            in_index=0,
-            stride=14,
-            appearance_guidance=dict(index=3, channels=8),
-            decoder_guidance=guidance,
-            aggregator=dict(
-                channels=16,
-                num_layers=1,
-                num_heads=2,
-                window_size=3,
-                text_guidance_dims=8,
-                appearance_guidance_dims=8,
-                decoder_dims=(16, 16),
-                decoder_guidance_dims=(8, 4),
-            ),
-        ),
-        **head,
-    )
-    return build_segmentor(
-        neck=dict(dict(type='SemanticPriorEncoder', backbone=SAM), **dict(neck)),
-        decode_head=head,
-    )
+def segmentor(build_segmentor, **changes):
+    head = dict(HEADS['dinov3.seg'], text_parts=1, prompt_channels=1, stride=14)
+    head['decoder_guidance'] = [dict(g, stride=14) for g in head['decoder_guidance']]
+    return build_segmentor(neck=PRIOR, decode_head={**head, **changes})
 
 
 @torch.no_grad()
@@ -203,29 +109,22 @@ def test_the_head_takes_maps_by_index(build_segmentor):
 
 
 @torch.no_grad()
-def test_strides_that_do_not_fit_the_head(build_segmentor):
-    finer = dict(backbone=dict(SAM, patch_size=7, img_size=28))
-    model = segmentor(build_segmentor, finer)
+def test_maps_that_do_not_fit_the_head(build_segmentor):
+    model = segmentor(build_segmentor)
     image, text = torch.randn(1, 3, 56, 56), torch.randn(5, 1, 16)
-    message = r'Guidance of the spatial blocks has to be \(8, 4, 4\).* got \(8, 8, 8\)'
-    with pytest.raises(ValueError, match=message):
-        model.decode_head(model.extract_feat(image), text)
-    with pytest.raises(ValueError, match=r'Guidance of decoder stage 1 has to be'):
-        strides = dict(strides=(14, 28, 14))
-        model = segmentor(build_segmentor, strides)
+    for options, message in (
+        (
+            dict(backbone=dict(PRIOR['backbone'], patch_size=7, img_size=28)),
+            r'Guidance of the spatial blocks has to be \(8, 4, 4\).* got \(8, 8, 8\)',
+        ),
+        (dict(strides=(14, 28, 14)), r'Guidance of decoder stage 1 has to be'),
+    ):
+        model.neck = prior(**options)
+        with pytest.raises(ValueError, match=message):
+            model.decode_head(model.extract_feat(image), text)
+    model.neck = None
+    with pytest.raises(ValueError, match=r'Guidance by map 3, but there are 1 map'):
         model.decode_head(model.extract_feat(image), text)
     with pytest.raises(ValueError, match=r'its stride 21 is no multiple'):
-        segmentor(
-            build_segmentor, appearance_guidance=dict(index=3, channels=8, stride=21)
-        )
-
-
-@torch.no_grad()
-def test_a_head_that_waits_for_more_maps(build_segmentor):
-    model = segmentor(build_segmentor)
-    model.neck = None
-    text = torch.randn(5, 1, 16)
-    with pytest.raises(
-        ValueError, match=r'Guidance by map 3, but there are 1 map\(s\)'
-    ):
-        model.decode_head(model.extract_feat(torch.randn(1, 3, 56, 56)), text)
+        wrong = dict(index=3, channels=8, stride=21)
+        segmentor(build_segmentor, appearance_guidance=wrong)
