@@ -137,6 +137,10 @@ HEADS = {
         aggregator=dict(AGGREGATOR, window_size=4),
     ),
 }
+POSTPROCESSORS = {
+    'background cleaning': dict(type='BackgroundCleaning'),
+    'PAMR': dict(type='PAMR'),
+}
 
 
 def talk2dino() -> dict:
@@ -146,7 +150,7 @@ def talk2dino() -> dict:
             BACKBONES['DINOv2 with registers'], extra_outputs=('cls_attention',)
         ),
         decode_head=HEADS['Talk2DINO'],
-        postprocessors=[dict(type='PAMR')],
+        postprocessors=[POSTPROCESSORS['PAMR']],
         test_cfg=dict(mode='slide', crop_size=(42, 42), stride=(28, 28)),
     )
 

@@ -77,6 +77,10 @@ class ModuleTester:
         for one, two in zip(rounded, expected, strict=True):
             assert (one - two).abs().mean() < 0.06 * two.abs().mean()
 
+
+class PretrainedModuleTester(ModuleTester):
+    """Base of the testers of kinds of which some load weights by ``init_cfg``."""
+
     @torch.no_grad()
     def test_weights_load_strictly(self, pretrained_cfg, tmp_path):
         cfg = pretrained_cfg

@@ -51,7 +51,8 @@ def test_truncated_anywhere(tmp_path, whole, kind, data):
     content = whole[kind]
     size = data.draw(st.integers(0, len(content) - 1), label='size')
     path = write(tmp_path, content[:size], kind)
-    with pytest.raises(CheckpointError, match=path.name):
+    message = f'{path.name} .*(truncated|plain state dict)'
+    with pytest.raises(CheckpointError, match=message):
         read_state_dict(path)
 
 
@@ -94,7 +95,8 @@ def test_random_bytes(tmp_path, name, content):
 )
 def test_no_state_dict(tmp_path, value):
     torch.save(value, tmp_path / 'x.pth')
-    with pytest.raises(CheckpointError, match=r'x\.pth holds'):
+    message = r'x\.pth holds (a \w+, not a state dict|no tensors; keys)'
+    with pytest.raises(CheckpointError, match=message):
         read_state_dict(tmp_path / 'x.pth')
 
 
@@ -165,7 +167,7 @@ def test_code_is_refused_and_does_not_run(tmp_path, kind, function):
     else:
         content = encode({**state, 'extra': harmful}, kind)
     path = write(tmp_path, content, kind)
-    with pytest.raises(CheckpointError, match=r'x\.pth'):
+    with pytest.raises(CheckpointError, match=r'x\.pth is not a plain state dict'):
         read_state_dict(path)
     assert not mark.exists()
 

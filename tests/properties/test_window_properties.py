@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from examples import many
 from hypothesis import given
@@ -39,6 +40,25 @@ def test_every_pixel_is_seen_and_no_window_leaves_the_image(layout):
     assert count.double().sum() == sum(w.size[0] * w.size[1] for w in windows)
 
 
+def mmseg_starts(length, crop, stride):
+    grids = max(length - crop + stride - 1, 0) // stride + 1
+    ends = [min(i * stride + crop, length) for i in range(grids)]
+    return [max(end - crop, 0) for end in ends]
+
+
+@many
+@given(layouts())
+def test_same_layout_as_mmseg(layout):
+    rows, columns = (mmseg_starts(*side) for side in zip(*layout, strict=True))
+    expected = [(top, left) for top in rows for left in columns]
+    assert [(w.top, w.left) for w in window_grid(*layout)] == expected
+
+
+def test_stride_that_leaves_gaps():
+    with pytest.raises(ValueError, match='stride'):
+        window_grid((10, 10), (4, 4), (5, 4))
+
+
 @many
 @given(layouts(), st.floats(-1e4, 1e4, width=32))
 def test_a_constant_stays_what_it_is(layout, value):
@@ -58,8 +78,9 @@ def test_whole_numbers_come_back_exactly(layout):
     size, crop, stride = layout
     windows = window_grid(size, crop, stride)
     image = torch.randint(-1000, 1000, (2, *size)).float()
-    merged = merge_windows(split_windows(image, windows), windows, size)
-    assert torch.equal(merged, image)
+    parts = split_windows(image, windows)
+    assert {part.shape for part in parts} == {(2, *map(min, crop, size))}
+    assert torch.equal(merge_windows(parts, windows, size), image)
 
 
 @many

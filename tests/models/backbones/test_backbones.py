@@ -7,7 +7,7 @@ from mmseg.models import EncoderDecoder
 
 from tests.models.module_tester import (
     BOTH,
-    ModuleTester,
+    PretrainedModuleTester,
     check_gradients,
     check_learns_two_halves,
 )
@@ -20,7 +20,7 @@ def images(model, rows=3, columns=5):
     return torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(1))
 
 
-class TestBackbones(ModuleTester):
+class TestBackbones(PretrainedModuleTester):
     CONFIGS = BACKBONES
 
     def run(self, module, batch=BOTH):

@@ -8,7 +8,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.necks.base import apply_neck
 from mmseg_ovs.structures.visual_features import VisualFeatures
-from tests.models.module_tester import BOTH, ModuleTester
+from tests.models.module_tester import BOTH, PretrainedModuleTester
 from tests.tiny import BACKBONES, NECKS, WIDTH
 
 # Channels of the maps that a neck takes, where it is not one map.
@@ -28,7 +28,7 @@ def features(module, batch=BOTH):
     return VisualFeatures(tuple(maps), token, registers, image=image)
 
 
-class TestNecks(ModuleTester):
+class TestNecks(PretrainedModuleTester):
     CONFIGS = NECKS
 
     def run(self, module, batch=BOTH):

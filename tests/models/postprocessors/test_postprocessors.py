@@ -1,10 +1,50 @@
-"""PAMR against a literal form of its definition."""
+"""Post-processors: each image by itself; PAMR against a literal definition."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_ovs.models.postprocessors import PAMR
+from mmseg_ovs.models.postprocessors import PAMR, BackgroundCleaning
+from mmseg_ovs.models.postprocessors.base import ImagePostProcessor
+from mmseg_ovs.structures.visual_features import VisualFeatures
+from tests.models.module_tester import BOTH, ModuleTester
+from tests.tiny import POSTPROCESSORS, make
+
+
+def scores_and_features(batch=BOTH):
+    draw = torch.Generator().manual_seed(1)
+    shapes = [(6, 8, 10), (16, 8, 10), (2, 8, 10), (3, 8, 10)]
+    scores, maps, attention, image = (
+        torch.rand(2, *shape, generator=draw)[batch] for shape in shapes
+    )
+    return scores, VisualFeatures((maps,), cls_attention=attention, image=255 * image)
+
+
+class TestPostProcessors(ModuleTester):
+    CONFIGS = POSTPROCESSORS
+
+    def run(self, module, batch=BOTH):
+        scores, features = scores_and_features(batch)
+        if isinstance(module, ImagePostProcessor):
+            images = zip(scores, features.image, strict=True)
+            return [
+                torch.stack([module.refine(s, module.prepare(i)) for s, i in images])
+            ]
+        text = torch.randn(6, 16, generator=torch.Generator().manual_seed(2))
+        return [module(scores, features, text)]
+
+    def test_scores_change(self, cfg):
+        (refined,) = self.run(make(cfg))
+        scores, _ = scores_and_features()
+        assert refined.shape == scores.shape
+        assert not torch.allclose(refined, scores)
+
+
+def test_cleaning_needs_the_attention():
+    scores, features = scores_and_features()
+    features = features._replace(cls_attention=None)
+    with pytest.raises(ValueError, match="extra_outputs=\\('cls_attention',\\)"):
+        BackgroundCleaning()(scores, features, torch.randn(6, 16))
 
 
 def literal_pamr(image, scores, num_iter, dilations):
