@@ -268,9 +268,11 @@ def config(
     return Config(dict(default_scope='mmseg', model=model))
 
 
-def build(system: Callable[[], dict], folder: Path, **options) -> nn.Module:
+def build(
+    system: Callable[[], dict], folder: Path, names: Sequence[str] = NAMES, **parts
+) -> nn.Module:
     """A method's model (see :func:`config`) in which every weight counts."""
-    return make(config(system, folder, **options).model)
+    return make(config(system, folder, names, **parts).model)
 
 
 def make(cfg: dict, **changes) -> nn.Module:

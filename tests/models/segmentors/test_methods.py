@@ -1,0 +1,103 @@
+"""What holds for every method: any words, any batch, gradients, learning, weights."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch.testing import assert_close
+
+from mmseg_ovs.models.utils import load_model_checkpoint
+from tests.models.module_tester import check_learns_two_halves
+from tests.tiny import SYSTEMS, build, config
+
+NAMES = [f'thing {i}' for i in range(12)]
+every_method = pytest.mark.parametrize('system', SYSTEMS, ids=lambda s: s.__name__)
+
+
+def images():
+    draw = torch.Generator().manual_seed(1)
+    sizes = ((50, 71), (64, 48))
+    return [torch.randint(0, 256, (3, *size), generator=draw) for size in sizes]
+
+
+def scores(model, inputs, **test_cfg):
+    """Scores (N, H, W) of each image; labels are their arg max."""
+    model.test_cfg = dict(model.test_cfg, keep_logits=True, **test_cfg)
+    samples = [SegDataSample() for _ in inputs]
+    results = model.test_step(dict(inputs=inputs, data_samples=samples))
+    for image, sample in zip(inputs, results, strict=True):
+        assert sample.seg_logits.shape == image.shape[1:]
+        assert torch.equal(
+            sample.pred_sem_seg.data[0], sample.seg_logits.data.argmax(0)
+        )
+    return [sample.seg_logits.data for sample in results]
+
+
+@every_method
+@torch.no_grad()
+def test_the_same_answer_any_way(system, tmp_path):
+    """Images together or alone, windows in batches or one by one, in chunks or not."""
+    model = build(system, tmp_path, NAMES)
+    together = scores(model, images(), window_batch_size=16, chunk_mb=100)
+    for image, expected in zip(images(), together, strict=True):
+        assert expected.shape[0] == 12 and expected.std() > 1e-3
+        for size, chunk_mb in ((1, 100), (3, 1e-6)):
+            (alone,) = scores(model, [image], window_batch_size=size, chunk_mb=chunk_mb)
+            assert_close(alone, expected, rtol=1e-4, atol=1e-4)
+
+
+@every_method
+@torch.no_grad()
+def test_other_words_between_calls(system, tmp_path):
+    """More and fewer classes than CAT-Seg's 8, and synonyms."""
+    model = build(system, tmp_path, NAMES)
+    for words in (NAMES[:1], NAMES[2:5], NAMES, ['thing 3', ['thing 1', 'thing 2']]):
+        model.set_vocabulary(words)
+        assert [len(s) for s in scores(model, images())] == [len(words)] * 2
+
+
+def batch():
+    """Images and labels, a part of them unlabelled."""
+    labels = torch.zeros(2, 1, 56, 56, dtype=torch.long)
+    labels[:, :, 8:24, 8:] = 2
+    labels[0, :, :5] = 255
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    return torch.randn(2, 3, 56, 56), samples
+
+
+@every_method
+def test_gradients_reach_what_is_trained(system, tmp_path):
+    """All of it: DDP waits for each parameter that asks for a gradient."""
+    model = build(system, tmp_path).train()
+    losses = model(*batch(), mode='loss')
+    loss = sum(value for name, value in losses.items() if 'loss' in name)
+    assert loss.isfinite() and 0 < loss < 5
+    loss.backward()
+    parameters = dict(model.named_parameters())
+    got = {name for name, p in parameters.items() if p.grad is not None}
+    assert got == {name for name, p in parameters.items() if p.requires_grad}
+    assert all(parameters[name].grad.isfinite().all() for name in got)
+
+
+@every_method
+def test_training_lowers_the_loss(system, tmp_path):
+    head = system()['decode_head']
+    if head['type'] != 'CostAggregationHead':  # cosines alone bound the loss
+        head = dict(head, logit_scale=10.0)
+    check_learns_two_halves(build(system, tmp_path, decode_head=head), lr=1e-2)
+
+
+@every_method
+@torch.no_grad()
+def test_checkpoints(system, tmp_path):
+    model = build(system, tmp_path)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'x.pth')
+    torch.manual_seed(5)
+    other = MODELS.build(config(system, tmp_path).model).eval()
+    before = scores(other, images())
+    load_model_checkpoint(other, tmp_path / 'x.pth')
+    maps = scores(model, images()), scores(other, images()), before
+    for expected, loaded, random in zip(*maps, strict=True):
+        assert torch.equal(loaded, expected)
+        assert not torch.allclose(random, expected, atol=1e-2)
