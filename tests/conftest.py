@@ -1,9 +1,11 @@
 """Shared test set-up: the package is imported first, so its compat is installed."""
 
 import os
+import random
 
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -19,4 +21,7 @@ def pytest_runtest_setup():
 
 @pytest.fixture(autouse=True)
 def _seed():
+    """Random numbers do not depend on the test before."""
+    random.seed(0)
+    np.random.seed(0)
     torch.manual_seed(0)

@@ -1,42 +1,56 @@
-"""COCO-Object, VOC20 and the base class, on generated files."""
+"""Data sets of labels, on generated files: which files, which classes, renumbering."""
 
 import numpy as np
 import pytest
-from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_ovs.datasets import (
     COCOObjectDataset,
     OpenVocabSegDataset,
+    PascalContext459Dataset,
+    PascalVOC20bDataset,
     PascalVOC20Dataset,
 )
+from mmseg_ovs.structures import Vocabulary
 
+LABELS = [dict(type='LoadLabelMap')]
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 448), keep_ratio=True),
-    dict(type='LoadLabelMap'),
+    *LABELS,
     dict(type='PackSegInputs'),
 ]
 
 
-def make(root, name, suffix, labels, folder=('images', 'annotations')):
-    for part in folder:
-        (root / part).mkdir(exist_ok=True)
-    labels = np.asarray(labels, dtype=np.uint8)
-    image = np.zeros((*labels.shape, 3), np.uint8)
-    Image.fromarray(image).save(root / folder[0] / f'{name}.jpg')
-    Image.fromarray(labels).save(root / folder[1] / f'{name}{suffix}')
+@pytest.fixture
+def build(tmp_path):
+    """Builds a data set of one image with the labels; another one is on no list."""
+
+    def build(kind, labels, suffix='.png', pipeline=LABELS, **kwargs):
+        labels = np.asarray(labels)
+        labels = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+        for folder in ('images', 'annotations'):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / 'val.txt').write_text('a\n')
+        for name in ('a', 'not_listed')[: 1 + ('ann_file' in kwargs)]:
+            image = np.zeros((*labels.shape, 3), np.uint8)
+            Image.fromarray(image).save(tmp_path / f'images/{name}.jpg')
+            Image.fromarray(labels).save(tmp_path / f'annotations/{name}{suffix}')
+        prefix = dict(img_path='images', seg_map_path='annotations')
+        root = str(tmp_path)
+        return kind(data_root=root, data_prefix=prefix, pipeline=pipeline, **kwargs)
+
+    return build
 
 
-PREFIX = dict(img_path='images', seg_map_path='annotations')
+def build_objects(build, labels, **kwargs):
+    return build(COCOObjectDataset, labels, '_instanceTrainIds.png', **kwargs)
 
 
-def test_coco_object_reads_its_own_label_files(tmp_path):
-    make(tmp_path, '0001', '_instanceTrainIds.png', np.full((30, 40), 80))
-    make(tmp_path, '0001', '_labelTrainIds.png', np.full((30, 40), 7))
-    dataset = COCOObjectDataset(
-        data_root=str(tmp_path), data_prefix=PREFIX, pipeline=PIPELINE, test_mode=True
-    )
+def test_coco_object_reads_its_own_label_files(build):
+    build(COCOObjectDataset, np.full((30, 40), 7), '_labelTrainIds.png')
+    labels = np.full((30, 40), 80)
+    dataset = build_objects(build, labels, pipeline=PIPELINE, test_mode=True)
     assert len(dataset.metainfo['classes']) == len(dataset.metainfo['palette']) == 81
     assert dataset.metainfo['classes'][0] == 'background'
     assert dataset.metainfo['classes'][80] == 'toothbrush'
@@ -47,56 +61,55 @@ def test_coco_object_reads_its_own_label_files(tmp_path):
     assert sample['data_samples'].gt_sem_seg.data.unique().tolist() == [80]
 
 
-def test_voc20_ignores_background_and_border(tmp_path):
-    make(tmp_path, 'a', '.png', [[0, 1], [20, 255]])
-    make(tmp_path, 'not_listed', '.png', [[0, 1], [20, 255]])
-    (tmp_path / 'val.txt').write_text('a\n')
-    dataset = PascalVOC20Dataset(
-        ann_file='val.txt',
-        data_root=str(tmp_path),
-        data_prefix=PREFIX,
-        pipeline=PIPELINE,
-    )
+@pytest.mark.parametrize('pipeline', [LABELS, [dict(type='LoadAnnotations')]])
+@pytest.mark.parametrize(
+    ('kind', 'number', 'first', 'expected'),
+    [
+        (PascalVOC20Dataset, 20, 'aeroplane', [[255, 0], [19, 255]]),
+        (PascalVOC20bDataset, 21, 'aeroplane', [[20, 0], [19, 255]]),
+    ],
+)
+def test_voc_ignores_its_background_or_has_it_last(
+    build, kind, number, first, expected, pipeline
+):
+    labels = [[0, 1], [20, 255]]
+    dataset = build(kind, labels, ann_file='val.txt', pipeline=pipeline)
     assert len(dataset) == 1
-    assert len(dataset.metainfo['classes']) == len(dataset.metainfo['palette']) == 20
-    assert dataset.metainfo['classes'][0] == 'aeroplane'
-    labels = dataset[0]['data_samples'].gt_sem_seg.data[0]
-    assert labels.tolist() == [[255, 0], [19, 255]]
-
-
-def test_label_outside_the_classes_is_found_when_read(tmp_path):
-    make(tmp_path, 'a', '.png', [[0, 21]])
-    (tmp_path / 'val.txt').write_text('a\n')
-    dataset = PascalVOC20Dataset(
-        ann_file='val.txt',
-        data_root=str(tmp_path),
-        data_prefix=PREFIX,
-        pipeline=PIPELINE,
+    assert (
+        len(dataset.metainfo['classes']) == len(dataset.metainfo['palette']) == number
     )
+    assert dataset.metainfo['classes'][0] == first
+    assert dataset[0]['gt_seg_map'].tolist() == expected
+
+
+def test_voc20b_has_the_words_of_its_vocabulary():
+    classes = PascalVOC20bDataset.METAINFO['classes']
+    assert classes == Vocabulary.build('voc_20b_catseg').classes
+
+
+def test_459_classes_from_a_list(build):
+    labels = [[0, 255, 256, 458, 65535]]
+    dataset = build(PascalContext459Dataset, labels, ann_file='val.txt')
+    assert len(dataset) == 1
+    assert dataset[0]['gt_seg_map'].tolist() == labels
+    assert dataset.metainfo['classes'][430] == 'unknown'
+
+
+def test_label_outside_the_classes_is_found_when_read(build):
+    dataset = build(PascalVOC20Dataset, [[0, 21]], ann_file='val.txt')
     with pytest.raises(RuntimeError, match=r'a\.png has the value 20 .*20 classes'):
         dataset[0]
 
 
-def test_broken_image_is_named(tmp_path):
-    make(tmp_path, 'a', '_instanceTrainIds.png', [[0, 1]])
+def test_broken_image_is_named(build, tmp_path):
+    dataset = build_objects(build, [[0, 1]], pipeline=PIPELINE)
     (tmp_path / 'images' / 'a.jpg').write_bytes(b'')
-    dataset = COCOObjectDataset(
-        data_root=str(tmp_path), data_prefix=PREFIX, pipeline=PIPELINE
-    )
     with pytest.raises(RuntimeError, match=r'sample 0, image .*a\.jpg'):
         dataset[0]
 
 
-def test_subset_of_the_classes(tmp_path):
-    make(tmp_path, 'a', '_instanceTrainIds.png', [[0, 1, 2, 80]])
-    dataset = COCOObjectDataset(
-        data_root=str(tmp_path),
-        data_prefix=PREFIX,
-        pipeline=PIPELINE,
-        metainfo=dict(classes=('toothbrush', 'person')),
-    )
-    labels = dataset[0]['data_samples'].gt_sem_seg.data[0]
-    assert labels.tolist() == [[255, 1, 255, 0]]
+def build_voc20b(build, labels, **kwargs):
+    return build(PascalVOC20bDataset, labels, ann_file='val.txt', **kwargs)
 
 
 class Wide(OpenVocabSegDataset):
@@ -105,21 +118,25 @@ class Wide(OpenVocabSegDataset):
     METAINFO = dict(classes=tuple(f'c{i}' for i in range(400)))
 
 
-def test_subset_of_more_than_255_classes_keeps_class_255(tmp_path):
-    make(tmp_path, 'a', '.png', [[0]])
-    raw = np.array([[0, 1, 256, 399, 65535]], dtype=np.uint16)
-    Image.fromarray(raw).save(tmp_path / 'annotations' / 'a.png')
-    # Drop c0: c256 becomes label 255, c0 must not.
-    dataset = Wide(
-        data_root=str(tmp_path),
-        data_prefix=PREFIX,
-        pipeline=[dict(type='LoadLabelMap')],
-        ignore_index=65535,
-        metainfo=dict(classes=Wide.METAINFO['classes'][1:], palette=[[0, 0, 0]] * 399),
-    )
-    assert dataset[0]['gt_seg_map'].tolist() == [[65535, 0, 255, 398, 65535]]
+def build_wide(build, labels, metainfo):
+    metainfo['palette'] = [[0, 0, 0]] * len(metainfo['classes'])
+    return build(Wide, labels, ignore_index=65535, metainfo=metainfo)
 
 
-def test_registered():
-    for name in ('COCOObjectDataset', 'PascalVOC20Dataset', 'COCOCaptionsDataset'):
-        assert DATASETS.get(name) is not None
+@pytest.mark.parametrize(
+    ('builder', 'classes', 'labels', 'expected'),
+    [
+        (build_objects, ('toothbrush', 'person'), [0, 1, 2, 80], [255, 1, 255, 0]),
+        (build_voc20b, ('background', 'tvmonitor'), [0, 1, 20, 255], [0, 255, 1, 255]),
+        # c0 is dropped: c256 becomes label 255, c0 must not.
+        (
+            build_wide,
+            Wide.METAINFO['classes'][1:],
+            [0, 1, 256, 399, 65535],
+            [65535, 0, 255, 398, 65535],
+        ),
+    ],
+)
+def test_subset_of_the_classes(build, builder, classes, labels, expected):
+    dataset = builder(build, [labels], metainfo=dict(classes=classes))
+    assert dataset[0]['gt_seg_map'].tolist() == [expected]

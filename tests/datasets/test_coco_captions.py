@@ -32,12 +32,8 @@ def write(root, captions=None, images=(3, 9), files=(3, 9)):
 
 
 def build(root, **kwargs):
-    return COCOCaptionsDataset(
-        ann_file='captions.json',
-        data_root=str(root),
-        data_prefix=dict(img_path='train'),
-        **kwargs,
-    )
+    paths = dict(ann_file='captions.json', data_prefix=dict(img_path='train'))
+    return COCOCaptionsDataset(data_root=str(root), **(paths | kwargs))
 
 
 def test_one_sample_a_caption(tmp_path):
@@ -61,33 +57,24 @@ def test_one_sample_an_image_draws_every_caption(tmp_path):
 
 def test_caption_travels_in_the_metainfo_through_a_dataloader(tmp_path):
     write(tmp_path)
+    resize = dict(type='Resize', scale=(100000, 16), keep_ratio=True)
+    meta_keys = ('img_path', 'image_id', 'caption', 'img_shape')
+    dataset = build(
+        tmp_path,
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(resize, interpolation='bicubic', backend='pillow'),
+            dict(type='CenterCrop', crop_size=16),
+            dict(type='PackSegInputs', meta_keys=meta_keys),
+        ],
+    )
     loader = Runner.build_dataloader(
         dict(
             batch_size=4,
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
             collate_fn=dict(type='pseudo_collate'),
-            dataset=dict(
-                type='COCOCaptionsDataset',
-                data_root=str(tmp_path),
-                ann_file='captions.json',
-                data_prefix=dict(img_path='train'),
-                pipeline=[
-                    dict(type='LoadImageFromFile'),
-                    dict(
-                        type='Resize',
-                        scale=(100000, 16),
-                        keep_ratio=True,
-                        interpolation='bicubic',
-                        backend='pillow',
-                    ),
-                    dict(type='CenterCrop', crop_size=16),
-                    dict(
-                        type='PackSegInputs',
-                        meta_keys=('img_path', 'image_id', 'caption', 'img_shape'),
-                    ),
-                ],
-            ),
+            dataset=dataset,
         )
     )
     batch = next(iter(loader))
@@ -102,13 +89,9 @@ def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'1 of the 2 images.*0009\.png'):
         build(tmp_path)
     with pytest.raises(FileNotFoundError, match='nowhere.json'):
-        COCOCaptionsDataset(ann_file='nowhere.json', data_root=str(tmp_path))
+        build(tmp_path, ann_file='nowhere.json')
     with pytest.raises(FileNotFoundError, match='2 of the 2 images'):
-        COCOCaptionsDataset(
-            ann_file='captions.json',
-            data_root=str(tmp_path),
-            data_prefix=dict(img_path='no_such_folder'),
-        )
+        build(tmp_path, data_prefix=dict(img_path='no_such_folder'))
 
 
 @pytest.mark.parametrize(
@@ -139,16 +122,18 @@ def test_wrong_json(tmp_path, content, message):
     assert 'captions.json' in str(caught.value)
 
 
-def test_caption_for_an_unknown_image(tmp_path):
-    write(tmp_path, captions={3: ['x'], 77: ['y']})
-    with pytest.raises(ValueError, match='annotation 1 is for image 77'):
-        build(tmp_path)
-
-
-@pytest.mark.parametrize('caption', ['', '  \n', None, 5])
-def test_caption_without_text(tmp_path, caption):
-    write(tmp_path, captions={3: ['fine', caption]})
-    with pytest.raises(ValueError, match='annotation 1 has no text'):
+@pytest.mark.parametrize(
+    ('image', 'caption', 'message'),
+    [
+        (77, 'y', 'annotation 1 is for image 77'),
+        *((3, text, 'annotation 1 has no text') for text in ('', '  \n', None, 5)),
+    ],
+)
+def test_a_wrong_caption_is_named(tmp_path, image, caption, message):
+    captions = {3: ['x']}
+    captions[image] = [*captions.get(image, []), caption]
+    write(tmp_path, captions)
+    with pytest.raises(ValueError, match=message):
         build(tmp_path)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
+from safetensors.torch import save
 
 from mmseg_ovs.datasets import FeaturePairsDataset
 from mmseg_ovs.datasets.feature_shards import (
@@ -40,12 +41,6 @@ def write_features(folder, setting=SETTING):
         pairs += zip(visual[image_index], text, strict=True)
     write_manifest(folder, setting, records)
     return pairs
-
-
-def edit_manifest(folder, change):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def test_one_sample_a_caption_with_the_features_of_its_image(tmp_path):
@@ -89,34 +84,68 @@ def test_pickled_with_an_open_shard(tmp_path):
     assert torch.equal(again[0]['visual'], first['visual'])
 
 
-def test_no_manifest_yet(tmp_path):
+def write(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def truncate(size):
+    def change(folder):
+        path = folder / shard_name(0)
+        path.write_bytes(path.read_bytes()[:size])
+
+    return change
+
+
+def edit_manifest(edit):
+    def change(folder):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        edit(manifest)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    return change
+
+
+def take_a_shard_of_another_setting(folder):
+    write_features(folder / 'other', dict(SETTING, backbone_weights='cd34'))
+    (folder / 'other' / shard_name(1)).replace(folder / shard_name(1))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (remove(MANIFEST), r'no .*manifest.*extract_features\.py'),
+        (write(MANIFEST, b'{"shards": ['), 'manifest'),
+        (write(MANIFEST, b'[]'), 'manifest'),
+        (write(MANIFEST, b'{"shards": []}'), 'manifest'),
+        (remove(shard_name(1)), '00001.safetensors is missing'),
+        (truncate(0), '00000.safetensors is damaged'),
+        (truncate(5), '00000.safetensors is damaged'),
+        (truncate(200), '00000.safetensors is damaged'),
+        (truncate(-1), '00000.safetensors is damaged'),
+        (write(shard_name(0), save({'x': torch.zeros(2)})), 'not a feature shard'),
+        (
+            edit_manifest(lambda m: m.update(captions=12)),
+            '11 captions, its manifest says 12',
+        ),
+        (
+            edit_manifest(lambda m: m['shards'][1]['text'].__setitem__(0, 4)),
+            r'00001.*shapes.*\[5, 5\]',
+        ),
+        (
+            edit_manifest(lambda m: m.update(shards=[], captions=0)),
+            'holds 0 captions',
+        ),
+        (take_a_shard_of_another_setting, r'00001.*\(backbone_weights\)'),
+    ],
+)
+def test_a_broken_folder_is_refused(tmp_path, change, message):
     write_features(tmp_path)
-    (tmp_path / MANIFEST).unlink()
-    with pytest.raises(FeatureFileError, match=r'no .*manifest.*extract_features\.py'):
-        FeaturePairsDataset(tmp_path)
-
-
-@pytest.mark.parametrize('text', ['{"shards": [', '[]', '{"shards": []}'])
-def test_damaged_manifest(tmp_path, text):
-    write_features(tmp_path)
-    (tmp_path / MANIFEST).write_text(text)
-    with pytest.raises(FeatureFileError, match='manifest'):
-        FeaturePairsDataset(tmp_path)
-
-
-def test_missing_shard(tmp_path):
-    write_features(tmp_path)
-    (tmp_path / shard_name(1)).unlink()
-    with pytest.raises(FeatureFileError, match='00001.safetensors is missing'):
-        FeaturePairsDataset(tmp_path)
-
-
-@pytest.mark.parametrize('size', [0, 5, 200, -1])
-def test_truncated_shard(tmp_path, size):
-    write_features(tmp_path)
-    path = tmp_path / shard_name(0)
-    path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(FeatureFileError, match='00000.safetensors is damaged'):
+    change(tmp_path)
+    with pytest.raises(FeatureFileError, match=message):
         FeaturePairsDataset(tmp_path)
 
 
@@ -128,39 +157,6 @@ def test_a_flipped_bit_is_found_by_the_digest(tmp_path):
     path.write_bytes(content)
     with pytest.raises(FeatureFileError, match='digests differ'):
         verify_shard(path)
-
-
-def test_some_other_safetensors_file(tmp_path):
-    write_features(tmp_path)
-    from safetensors.torch import save_file
-
-    save_file({'x': torch.zeros(2)}, tmp_path / shard_name(0))
-    with pytest.raises(FeatureFileError, match='not a feature shard'):
-        FeaturePairsDataset(tmp_path)
-
-
-def test_counts_that_differ_from_the_manifest(tmp_path):
-    write_features(tmp_path)
-    edit_manifest(tmp_path, lambda m: m.update(captions=12))
-    with pytest.raises(FeatureFileError, match='11 captions, its manifest says 12'):
-        FeaturePairsDataset(tmp_path)
-    write_features(tmp_path)
-    edit_manifest(tmp_path, lambda m: m['shards'][1]['text'].__setitem__(0, 4))
-    with pytest.raises(FeatureFileError, match=r'00001.*shapes.*\[5, 5\]'):
-        FeaturePairsDataset(tmp_path)
-    write_features(tmp_path)
-    edit_manifest(tmp_path, lambda m: m.update(shards=[], captions=0))
-    with pytest.raises(FeatureFileError, match='holds 0 captions'):
-        FeaturePairsDataset(tmp_path)
-
-
-def test_shard_of_another_setting(tmp_path):
-    write_features(tmp_path)
-    other = tmp_path / 'other'
-    write_features(other, dict(SETTING, backbone_weights='cd34'))
-    (other / shard_name(1)).replace(tmp_path / shard_name(1))
-    with pytest.raises(FeatureFileError, match=r'00001.*\(backbone_weights\)'):
-        FeaturePairsDataset(tmp_path)
 
 
 def test_features_beyond_half_precision_are_refused(tmp_path):

@@ -32,30 +32,25 @@ def upper_rows(height, width, share):
     return mask
 
 
+def encode(mask):
+    return coco_mask.encode(np.asfortranarray(mask))['counts'].decode()
+
+
 @pytest.fixture
 def content():
     """A file in COCO's instance format."""
     images, annotations = [], []
     for number, (height, width, shares) in enumerate(IMAGES):
-        images.append(
-            dict(
-                id=number,
-                file_name=f'{number}.png',
-                height=height,
-                width=width,
-                captions=[f'Image {number}.'],
-            )
-        )
+        image = dict(id=number, file_name=f'{number}.png', height=height, width=width)
+        images.append(dict(image, captions=[f'Image {number}.']))
         for noun, share in shares.items():
-            rle = coco_mask.encode(np.asfortranarray(upper_rows(height, width, share)))
+            counts = encode(upper_rows(height, width, share))
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
                     image_id=number,
                     category_id=NAMES.index(noun) + 5,
-                    segmentation=dict(
-                        size=[height, width], counts=rle['counts'].decode()
-                    ),
+                    segmentation=dict(size=[height, width], counts=counts),
                 )
             )
     categories = [dict(id=k, name=name) for k, name in enumerate(NAMES, 5)]
@@ -148,7 +143,7 @@ def test_mmsegs_transforms_take_the_masks_along(build, sample):
 
 
 def test_many_nouns_pass_through_resize_and_more_are_refused():
-    rle = coco_mask.encode(np.asfortranarray(upper_rows(6, 8, 0.5)))['counts'].decode()
+    rle = encode(upper_rows(6, 8, 0.5))
     load = TRANSFORMS.build(dict(type='LoadNounMasks'))
 
     def sample(count):
@@ -183,49 +178,29 @@ def test_a_image_that_was_changed_later(build, tmp_path):
         dataset[0]
 
 
-def drop(key):
-    def change(content):
-        content.pop(key)
-
-    return change
-
-
-def set_annotation(**values):
-    def change(content):
-        content['annotations'][3].update(values)
-
-    return change
-
-
-def set_segmentation(**values):
-    def change(content):
-        content['annotations'][3]['segmentation'].update(values)
-
-    return change
-
-
 def double(part):
-    def change(content):
-        content[part].append(copy.deepcopy(content[part][0]))
-
-    return change
+    return lambda content: content[part].append(copy.deepcopy(content[part][0]))
 
 
-def keep_size_out(content):
-    content['images'][2].pop('height')
+def annotate(**values):
+    return lambda content: content['annotations'][3].update(values)
+
+
+def segment(**values):
+    return lambda content: content['annotations'][3]['segmentation'].update(values)
 
 
 @pytest.mark.parametrize(
     'change, words',
     [
-        (drop('categories'), "instance format.*KeyError\\('categories'"),
-        (keep_size_out, '1 images lack'),
-        (set_annotation(category_id=99), 'annotation 3 is of category 99.* 4 categ'),
-        (set_annotation(image_id=77), 'annotation 3 is of image 77'),
-        (set_annotation(segmentation=[[1, 2, 3]]), 'annotation 3 needs'),
-        (set_annotation(image_id=0), 'annotation 3 is a mask of 16 x 24.*20 x 30'),
-        (set_segmentation(size=[24, 16]), '24 x 16, its image 2.png has 16 x 24'),
-        (set_segmentation(counts=[3, 4]), 'annotation 3 has no compressed'),
+        (lambda c: c.pop('categories'), "instance format.*KeyError\\('categories'"),
+        (lambda c: c['images'][2].pop('height'), '1 images lack'),
+        (annotate(category_id=99), 'annotation 3 is of category 99.* 4 categ'),
+        (annotate(image_id=77), 'annotation 3 is of image 77'),
+        (annotate(segmentation=[[1, 2, 3]]), 'annotation 3 needs'),
+        (annotate(image_id=0), 'annotation 3 is a mask of 16 x 24.*20 x 30'),
+        (segment(size=[24, 16]), '24 x 16, its image 2.png has 16 x 24'),
+        (segment(counts=[3, 4]), 'annotation 3 has no compressed'),
         (double('annotations'), "annotation 4: image 0 has two masks of 'dog'"),
         (double('images'), 'same id'),
         (double('categories'), 'same id'),
