@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
 from mmengine.utils import ProgressBar
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
@@ -21,23 +20,24 @@ from .apis import (
     ImageSource,
     OpenVocabInferencer,
     ResultFolder,
-    UnknownConfigError,
     Video,
     VideoError,
-    find_config,
     list_files,
     list_images,
 )
 from .apis.image_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
+from .composition import MODEL_KEYS, add_config_arguments, read_config
+from .engine import data_vocabulary
 from .models.text_encoders import UnknownNameError
 from .models.utils import CheckpointError
 from .structures.vocabulary import Vocabulary, VocabularyError
 
-# What the caller can mend; anything else keeps its traceback.
+# What the inferencer reads of a config.
+_READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline')
+# What the caller can fix; anything else keeps its traceback.
 _MISTAKES = (
     CheckpointError,
     ImageError,
-    UnknownConfigError,
     UnknownNameError,
     VocabularyError,
 )
@@ -64,17 +64,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     words.add_argument(
         '--vocabulary',
-        help='named vocabulary or .json/.txt file; without it and --classes, the '
-        'classes of the config or of the data the checkpoint was trained on',
+        help='named vocabulary or .json/.txt file; without it and --classes, those of '
+        '--data, of the config or of the data the checkpoint was trained on',
     )
     parser.add_argument(
         '--background',
         type=float,
         help='score; pixels where no class exceeds it are background',
     )
-    parser.add_argument(
-        '--config', required=True, help='path of a config, or name of a shipped one'
-    )
+    add_config_arguments(parser, '--config', required=True)
     parser.add_argument(
         '--checkpoint',
         help='checkpoint of the whole model; when left out, each part loads the '
@@ -98,13 +96,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--device', help='by default the GPU if there is one')
     add_switches(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that override the config, as key=value',
-    )
     args = parser.parse_args(argv)
     for option in ('batch_size', 'every'):
         value = getattr(args, option)
@@ -122,8 +113,9 @@ def main(argv: list[str] | None = None) -> int:
         images, videos = _list_inputs(args)
         words = args.classes or args.vocabulary
         vocabulary = None if words is None else Vocabulary.build(words)
-        cfg = Config.fromfile(find_config(args.config))
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args, read=_READ)
+        if args.data and vocabulary is None:
+            vocabulary = data_vocabulary(cfg)
         inferencer = OpenVocabInferencer(
             cfg, args.checkpoint, args.device, **chosen_switches(args)
         )

@@ -4,9 +4,9 @@
     python tools/benchmark.py --models Talk2DINO ovs-dino_dinov2-b14 \\
         --datasets voc21 ade20k --devices 0 1
 
-Models are configs or collections of the metafiles (all their models with benchmark
-configs); data sets those of ``configs/_base_/datasets``, by default all for which the
-models have benchmark configs. Plans: see ``mmseg_ovs/benchmark/plan.py``.
+Models are names or paths of configs, or methods of the metafiles (all their models with
+published figures). Data sets are names or paths of configs; by default they are the
+benchmarks of the methods. Plans: see ``mmseg_ovs/benchmark/plan.py``.
 
 Each model is tested on each data set in a process of its own. Results are kept in
 ``--out`` under the hash of config, weights, data and versions: started again, only what
@@ -21,18 +21,16 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from mmengine.config import DictAction
 
 from mmseg_ovs.benchmark.plan import Plan, PlanError, make_plan, read_plan
 from mmseg_ovs.benchmark.processes import run_rows
 from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
+from mmseg_ovs.composition import ConfigOptions
+from mmseg_ovs.composition.names import configs_folder
 from mmseg_ovs.evaluation.protocol import format_protocol
 from mmseg_ovs.utils import remove_leftovers
-
-ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / 'configs'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,7 +48,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="GPU numbers or 'cpu'; one test at a time on each (all GPUs by default)",
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='for all tests'
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        default={},
+        help='for all tests',
     )
     args = parser.parse_args(argv)
     if bool(args.plan) == bool(args.models):
@@ -67,14 +69,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def plan_of(args: argparse.Namespace, zoo: Zoo) -> Plan:
     """The plan of the command line."""
     if args.plan:
-        return read_plan(args.plan, zoo, CONFIGS)
-    return make_plan(args.models, args.datasets, zoo, CONFIGS, args.cfg_options)
+        return read_plan(args.plan, zoo)
+    return make_plan(args.models, args.datasets, zoo, args.cfg_options)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing, write and print the table."""
     args = parse_args(argv)
-    zoo = Zoo.read(CONFIGS)
+    zoo = Zoo.read(configs_folder())
     try:
         plan = plan_of(args, zoo)
     except PlanError as error:

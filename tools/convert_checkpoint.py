@@ -3,7 +3,7 @@
 One file or several, each for a part of the model, by the dotted name it has there
 (``FILE::PREFIX`` takes only the keys below a prefix):
 
-    python tools/convert_checkpoint.py configs/talk2dino/talk2dino_dinov2-reg-b14.py \\
+    python tools/convert_checkpoint.py talk2dino_dinov2-reg-b14 \\
         --part backbone=dinov2_vitb14_reg4_pretrain.pth \\
         --part text_encoder=ViT-B-16.pt \\
         --part decode_head.text_projection=vitb_mlp_infonce.pth --out talk2dino.pth
@@ -21,13 +21,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mmseg_ovs.apis.shipped_configs import UnknownConfigError, find_config
+from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.evaluation.protocol import file_digest
 from mmseg_ovs.models.text_encoders import OpenCLIPTextEncoder
 from mmseg_ovs.models.utils import (
@@ -44,7 +44,7 @@ from mmseg_ovs.version import __version__
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='config of the model, or the name of a shipped')
+    add_config_arguments(parser)
     parser.add_argument(
         '--part',
         action='append',
@@ -61,7 +61,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='NAME=FILE',
         help='write a part as a plain state dict (.safetensors or .pth)',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args(argv)
     if bool(args.part) == bool(args.export):
         parser.error('give either --part and --out, or --checkpoint and --export')
@@ -80,11 +79,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Convert, or export."""
     args = parse_args(argv)
-    try:
-        cfg = Config.fromfile(find_config(args.config))
-    except UnknownConfigError as error:
-        raise SystemExit(str(error)) from error
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args, read=MODEL_KEYS)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
         if args.part:

@@ -3,8 +3,8 @@
 The file stands in for the text encoder (``PrecomputedTextEncoder``), so that a model is
 tested, exported or shared without its text tower:
 
-    python tools/encode_vocabulary.py configs/.../model.py --vocabulary ade20k_150 \\
-        --out ade20k_150.safetensors
+    python tools/encode_vocabulary.py talk2dino_dinov2-reg-b14 \\
+        --vocabulary ade20k_150 --out ade20k_150.safetensors
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import argparse
 import json
 
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    add_config_arguments,
+    read_config,
+)
+from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from mmseg_ovs.structures import Vocabulary
@@ -25,12 +30,13 @@ from mmseg_ovs.structures import Vocabulary
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='config of a model that has a text_encoder')
+    add_config_arguments(parser)
     parser.add_argument(
         '--vocabulary',
         nargs='+',
-        required=True,
-        help='named vocabularies or .json/.txt files; the names of all are encoded',
+        default=[],
+        help='named vocabularies or .json/.txt files; the names of all are encoded. '
+        'With --data that of the data set is encoded as well',
     )
     parser.add_argument('--out', required=True, help='the .safetensors file to write')
     parser.add_argument(
@@ -38,15 +44,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="the model's checkpoint, if it holds the weights of the text encoder",
     )
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not (args.vocabulary or args.data):
+        parser.error('give --vocabulary, --data or both')
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
     """Encode the names and write the file."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args, read=MODEL_KEYS)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if 'text_encoder' not in cfg.get('model', {}):
         raise SystemExit(f'{args.config} has no model.text_encoder.')
@@ -66,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
     encoder.to(args.device).eval()
 
     vocabularies = [Vocabulary.build(source) for source in args.vocabulary]
+    if args.data:
+        vocabularies.append(data_vocabulary(cfg))
     names = list(dict.fromkeys(row for v in vocabularies for row in v.rows))
     with torch.no_grad():
         embeddings = encoder.encode_names(names)

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config, DictAction
-
 import mmseg_ovs  # noqa: F401  before anything of mmseg
-from mmseg_ovs.apis import OpenVocabInferencer, UnknownConfigError, find_config
+from mmseg_ovs.apis import OpenVocabInferencer
+from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.export import FORMATS, ExportError, export_model
 from mmseg_ovs.export.formats import OPSET
 from mmseg_ovs.export.score_graph import left_out
@@ -26,7 +25,6 @@ from mmseg_ovs.structures.vocabulary import VocabularyError
 _MISTAKES = (
     CheckpointError,
     ExportError,
-    UnknownConfigError,
     UnknownNameError,
     VocabularyError,
 )
@@ -35,7 +33,7 @@ _MISTAKES = (
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='path of a config, or name of a shipped one')
+    add_config_arguments(parser)
     parser.add_argument(
         '--checkpoint',
         help='checkpoint of the whole model; when left out, each part loads the '
@@ -77,7 +75,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=1e-4,
         help='largest difference from the model at which the file is kept',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args(argv)
     if args.rows is not None and args.vocabulary is not None:
         parser.error('--rows is for a text input, --vocabulary leaves none')
@@ -93,8 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     form = form(args.opset) if args.format == 'onnx' else form()
     try:
         form.check_tools()  # before the weights are loaded
-        cfg = Config.fromfile(find_config(args.config))
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args, read=MODEL_KEYS)
         model = OpenVocabInferencer(cfg, args.checkpoint, 'cpu').model
         if args.vocabulary is not None:
             model.set_vocabulary(args.vocabulary)

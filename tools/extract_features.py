@@ -3,7 +3,7 @@
 Every image goes through the backbone once, however many captions it has. An
 interrupted run goes on where it stopped; damaged shards are made again:
 
-    python tools/extract_features.py configs/talk2dino/..._coco-captions.py \\
+    python tools/extract_features.py talk2dino_dinov2-reg-b14 --data coco-captions \\
         --out data/features/dinov2-reg-b14_coco-captions
 
 The config's training pipeline should be free of chance: a random crop would be drawn
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from filelock import FileLock, Timeout
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
@@ -31,6 +31,12 @@ from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    add_config_arguments,
+    read_config,
+    require_data,
+)
 from mmseg_ovs.datasets.feature_shards import (
     FeatureFileError,
     differing_keys,
@@ -63,7 +69,7 @@ class CaptionedImage:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='Talk2DINO config with a data set of captions')
+    add_config_arguments(parser)
     parser.add_argument('--out', required=True, type=Path, help='folder of the shards')
     parser.add_argument(
         '--shard-size', type=int, default=1024, help='images in a shard'
@@ -75,7 +81,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--num-workers', type=int, help="loading processes (the config's by default)"
     )
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args(argv)
     if args.shard_size < 1 or args.batch_size < 1:
         parser.error('--shard-size and --batch-size have to be at least 1')
@@ -223,8 +228,8 @@ def extract(
 def main(argv: list[str] | None = None) -> None:
     """Extract what is missing, then write the manifest."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args, train=True, read=(*MODEL_KEYS, 'train_dataloader'))
+    require_data(cfg, 'train')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if args.num_workers is None:
         args.num_workers = cfg.train_dataloader.num_workers

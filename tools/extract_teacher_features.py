@@ -4,7 +4,7 @@ The config is that of the training, with ``LoadTeacherFeatures`` in its pipeline
 teacher is that of its ``AlignmentHead``. Finished images are not computed again:
 
     python tools/extract_teacher_features.py \\
-        configs/ovs_dino/ovs-dino_dinov2-b14_coco-pseudo-masks_teacher-features.py
+        ovs-dino_dinov2-b14 --data coco-pseudo-masks-teacher-features
 
 SAM's features of an image take 2 MB: 248 GB for the 118,287 images of COCO 2017.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
@@ -26,6 +26,12 @@ from mmseg.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    add_config_arguments,
+    read_config,
+    require_data,
+)
 from mmseg_ovs.datasets.feature_shards import FeatureFileError
 from mmseg_ovs.datasets.teacher_features import (
     feature_path,
@@ -44,7 +50,7 @@ _BY_CHANCE = ('Random', 'PhotoMetric')
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='training config with LoadTeacherFeatures')
+    add_config_arguments(parser)
     parser.add_argument(
         '--batch-size', type=int, default=4, help='images in the teacher at a time'
     )
@@ -52,7 +58,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--num-workers', type=int, help="loading processes (the config's by default)"
     )
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     return parser.parse_args(argv)
 
 
@@ -67,8 +72,8 @@ def split_pipeline(cfg: Config) -> tuple[list[dict], Path]:
     if len(places) != 1:
         raise SystemExit(
             'The training pipeline needs LoadTeacherFeatures once: it says where the '
-            "features belong, and which steps come before them. Use a '*_teacher-"
-            "features.py' config."
+            'features belong, and which steps come before them: --data '
+            'coco-pseudo-masks-teacher-features has it.'
         )
     before = steps[: places[0]]
     chance = [s['type'] for s in before if s['type'].startswith(_BY_CHANCE)]
@@ -153,8 +158,8 @@ def extract(
 def main(argv: list[str] | None = None) -> None:
     """Extract what is missing, then write the manifest."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args, train=True, read=(*MODEL_KEYS, 'train_dataloader'))
+    require_data(cfg, 'train')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if args.num_workers is None:
         args.num_workers = cfg.train_dataloader.num_workers

@@ -1,4 +1,7 @@
-"""Test a model from a config, with the command line of mmseg's ``tools/test.py``.
+"""Test a model on a data set, with the command line of mmseg's ``tools/test.py``.
+
+    python tools/test.py talk2dino_dinov2-reg-b14 --data voc21
+    python tools/test.py my_config.py checkpoint.pth
 
 The checkpoint may be left out: every part then loads the weights its own ``init_cfg``
 names, which is how a model of published parts (a frozen backbone, a text tower and a
@@ -32,8 +35,8 @@ from mmseg_ovs.models.utils import (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Test a model from a config')
-    parser.add_argument('config', help='path of the config')
+    parser = argparse.ArgumentParser(description='Test a model on a data set')
+    add_common_arguments(parser)
     parser.add_argument(
         'checkpoint',
         nargs='?',
@@ -52,8 +55,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_switches(parser)
-    add_common_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:

@@ -1,4 +1,8 @@
-"""Train a model from a config, with the command line of mmseg's ``tools/train.py``."""
+"""Train a model on a data set, with the command line of mmseg's ``tools/train.py``.
+
+python tools/train.py talk2dino_dinov2-reg-b14 --data coco-captions
+python tools/train.py my_config.py
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ from mmseg_ovs.models.utils import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a model from a config')
-    parser.add_argument('config', help='path of the config')
+    parser = argparse.ArgumentParser(description='Train a model on a data set')
+    add_common_arguments(parser)
     parser.add_argument(
         '--resume',
         action='store_true',
@@ -35,13 +39,12 @@ def parse_args() -> argparse.Namespace:
         help='two runs on one machine give equal weights, bit by bit, a resumed one '
         'too; the seed is that of the config (randomness.seed), else 0',
     )
-    add_common_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args, train=True)
     cfg.resume = False
     if args.resume:
         try:

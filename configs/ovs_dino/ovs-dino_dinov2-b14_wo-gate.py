@@ -10,3 +10,9 @@ model = dict(
         ),
     ],
 )
+
+# DDP has to know: without the gate nothing goes through DINO's last norm.
+train_overrides = {
+    name: dict(find_unused_parameters=True)
+    for name in ('coco-pseudo-masks', 'coco-pseudo-masks-teacher-features')
+}

@@ -3,7 +3,7 @@
 They are extracted once, from the config of the training on the fly:
 
     python tools/extract_features.py \\
-        configs/talk2dino/talk2dino_dinov2-reg-b14_coco-captions.py \\
+        talk2dino_dinov2-reg-b14 --data coco-captions \\
         --out data/features/dinov2-reg-b14_coco-captions --device cuda
 """
 

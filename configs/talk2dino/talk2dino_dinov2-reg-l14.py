@@ -23,3 +23,9 @@ model = dict(
         ),
     ),
 )
+
+_rule = dict(vocabulary=dict(background=dict(type='threshold', value=0.54)))
+data_overrides = {
+    name: dict(default_hooks=_rule) for name in ('voc21', 'context60', 'coco-object')
+}
+del _rule

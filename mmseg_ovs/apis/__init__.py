@@ -1,11 +1,11 @@
 """Inference on images of one's own."""
 
+from ..composition import UnknownConfigError, find_config
 from .coco_rle import coco_rle
 from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer
 from .prediction import Prediction
 from .result_folder import ResultFolder
-from .shipped_configs import UnknownConfigError, find_config
 from .videos import Video, VideoError, writing_video
 
 __all__ = [

@@ -25,6 +25,7 @@ from PIL import Image
 from torch import nn
 
 from ..acceleration import accelerate
+from ..composition import find_config
 from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_random
 from ..structures.vocabulary import Vocabulary, VocabularyError
 from ..visualization import OpenVocabVisualizer, make_palette
@@ -32,7 +33,6 @@ from ..visualization.overlay import draw_overlay, write_names
 from .image_sources import ImageError, ImageSource, list_images, stream_images
 from .prediction import Prediction
 from .result_folder import ResultFolder
-from .shipped_configs import find_config
 
 _DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 

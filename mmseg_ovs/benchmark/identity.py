@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from ..composition import MissingDataError, check_data_files
 from ..evaluation.protocol import file_digest, versions
 
 # They change how fast a test is, or where it writes, and not what comes out.
@@ -22,10 +23,6 @@ _NEUTRAL = {
     *('work_dir', 'launcher', 'cache_dir', 'vis_backends', 'visualizer'),
     *('resume', 'log_level', 'env_cfg', 'chunk_mb', 'window_batch_size'),
 }
-
-
-class DataAbsent(Exception):
-    """A data set is not there, or not all of it."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +42,25 @@ def data_state(cfg: Config) -> DataState:
     """Look at every file of a config's test data.
 
     Raises:
-        DataAbsent: A folder, a list or a file is missing; the message says which.
+        MissingDataError: A folder, a list or a file is missing; the message says which.
     """
     data = cfg.test_dataloader.dataset
-    _check_paths(data)
+    check_data_files(cfg, 'test')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     try:
         dataset = DATASETS.build({**data, 'pipeline': []})
     except FileNotFoundError as error:
-        raise DataAbsent(str(error)) from error
+        raise MissingDataError(str(error)) from error
     files = []
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
         paths = (info['img_path'], info.get('seg_map_path'))
         files += [Path(path) for path in paths if path]
     if not files:
-        raise DataAbsent(f'{data.get("data_root")} has no images')
+        raise MissingDataError(f'{data.get("data_root")} has no images')
     missing = [path for path in files if not path.is_file()]
     if missing:
-        raise DataAbsent(
+        raise MissingDataError(
             f'{len(missing)} of {len(files)} files are missing, such as {missing[0]}'
         )
     root = Path(data.get('data_root') or '.')
@@ -72,14 +69,6 @@ def data_state(cfg: Config) -> DataState:
         name = path.relative_to(root) if path.is_relative_to(root) else path
         digest.update(f'{name.as_posix()} {_digest(path)}\n'.encode())
     return DataState(len(dataset), digest.hexdigest())
-
-
-def _check_paths(data: Mapping[str, Any]) -> None:
-    root = Path(data.get('data_root') or '.')
-    named = [data.get('ann_file'), *(data.get('data_prefix') or {}).values()]
-    for name in [str(root), *(str(root / part) for part in named if part)]:
-        if '://' not in name and not Path(name).exists():
-            raise DataAbsent(f'{name} is not there')
 
 
 def run_key(cfg: Config, data: DataState) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
-from ..apis.shipped_configs import UnknownConfigError, find_config
-from .zoo import Zoo
+from ..composition import UnknownConfigError, find_config, find_data
+from ..composition.names import data_name
+from .zoo import DATASETS, Zoo
 
-_MODEL_KEYS = {'config', 'name', 'checkpoint', 'like', 'cfg_options', 'published'}
+_MODEL_KEYS = {'config', 'name', 'checkpoint', 'cfg_options', 'published'}
 _DATA_KEYS = {'config', 'cfg_options'}
 _PLAN_KEYS = {'models', 'datasets', 'cfg_options'}
 
@@ -26,10 +27,9 @@ class ModelEntry:
     """A line of the table.
 
     Attributes:
-        config: Config of the model, with or without a data set.
+        config: Config of the model; data that it names are replaced.
         name: How the table calls it.
         checkpoint: Of the whole model; None: each part loads what its config names.
-        like: Stem of a config beside it whose benchmark configs are followed.
         cfg_options: Settings over those of the config.
         published: mIoU in percent by data set, over those of the metafile.
     """
@@ -37,7 +37,6 @@ class ModelEntry:
     config: Path
     name: str
     checkpoint: str | None = None
-    like: str | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
 
@@ -48,7 +47,7 @@ class DataEntry:
 
     Attributes:
         config: Base config with ``test_dataloader`` and ``test_evaluator``.
-        name: Its stem with ``-`` for ``_``, as in the names of benchmark configs.
+        name: Its name, such as ``'ade20k-847'``.
         cfg_options: Settings over those of the config, for every model.
     """
 
@@ -66,7 +65,7 @@ class Plan:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_plan(path: str | Path, zoo: Zoo, configs: Path) -> Plan:
+def read_plan(path: str | Path, zoo: Zoo) -> Plan:
     """Read a plan::
 
         models:
@@ -74,10 +73,9 @@ def read_plan(path: str | Path, zoo: Zoo, configs: Path) -> Plan:
         - config: talk2dino_dinov2-reg-l14
           name: L, whole                    # the rest may be left out
           checkpoint: work_dirs/x/iter_1.pth
-          like: talk2dino_dinov2-reg-b14
           cfg_options: {model.test_cfg.mode: whole}
           published: {voc21: 65.8}
-        datasets:                           # left out: the models' own benchmarks
+        datasets:                           # left out: the benchmarks of the methods
         - voc21
         - config: configs/_base_/datasets/camvid.py
           cfg_options: {test_dataloader.dataset.data_root: /data/camvid}
@@ -86,7 +84,6 @@ def read_plan(path: str | Path, zoo: Zoo, configs: Path) -> Plan:
     Args:
         path: The YAML file.
         zoo: The metafiles.
-        configs: Folder of the shipped configs.
 
     Raises:
         PlanError: It cannot be read, or names what is not there.
@@ -100,7 +97,6 @@ def read_plan(path: str | Path, zoo: Zoo, configs: Path) -> Plan:
         content.get('models') or [],
         content.get('datasets') or [],
         zoo,
-        configs,
         content.get('cfg_options') or {},
     )
 
@@ -109,7 +105,6 @@ def make_plan(
     models: Iterable[str | Mapping],
     datasets: Iterable[str | Mapping],
     zoo: Zoo,
-    configs: Path,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Make a plan of names or entries; see :func:`read_plan`.
@@ -120,19 +115,14 @@ def make_plan(
     entries = [entry for item in models for entry in _models(item, zoo)]
     if not entries:
         raise PlanError('The plan names no model.')
-    datasets = list(datasets)
-    if not datasets:
-        datasets = [
-            name
-            for name in _own_benchmarks(entries, zoo)
-            if _data_config(name, configs) is not None
-        ]
+    datasets = list(datasets) or _benchmarks(entries, zoo)
     if not datasets:
         names = ', '.join(entry.name for entry in entries)
         raise PlanError(
-            f'The plan names no data set, and there are no benchmark configs of {names}'
+            f'The plan names no data set, and the metafiles name no benchmarks of '
+            f'{names}'
         )
-    columns = [_data(item, configs) for item in datasets]
+    columns = [_data(item) for item in datasets]
     for what, names in (
         ('model', [entry.name for entry in entries]),
         ('data set', [column.name for column in columns]),
@@ -154,14 +144,10 @@ def _checked(content: Any, known: set[str], what: str) -> Mapping[str, Any]:
 
 def _models(item: str | Mapping, zoo: Zoo) -> list[ModelEntry]:
     if isinstance(item, str) and item in zoo.collections:
-        with_benchmarks = [
-            model.name
-            for model in zoo.of_collection(item)
-            if zoo.datasets_of(model.name)
-        ]
-        if not with_benchmarks:
-            raise PlanError(f'The collection {item!r} has no benchmark configs')
-        return [entry for name in with_benchmarks for entry in _models(name, zoo)]
+        models = zoo.of_collection(item)
+        names = [model.name for model in models if model.results]
+        names = names or [model.name for model in models]
+        return [entry for name in names for entry in _models(name, zoo)]
     if isinstance(item, str):
         item = dict(config=item)
     item = dict(_checked(item, _MODEL_KEYS, 'A model of the plan'))
@@ -175,31 +161,18 @@ def _models(item: str | Mapping, zoo: Zoo) -> list[ModelEntry]:
     return [ModelEntry(config=config, name=item.pop('name', config.stem), **item)]
 
 
-def _own_benchmarks(entries: Sequence[ModelEntry], zoo: Zoo) -> list[str]:
-    """Data sets with a config of any of the models, in the order of tables."""
-    found = [name for e in entries for name in zoo.datasets_of(e.like or e.config.stem)]
-    return list(dict.fromkeys(found))
+def _benchmarks(entries: Sequence[ModelEntry], zoo: Zoo) -> list[str]:
+    """Data sets of the methods of the models, in the order of tables."""
+    found = {n for e in entries for n in zoo.benchmarks_of(e.config.stem)}
+    return [name for name in DATASETS if name in found]
 
 
-def _data_config(name: str, configs: Path) -> Path | None:
-    for path in (configs / '_base_' / 'datasets').glob('*.py'):
-        if path.stem.replace('_', '-') == name:
-            return path
-    return None
-
-
-def _data(item: str | Mapping, configs: Path) -> DataEntry:
+def _data(item: str | Mapping) -> DataEntry:
     if isinstance(item, str):
         item = dict(config=item)
     item = dict(_checked(item, _DATA_KEYS, 'A data set of the plan'))
-    name = str(item.get('config'))
-    path = Path(name)
-    if not path.is_file():
-        path = _data_config(name.replace('_', '-'), configs)
-    if path is None:
-        found = sorted(p.stem for p in (configs / '_base_' / 'datasets').glob('*.py'))
-        raise PlanError(
-            f'{name} is neither a file nor a data set of configs/_base_/datasets: '
-            f'{", ".join(found)}'
-        )
-    return DataEntry(path, path.stem.replace('_', '-'), item.get('cfg_options') or {})
+    try:
+        path = find_data(str(item.get('config')))
+    except UnknownConfigError as error:
+        raise PlanError(str(error)) from error
+    return DataEntry(path, data_name(path), item.get('cfg_options') or {})

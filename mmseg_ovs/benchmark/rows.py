@@ -11,10 +11,17 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..composition import (
+    CompositionError,
+    MissingDataError,
+    OptionError,
+    apply_options,
+    compose,
+)
+from ..composition.compose import TRAINING_KEYS
 from ..utils import replacing
-from .identity import DataAbsent, data_state, run_key
-from .plan import DataEntry, ModelEntry, Plan, PlanError
-from .recipe import row_config
+from .identity import data_state, run_key
+from .plan import DataEntry, ModelEntry, Plan
 
 DONE, PENDING, ABSENT, FAILED = 'done', 'pending', 'absent', 'failed'
 PER_CLASS = 'per_class.csv'
@@ -80,13 +87,31 @@ def prepare_rows(plan: Plan, out: Path) -> list[Row]:
     for row in rows:
         try:
             _prepare(row, plan, out)
-        except DataAbsent as error:
+        except MissingDataError as error:
             row.status, row.reason = ABSENT, str(error)
-        except PlanError as error:
+        except (CompositionError, OptionError) as error:
             row.fail(str(error))
         except Exception as error:  # a config that cannot be read stops no other row
             row.fail(f'{type(error).__name__}: {error}')
     return rows
+
+
+def row_config(plan: Plan, model: ModelEntry, data: DataEntry) -> Config:
+    """The whole config of a test.
+
+    Raises:
+        CompositionError: Model and data set do not go together.
+        OptionError: Nothing reads a setting of the plan.
+    """
+    cfg = compose(model.config, data.config)
+    for key in TRAINING_KEYS:
+        cfg.pop(key, None)
+    for options in (plan.cfg_options, data.cfg_options, model.cfg_options):
+        apply_options(cfg, options)
+    cfg.setdefault('test_cfg', dict(type='TestLoop'))
+    cfg.setdefault('randomness', dict(seed=0))
+    cfg.load_from = model.checkpoint or cfg.get('load_from')
+    return cfg
 
 
 def _prepare(row: Row, plan: Plan, out: Path) -> None:

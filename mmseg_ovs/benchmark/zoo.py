@@ -144,27 +144,20 @@ class Zoo:
             model: Stem of the model's config.
             dataset: Name of the data set's config, such as ``'voc21'``.
         """
-        for name in (f'{model}_{dataset}', model):
-            if name in self.models:
-                figure = self.models[name].figure(dataset_title(dataset), 'published')
-                if figure is not None:
-                    return figure
-        return None
+        if model not in self.models:
+            return None
+        return self.models[model].figure(dataset_title(dataset), 'published')
 
-    def datasets_of(self, model: str) -> list[str]:
-        """Data sets for which a model has a benchmark config of its own."""
-        return [name for name in DATASETS if f'{model}_{name}' in self.models]
+    def benchmarks_of(self, model: str) -> list[str]:
+        """Names of the data sets that the method of a model is tested on."""
+        if model not in self.models:
+            return []
+        return self.models[model].collection.get('Metadata', {}).get('Benchmarks', [])
 
 
 def dataset_title(name: str) -> str:
     """Column title of a data set's config."""
     return DATASETS.get(name, name)
-
-
-def split_name(name: str) -> tuple[str, str | None]:
-    """Name of a config to the model's and the data set's, if it ends with one."""
-    stem, _, last = name.rpartition('_')
-    return (stem, last) if stem and last in DATASETS else (name, None)
 
 
 def missing_facts(zoo: Zoo, collection: str) -> list[str]:
@@ -176,6 +169,12 @@ def missing_facts(zoo: Zoo, collection: str) -> list[str]:
         problems.append(
             f"{collection}: Metadata['Method Class'] is {kind!r}, not one of "
             f'{METHOD_CLASSES}'
+        )
+    unknown = set(item.get('Metadata', {}).get('Benchmarks', ())) - set(DATASETS)
+    if unknown:
+        problems.append(
+            f"{collection}: Metadata['Benchmarks'] has {sorted(unknown)}, which are "
+            f'not among {list(DATASETS)}'
         )
     for model in zoo.of_collection(collection):
         problems += [f'{model.name}: {text}' for text in _model_problems(model)]

@@ -1,6 +1,7 @@
 """Training and testing: hooks, launching, sharding of weights."""
 
 from . import hooks
+from .data_vocabulary import data_vocabulary
 from .sharding import OpenVocabFSDPStrategy
 
-__all__ = ['OpenVocabFSDPStrategy', 'hooks']
+__all__ = ['OpenVocabFSDPStrategy', 'data_vocabulary', 'hooks']

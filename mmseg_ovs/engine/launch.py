@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
+
+from mmseg_ovs.composition import add_config_arguments, read_config, require_data
 
 # Devices that mmengine's AmpOptimWrapper accepts.
 _AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
@@ -19,14 +21,8 @@ _AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that mmseg's train and test scripts have in common."""
+    add_config_arguments(parser)
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings that override the config, as key=value; lists as key="[a,b]" '
-        'or key=a,b, nested ones as key="[(a,b),(c,d)]" (quoted, without spaces)',
-    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -37,20 +33,24 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def load_config(args: argparse.Namespace, train: bool = False) -> Config:
     """Read the config named by the arguments and apply the common ones.
 
     The work folder is the one of the command line, else of the config, else
-    ``work_dirs/<config name>``.
+    ``work_dirs/<model>_<data set>``.
+
+    Raises:
+        SystemExit: The arguments are wrong, or data are not there.
     """
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args, train)
+    require_data(cfg, 'train' if train else 'test')
+    if train and cfg.get('val_dataloader'):
+        require_data(cfg, 'val')
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher != 'none' and get_device() == 'cpu':
         if args.launcher != 'pytorch':

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmseg_ovs.benchmark.identity import DataAbsent, DataState, data_state, run_key
+from mmseg_ovs.benchmark.identity import DataState, data_state, run_key
+from mmseg_ovs.composition import MissingDataError
 from mmseg_ovs.datasets.shapes import write_shapes
 
 CONFIG = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'shapes.py'
@@ -36,13 +37,13 @@ def test_data_is_known_by_its_content_wherever_it_lies(shapes, tmp_path):
 def test_missing_data_is_named(shapes, tmp_path):
     label = next((tmp_path / 'shapes' / 'annotations' / 'test').glob('*.png'))
     label.unlink()
-    with pytest.raises(DataAbsent, match=f'1 of 6 files.*{label.name}'):
+    with pytest.raises(MissingDataError, match=f'1 of 6 files.*{label.name}'):
         data_state(shapes)
     shapes.test_dataloader.dataset.data_prefix.seg_map_path = 'no/such'
-    with pytest.raises(DataAbsent, match='no/such is not there'):
+    with pytest.raises(MissingDataError, match='no/such is not there'):
         data_state(shapes)
     shapes.test_dataloader.dataset.data_root = 'nowhere'
-    with pytest.raises(DataAbsent, match='nowhere is not there'):
+    with pytest.raises(MissingDataError, match='nowhere is not there'):
         data_state(shapes)
 
 

@@ -22,6 +22,7 @@ import pytest
 from mmseg_ovs.apis import find_config
 from mmseg_ovs.benchmark.plan import make_plan
 from mmseg_ovs.benchmark.zoo import Zoo
+from mmseg_ovs.composition import compose
 from tests.tool_loader import ROOT, run_tool
 
 # Nothing of ours in them that could be wrong.
@@ -126,32 +127,45 @@ def _check_python(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         return
     assert args[0] == '-m' or (ROOT / args[0]).is_file(), f'no script {args[0]}'
 
-    original = argparse.ArgumentParser.parse_args
+    def accepting(original):
+        def parse_args(self, *args, **kwargs):
+            raise Accepted(original(self, *args, **kwargs))
 
-    def parse_args(self, *args, **kwargs):
-        raise Accepted(original(self, *args, **kwargs))
+        return parse_args
 
     with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
+        for name in ('parse_args', 'parse_intermixed_args'):
+            original = getattr(argparse.ArgumentParser, name)
+            patch.setattr(argparse.ArgumentParser, name, accepting(original))
         try:
             run_tool(*args)
         except Accepted as accepted:
-            _check_names(accepted.args[0])
+            _check_names(
+                accepted.args[0], training=bool(re.search('train|extract', args[0]))
+            )
             return
         except SystemExit as error:
             raise AssertionError(f'refused (exit code {error.code})') from error
     raise AssertionError('read no command line')
 
 
-def _check_names(values: argparse.Namespace) -> None:
-    """Configs and data sets exist; words in capitals stand for the user's."""
-    for key in ('config', 'first', 'second'):
-        name = getattr(values, key, None)
-        if name is not None and not PLACEHOLDER.search(str(name)):
-            find_config(name)
+def _check_names(values: argparse.Namespace, training: bool) -> None:
+    """Models and data sets exist and compose; words in capitals are the user's."""
+    found = {
+        key: name
+        for key in ('config', 'first', 'second', 'model', 'data')
+        if isinstance(name := getattr(values, key, None), str)
+        and not PLACEHOLDER.search(name)
+    }
+    data = found.pop('data', None)
+    model = found.pop('model', None) or found.get('config')
+    for name in found.values():
+        find_config(name)
+    if data and model:
+        compose(model, data, training or getattr(values, 'train', False))
     if getattr(values, 'models', None):  # tools/benchmark.py
-        configs = ROOT / 'configs'
-        make_plan(values.models, values.datasets, Zoo.read(configs), configs)
+        zoo = Zoo.read(ROOT / 'configs')
+        make_plan(values.models, values.datasets, zoo)
 
 
 def _check_make(args: list[str]) -> None:

@@ -126,7 +126,7 @@ def run_block(block: Block, namespace: dict, variables: dict, monkeypatch) -> No
             run_command(command, monkeypatch)
     elif block.language == 'yaml':
         Path('plan.yml').write_text(block.text)
-        read_plan('plan.yml', Zoo.read(ROOT / 'configs'), ROOT / 'configs')
+        read_plan('plan.yml', Zoo.read(ROOT / 'configs'))
 
 
 def write_file(block: Block, folder: Path) -> None:
@@ -138,7 +138,7 @@ def write_file(block: Block, folder: Path) -> None:
     if block.language == 'python' and '_base_' in block.text:
         build_config(folder / name)
     elif block.language == 'yaml':
-        read_plan(folder / name, Zoo.read(ROOT / 'configs'), ROOT / 'configs')
+        read_plan(folder / name, Zoo.read(ROOT / 'configs'))
 
 
 def build_config(path: Path) -> None:

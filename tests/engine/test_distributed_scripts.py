@@ -96,7 +96,8 @@ def test_usage(run_script, script):
 def test_slurm_without_gpu_says_what_to_do(tiny_config):
     args = argparse.Namespace(
         config=str(tiny_config),
-        cfg_options=None,
+        data=None,
+        cfg_options={},
         launcher='slurm',
         work_dir=None,
         local_rank=0,

@@ -121,6 +121,7 @@ def make_runner(config: Path, work_dir: Path, launcher: str, options: dict):
     cfg = load_config(
         argparse.Namespace(
             config=str(config),
+            data=None,
             work_dir=str(work_dir),
             cfg_options=options,
             launcher=launcher,

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmseg_ovs.composition import compose
 from mmseg_ovs.evaluation.protocol import (
     describe_protocol,
     format_protocol,
@@ -21,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def talk2dino(tmp_path):
-    """A cut-down Talk2DINO with its benchmark config of VOC21."""
+    """A cut-down Talk2DINO on VOC21."""
     path = tmp_path / 'names.safetensors'
-    cfg = Config.fromfile(ROOT / 'configs/talk2dino/talk2dino_dinov2-reg-b14_voc21.py')
+    cfg = compose('talk2dino_dinov2-reg-b14', 'voc21')
     cfg.model.backbone.update(
         arch=dict(embed_dims=24, depth=1, num_heads=3, feed_forward='mlp'),
         init_cfg=None,

@@ -1,6 +1,7 @@
 """Operations of a model, counted by hand and by the tool."""
 
 import pytest
+from mmengine.config import Config
 
 from tests.tool_loader import load_tool
 
@@ -49,7 +50,7 @@ def vit_flops(tokens, dims, depth, patch):
 
 
 def test_counts(tool, config):
-    cfg = tool.Config.fromfile(config)
+    cfg = Config.fromfile(config)
     model = tool.build_on_meta(cfg.model, 'ade20k_150')
     rows = tool.count(model, (56, 84))
     table = {row.name.split()[0]: row for row in rows}

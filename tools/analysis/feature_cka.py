@@ -19,7 +19,7 @@ from pathlib import Path
 import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmseg_ovs.analysis import (
     BackboneConfigError,
@@ -29,7 +29,15 @@ from mmseg_ovs.analysis import (
     paired_positions,
     plot_cka,
 )
-from mmseg_ovs.apis import ImageError, UnknownConfigError, find_config
+from mmseg_ovs.apis import ImageError
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    ConfigOptions,
+    OptionError,
+    UnknownConfigError,
+    apply_options,
+    find_config,
+)
 from mmseg_ovs.models.utils import CheckpointError
 from mmseg_ovs.utils import replacing
 
@@ -37,7 +45,13 @@ BACKBONES = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 DEFAULTS = dict(
     first=str(BACKBONES / 'dinov2-b14.py'), second=str(BACKBONES / 'sam-vit-b.py')
 )
-MISTAKES = (BackboneConfigError, CheckpointError, ImageError, UnknownConfigError)
+MISTAKES = (
+    BackboneConfigError,
+    CheckpointError,
+    ImageError,
+    OptionError,
+    UnknownConfigError,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -68,7 +82,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         group.add_argument(
             f'--{which}-options',
             nargs='+',
-            action=DictAction,
+            action=ConfigOptions,
             default={},
             metavar='KEY=VALUE',
             help='override settings of its config',
@@ -85,7 +99,7 @@ def build(args: argparse.Namespace, which: str) -> tuple[str, LayerFeatures]:
     options = vars(args)
     config = find_config(options[which])
     cfg = Config.fromfile(config)
-    cfg.merge_from_dict(options[f'{which}_options'])
+    apply_options(cfg, options[f'{which}_options'], MODEL_KEYS)
     network = LayerFeatures(
         cfg,
         range(-args.last, 0),

@@ -18,7 +18,6 @@ from pathlib import Path
 import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
-from mmengine.config import Config, DictAction
 
 from mmseg_ovs.analysis import (
     BackboneConfigError,
@@ -27,11 +26,12 @@ from mmseg_ovs.analysis import (
     RadialSpectrum,
     plot_spectrum,
 )
-from mmseg_ovs.apis import ImageError, UnknownConfigError, find_config
+from mmseg_ovs.apis import ImageError
+from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.models.utils import CheckpointError
 from mmseg_ovs.utils import replacing
 
-MISTAKES = (BackboneConfigError, CheckpointError, ImageError, UnknownConfigError)
+MISTAKES = (BackboneConfigError, CheckpointError, ImageError)
 
 
 def layer_list(values: list[str]) -> str | list[int]:
@@ -42,7 +42,7 @@ def layer_list(values: list[str]) -> str | list[int]:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config of the backbone, path or name')
+    add_config_arguments(parser)
     parser.add_argument('images', nargs='+', help='image files or folders of them')
     parser.add_argument('--out', required=True, type=Path, help='folder of the results')
     parser.add_argument(
@@ -65,7 +65,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--rings', type=int, default=16, help='rings up to radius 1')
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args(argv)
     try:
         args.layers = layer_list(args.layers)
@@ -113,16 +112,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         images = ImageStream(args.images)
-        config = find_config(args.config)
-        cfg = Config.fromfile(config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args, read=MODEL_KEYS)
         network = LayerFeatures(cfg, args.layers, args.weights, args.size, args.device)
         spectra = analyse(network, images, args.cutoff, args.rings)
     except MISTAKES as error:
         raise SystemExit(f'error: {error}') from error
     write_tables(args.out, spectra)
     title = (
-        f'{config.stem} ({network.kind}), {network.size} x {network.size} pixels, '
+        f'{Path(cfg.filename).stem} ({network.kind}), '
+        f'{network.size} x {network.size} pixels, '
         f'{images.read} images'
     )
     plot_spectrum(args.out / 'spectrum.png', spectra, title)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mmseg_ovs.benchmark.markdown import markdown_table
-from mmseg_ovs.benchmark.zoo import DATASETS, Model, Zoo, missing_facts, split_name
+from mmseg_ovs.benchmark.zoo import DATASETS, Model, Zoo, missing_facts
 from mmseg_ovs.utils import replacing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +23,13 @@ Written by `tools/dev/model_zoo.py` from the metafiles of the configs; do not ed
 mIoU in percent. Figures are **published** by the named source, *not measured here*,
 unless they are set in bold (with the published one in brackets). Figures of methods of
 different classes do not compare, nor do those of different protocols (size, window,
-names, background rule, refinement). What a measured figure depends on stands in the
-protocol that `tools/test.py` and `tools/benchmark.py` write beside it.
+names, background rule, refinement). The protocol that `tools/test.py` and
+`tools/benchmark.py` write beside a measured figure says what it depends on.
 
 Classes of methods: *mask-supervised* methods learn from label maps,
 *caption-supervised* ones from images with texts, *training-free* ones combine
-networks as they are. Under *weights* stands their licence; *gated* ones have to be
-asked for.
+networks as they are. The column *weights* names their licence; *gated* weights have to
+be asked for.
 """
 
 
@@ -49,6 +49,8 @@ def _section(zoo: Zoo, name: str) -> Iterator[str]:
     code = (item.get('Code') or {}).get('URL')
     yield f'[{paper["Title"]}]({paper["URL"]}){f", [code]({code})" if code else ""}.'
     yield f'[Configs and protocol](../{item["README"]}). Class: {kind}.\n'
+    if item['Metadata'].get('Benchmarks'):
+        yield f'Benchmarks (`--data`): {", ".join(item["Metadata"]["Benchmarks"])}.\n'
     yield from _figures(models)
     yield from _configs(models)
 
@@ -87,23 +89,11 @@ def _figure(model: Model, title: str) -> str:
 
 
 def _configs(models: Sequence[Model]) -> Iterator[str]:
-    """All configs; those for the data sets of one model share a line."""
-    names = {model.name for model in models}
-    grouped: dict[str, list[str]] = {}
-    for model in models:
-        stem, data = split_name(model.name)
-        if data and stem in names:
-            grouped[stem].append(data)
-        else:
-            grouped[model.name] = []
-    rows = []
-    for model in models:
-        if model.name in grouped:
-            config = f'[{model.name}](../{model.entry["Config"]})'
-            data = ', '.join(grouped[model.name]) or '–'
-            rows.append([config, model.weights, data])
-    heads = ['config', 'weights', 'also for the data sets']
-    yield markdown_table(heads, rows) + '\n'
+    rows = [
+        [f'[{model.name}](../{model.entry["Config"]})', model.weights]
+        for model in models
+    ]
+    yield markdown_table(['config', 'weights'], rows) + '\n'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

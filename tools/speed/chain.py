@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_ovs.acceleration import run_in_bfloat16, run_linears_in_onednn
+from mmseg_ovs.composition import compose
 from mmseg_ovs.models.decode_heads import CostAggregationHead
 from mmseg_ovs.models.layers import LayerScale
 from mmseg_ovs.models.necks import AnyUp, SemanticPriorEncoder, apply_neck
@@ -60,7 +61,6 @@ from mmseg_ovs.models.text_encoders.templates import fill_templates
 from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures import Vocabulary
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SIZE = (512, 683)
 NAMES, TEMPLATES = 32, 2  # of which the cost of text is scaled
 PAMR_CLASSES = 30
@@ -74,14 +74,14 @@ COLUMNS = (PUBLISHED, OURS, ONEDNN, HALF)
 class System(NamedTuple):
     """A system with the width of its text encoder's vectors."""
 
-    config: str
+    model: str
     text_channels: int
 
 
 SYSTEMS = {
-    'talk2dino': System('talk2dino/talk2dino_dinov2-reg-b14_ade20k.py', 512),
-    'ovs-dino': System('ovs_dino/ovs-dino_dinov2-b14_ade20k.py', 512),
-    'dinov3-seg': System('dinov3_seg/dinov3-seg_l16_ade20k.py', 2048),
+    'talk2dino': System('talk2dino_dinov2-reg-b14', 512),
+    'ovs-dino': System('ovs-dino_dinov2-b14', 512),
+    'dinov3-seg': System('dinov3-seg_l16', 2048),
 }
 
 
@@ -250,7 +250,7 @@ class Chain:
 
     def __init__(self, name: str, folder: Path, count: int) -> None:
         self.system = SYSTEMS[name]
-        self.cfg = Config.fromfile(CONFIGS / self.system.config)
+        self.cfg = compose(self.system.model, 'ade20k')
         self.text_cfg = dict(self.cfg.model.text_encoder, cache_dir=None)
         self.text_cfg.pop('pretrained', None)
         without_weights(self.text_cfg)
@@ -531,7 +531,7 @@ def run_system(name: str, classes: list[int], count: int) -> None:
     """Measure and print the tables of a system."""
     with tempfile.TemporaryDirectory() as folder:
         chain = Chain(name, Path(folder), count)
-        print(f'\n## {name}: {chain.system.config}\n')
+        print(f'\n## {name}: {chain.system.model}\n')
         common = [chain.read(), chain.backbone(), *chain.necks()]
         tables = {}
         for number in classes:

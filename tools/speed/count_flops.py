@@ -21,13 +21,13 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.model import Sequential
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.models.necks import BackboneWithNeck
 from mmseg_ovs.models.segmentors.inference import InferenceCfg
 from mmseg_ovs.models.segmentors.local_global import build_inference
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Parameters and operations of a model, part by part'
     )
-    parser.add_argument('config', help='path of a config of an OpenVocabSegmentor')
+    add_config_arguments(parser)
     parser.add_argument(
         '--shape',
         type=int,
@@ -52,9 +52,6 @@ def parse_args() -> argparse.Namespace:
         '--vocabulary',
         default='ade20k_150',
         help='name of a shipped vocabulary, or a file',
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='change config values'
     )
     return parser.parse_args()
 
@@ -158,8 +155,7 @@ def count(model: nn.Module, shape: tuple[int, int]) -> list[Row]:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args, read=MODEL_KEYS)
     init_default_scope('mmseg')
     model = build_on_meta(cfg.model, args.vocabulary)
     rows = count(model, tuple(args.shape))

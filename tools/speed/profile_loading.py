@@ -20,21 +20,19 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 import cv2
-from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
+
+from mmseg_ovs.composition import add_config_arguments, read_config, require_data
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='path of a config')
+    add_config_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--samples', type=int, default=100, help='how many to load')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='change values'
-    )
     args = parser.parse_args(argv)
     if args.samples < 1:
         parser.error(f'--samples has to be at least 1, not {args.samples}')
@@ -66,8 +64,8 @@ def time_transforms(dataset: BaseDataset, count: int) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> None:
     """Load, print."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args, args.split == 'train', (f'{args.split}_dataloader',))
+    require_data(cfg, args.split)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     cv2.setNumThreads(1)  # as in the worker processes
     loader = cfg[f'{args.split}_dataloader']

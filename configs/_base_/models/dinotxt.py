@@ -35,11 +35,23 @@ model = dict(
         mode='slide', crop_size=(384, 384), stride=(192, 192), window_softmax=True
     ),
 )
-# Takes the place of a benchmark's own Resize; Pillow's, which is antialiased, as there.
-resize = dict(
-    type='Resize',
-    scale=(8192, 512),
-    keep_ratio=True,
-    interpolation='bicubic',
-    backend='pillow',
-)
+# Pillow's Resize, which is antialiased, as in the notebook.
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
+    dict(
+        type='Resize',
+        scale=(8192, 512),
+        keep_ratio=True,
+        interpolation='bicubic',
+        backend='pillow',
+    ),
+    dict(type='PackSegInputs'),
+]
+
+# SCLIP's names: things of the background instead of the word
+data_overrides = {
+    'voc21': dict(default_hooks=dict(vocabulary=dict(vocabulary='sclip_voc21'))),
+    'coco-object': dict(
+        default_hooks=dict(vocabulary=dict(vocabulary='sclip_coco_object'))
+    ),
+}

@@ -96,3 +96,35 @@ model = dict(
         stride=(128, 128),
     ),
 )
+# Local-global inference stretches images once, from their own size.
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
+    dict(type='PackSegInputs'),
+]
+
+# As CAT-Seg has it.
+# The first synonym only; 'diningtable' in place of 'table'; the background of PAS-20b
+# is the best of names of Context-59. Of all but COCO-Stuff, the training set, seen and
+# unseen classes are told apart.
+_words = {
+    'ade20k': None,
+    'ade20k-847': dict(source='ade20k_847', synonyms='first'),
+    'context59': 'pascal_context_59_catseg',
+    'context459': None,
+    'voc20': None,
+    'voc20b': 'voc_20b_catseg',
+}
+_seen = dict(type='OpenVocabIoUMetric', seen_vocabulary='coco_stuff_171')
+data_overrides = {
+    name: dict(
+        test_evaluator=_seen,
+        default_hooks=dict(vocabulary=dict(vocabulary=words) if words else {}),
+    )
+    for name, words in _words.items()
+}
+train_overrides = {
+    'coco-stuff164k': dict(
+        schedule='cost_aggregation_80k',
+    )
+}
+del _words, _seen

@@ -67,3 +67,24 @@ model = dict(
     train_cfg=dict(input_size=(448, 448)),
     test_cfg=dict(mode='slide', crop_size=(448, 448), stride=(224, 224)),
 )
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
+    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
+    dict(type='PackSegInputs'),
+]
+
+_rule = dict(vocabulary=dict(background=dict(type='threshold', value=0.5)))
+data_overrides = {
+    'voc21': dict(default_hooks=_rule),
+    'context60': dict(default_hooks=_rule),
+    'coco-object': dict(default_hooks=_rule),
+}
+_training = dict(
+    schedule='ovs_dino_25e',
+    default_hooks=dict(checkpoint=dict(by_epoch=True, interval=1, max_keep_ckpts=3)),
+)
+train_overrides = {
+    'coco-pseudo-masks': _training,
+    'coco-pseudo-masks-teacher-features': _training,
+}
+del _rule, _training

@@ -41,3 +41,27 @@ model = dict(
         mode='slide', crop_size=(448, 448), stride=(224, 224), input_size=(448, 448)
     ),
 )
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
+    dict(type='Resize', scale=(2048, 448), keep_ratio=True),
+    dict(type='PackSegInputs'),
+]
+
+_clean = [dict(type='BackgroundCleaning', weight=0.2), dict(type='PAMR')]
+_rule = dict(vocabulary=dict(background=dict(type='threshold', value=0.55)))
+data_overrides = {
+    'voc21': dict(model=dict(postprocessors=_clean), default_hooks=_rule),
+    'context60': dict(default_hooks=_rule),
+    'coco-object': dict(model=dict(postprocessors=_clean), default_hooks=_rule),
+}
+train_overrides = {
+    'coco-captions': dict(
+        schedule='talk2dino_100e',
+        default_hooks=dict(
+            checkpoint=dict(by_epoch=True, interval=10, max_keep_ckpts=3)
+        ),
+        # the projection starts from scratch
+        model=dict(decode_head=dict(text_projection=dict(init_cfg=None))),
+    )
+}
+del _clean, _rule

@@ -34,7 +34,12 @@ class VocabularyHook(Hook):
     def _model(runner: Runner):
         return unwrap_model(runner.model)
 
-    def _evaluated_vocabulary(self, metainfo: dict) -> Vocabulary:
+    def evaluated_vocabulary(self, metainfo: dict) -> Vocabulary:
+        """The vocabulary of a test on a data set with this ``metainfo``.
+
+        Raises:
+            ValueError: ``vocabulary`` has another number of classes.
+        """
         own = Vocabulary.from_metainfo(metainfo)
         source = own if self.vocabulary is None else self.vocabulary
         if self.background is not None:
@@ -63,7 +68,7 @@ class VocabularyHook(Hook):
     def before_val(self, runner: Runner) -> None:
         """Validation data, with ``vocabulary`` and ``background``."""
         metainfo = runner.val_dataloader.dataset.metainfo
-        self._model(runner).set_vocabulary(self._evaluated_vocabulary(metainfo))
+        self._model(runner).set_vocabulary(self.evaluated_vocabulary(metainfo))
 
     def after_val(self, runner: Runner) -> None:
         """Training goes on with its own classes."""
@@ -73,4 +78,4 @@ class VocabularyHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Test data, with ``vocabulary`` and ``background``."""
         metainfo = runner.test_dataloader.dataset.metainfo
-        self._model(runner).set_vocabulary(self._evaluated_vocabulary(metainfo))
+        self._model(runner).set_vocabulary(self.evaluated_vocabulary(metainfo))

@@ -1,6 +1,0 @@
-_base_ = ['./dinotxt_dinov2-reg-l14.py', '../_base_/datasets/coco_stuff164k.py']
-
-test_pipeline = _base_.test_pipeline
-test_pipeline[1] = _base_.resize
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-val_dataloader = test_dataloader

@@ -1,1 +1,0 @@
-_base_ = ['./ovs-dino_dino-b16.py', '../_base_/datasets/ade20k.py']

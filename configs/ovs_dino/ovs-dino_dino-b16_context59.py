@@ -1,1 +1,0 @@
-_base_ = ['./ovs-dino_dino-b16.py', '../_base_/datasets/context59.py']

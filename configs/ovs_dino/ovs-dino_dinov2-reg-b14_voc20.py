@@ -1,1 +1,0 @@
-_base_ = ['./ovs-dino_dinov2-reg-b14.py', '../_base_/datasets/voc20.py']

@@ -1,3 +1,0 @@
-_base_ = ['./ovs-dino_dinov2-reg-b14.py', '../_base_/datasets/voc21.py']
-
-default_hooks = dict(vocabulary=dict(background=dict(type='threshold', value=0.5)))

@@ -1,3 +1,0 @@
-_base_ = ['./ovs-dino_dinov3-b16.py', '../_base_/datasets/coco_object.py']
-
-default_hooks = dict(vocabulary=dict(background=dict(type='threshold', value=0.5)))

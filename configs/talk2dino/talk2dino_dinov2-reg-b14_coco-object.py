@@ -1,7 +1,0 @@
-_base_ = ['./talk2dino_dinov2-reg-b14.py', '../_base_/datasets/coco_object.py']
-
-model = dict(
-    postprocessors=[dict(type='BackgroundCleaning', weight=0.2), dict(type='PAMR')]
-)
-
-default_hooks = dict(vocabulary=dict(background=dict(type='threshold', value=0.55)))

@@ -1,1 +1,0 @@
-_base_ = ['./talk2dino_dinov2-reg-b14.py', '../_base_/datasets/coco_stuff164k.py']

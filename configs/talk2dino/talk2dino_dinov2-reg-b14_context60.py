@@ -1,3 +1,0 @@
-_base_ = ['./talk2dino_dinov2-reg-b14.py', '../_base_/datasets/context60.py']
-
-default_hooks = dict(vocabulary=dict(background=dict(type='threshold', value=0.55)))

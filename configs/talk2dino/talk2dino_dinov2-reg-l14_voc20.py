@@ -1,1 +1,0 @@
-_base_ = ['./talk2dino_dinov2-reg-l14.py', '../_base_/datasets/voc20.py']

@@ -1,1 +1,0 @@
-_base_ = ['./talk2dino_dinov3-b16.py', '../_base_/datasets/ade20k.py']

@@ -1,1 +1,0 @@
-_base_ = ['./talk2dino_dinov3-l16.py', '../_base_/datasets/context59.py']

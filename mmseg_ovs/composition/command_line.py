@@ -1,0 +1,90 @@
+"""Arguments that name a model and a data set, and the config that they give."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .compose import CompositionError, compose
+from .data_files import MissingDataError, check_data_files
+from .names import UnknownConfigError, find_config, shipped_data
+from .options import ConfigOptions, OptionError, apply_options
+
+# What a command that builds a model, and no runner, reads of a config.
+MODEL_KEYS = ('model', 'custom_imports')
+
+
+def add_config_arguments(
+    parser: argparse.ArgumentParser, config: str = 'config', **settings: object
+) -> None:
+    """Add ``config``, ``--data`` and ``--cfg-options`` to a command.
+
+    Args:
+        parser: The command's.
+        config: How the first is called; with dashes it is an option.
+        **settings: Of the first argument.
+    """
+    text = 'name of a model, or path of a config'
+    parser.add_argument(config, **{'help': text, **settings})
+    parser.add_argument(
+        '--data',
+        metavar='DATA',
+        help='data set that the model meets: its name, such as voc21, or the path of '
+        'its config; replaces the data of the config',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings that override the config; lists as "[a, b]" or a,b',
+    )
+
+
+def read_config(
+    args: argparse.Namespace, train: bool = False, read: Iterable[str] | None = None
+) -> Config:
+    """The config that the arguments of :func:`add_config_arguments` give.
+
+    Args:
+        args: Of the command line.
+        train: Whether the model is trained on the data set.
+        read: See :func:`apply_options`.
+
+    Raises:
+        SystemExit: In one line, what is wrong with them.
+    """
+    try:
+        if args.data is None:
+            cfg = Config.fromfile(find_config(args.config))
+        else:
+            cfg = compose(args.config, args.data, train)
+        apply_options(cfg, args.cfg_options, read)
+    except (UnknownConfigError, CompositionError, OptionError) as error:
+        raise SystemExit(f'error: {error}') from error
+    return cfg
+
+
+def require_data(cfg: Config, part: str) -> None:
+    """End a command whose config lacks data of a kind, or whose data are not there.
+
+    Args:
+        cfg: The config.
+        part: 'train', 'val' or 'test'.
+
+    Raises:
+        SystemExit: In one line, what is missing and what to do about it.
+    """
+    if not cfg.get(f'{part}_dataloader'):
+        raise SystemExit(
+            f'error: {Path(cfg.filename).stem} is a model without data ({part}): name '
+            f'a data set with --data. There are: {", ".join(shipped_data())}'
+        )
+    try:
+        check_data_files(cfg, part)
+    except MissingDataError as error:
+        raise SystemExit(f'error: {error}') from error

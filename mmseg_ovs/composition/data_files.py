@@ -1,0 +1,55 @@
+"""Whether the files of a config's data sets are there, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+
+class MissingDataError(FileNotFoundError):
+    """A data set is not there, or not all of it."""
+
+
+def check_data_files(cfg: Config, *parts: str) -> None:
+    """Look for the folders and lists of a config's data sets.
+
+    Args:
+        cfg: The config.
+        *parts: Which data: 'train', 'val' or 'test'. What the config lacks is left
+            out.
+
+    Raises:
+        MissingDataError: One is not there. The message says where it was looked for,
+            how to get it and which setting names another place.
+    """
+    for part in parts:
+        dataset = (cfg.get(f'{part}_dataloader') or {}).get('dataset')
+        if dataset:
+            _check(dataset, f'{part}_dataloader.dataset')
+
+
+def _check(dataset: Mapping[str, Any], key: str) -> None:
+    if dataset.get('dataset'):  # of a wrapper
+        _check(dataset['dataset'], f'{key}.dataset')
+    for index, inner in enumerate(dataset.get('datasets') or ()):
+        _check(inner, f'{key}.datasets.{index}')
+    for path in _paths(dataset):
+        if '://' not in path and not Path(path).exists():
+            raise MissingDataError(
+                f'{dataset.get("type")}: {path} is not there (looked for in '
+                f'{Path.cwd()}). docs/datasets.md says how to get the data; if they '
+                f'are elsewhere: --cfg-options {key}.data_root=FOLDER'
+            )
+
+
+def _paths(dataset: Mapping[str, Any]) -> Iterator[str]:
+    root = dataset.get('data_root') or ''
+    if root:
+        yield str(root)
+    named = [dataset.get('ann_file'), *(dataset.get('data_prefix') or {}).values()]
+    for name in named:
+        if name:
+            yield name if '://' in name else str(Path(root) / name)

@@ -1,0 +1,55 @@
+"""Write a model on a data set as one flat config for tools that want a file.
+
+    python tools/compose.py talk2dino_dinov2-reg-b14 voc21 --out talk2dino_voc21.py
+
+MMSegmentation's own scripts and ``mim test mmsegmentation`` run the file wherever
+mmseg_ovs is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmseg_ovs.composition import (
+    CompositionError,
+    ConfigOptions,
+    OptionError,
+    UnknownConfigError,
+    apply_options,
+    compose,
+)
+from mmseg_ovs.utils import replacing
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('model', help='name of a model, or path of its config')
+    parser.add_argument('data', help='name of a data set, or path of its config')
+    parser.add_argument('--out', required=True, type=Path, help='the .py file')
+    parser.add_argument(
+        '--train', action='store_true', help='with training data and schedule'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=ConfigOptions, default={}, help='settings'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compose and write."""
+    args = parse_args(argv)
+    try:
+        cfg = compose(args.model, args.data, args.train)
+        apply_options(cfg, args.cfg_options)
+    except (CompositionError, OptionError, UnknownConfigError) as error:
+        raise SystemExit(f'error: {error}') from error
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(args.out) as temporary:
+        cfg.dump(temporary)
+    print(f'{args.out}: {args.model} on {args.data}')
+
+
+if __name__ == '__main__':
+    main()
