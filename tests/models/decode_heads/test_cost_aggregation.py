@@ -1,25 +1,19 @@
 """Cost aggregation: chunks, factored guidance and windows against the plain form."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_ovs.models.decode_heads.cost_aggregation import (
     Aggregator,
-    ClassBlock,
-    GuidedUpsampling,
     ShiftedWindows,
     SpatialBlock,
     correlation,
 )
+from tests.models.module_tester import LargestTensor
+from tests.tiny import shake
 from tests.tool_loader import load_tool
-
-ROOT = Path(__file__).parents[3]
-
 
 plain_aggregator = load_tool('tools/speed/plain_cost_aggregation.py').plain_aggregator
 
@@ -40,12 +34,7 @@ def build(**options):
         decoder_guidance_dims=(8, 4),
     )
     torch.manual_seed(1)
-    model = Aggregator(**{**defaults, **options}).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1 or parameter.shape[:2] == (1, 1):
-                parameter += 0.3 * torch.randn_like(parameter)
-    return model
+    return shake(Aggregator(**{**defaults, **options})).eval()
 
 
 def inputs(classes=5, prompts=1, size=(6, 6), batch=2):
@@ -203,19 +192,6 @@ def test_no_class_pays_for_guidance_or_padding():
     assert flops_of(padded, 4) <= 1.01 * flops_of(narrow, 4)
 
 
-class LargestTensor(TorchDispatchMode):
-    """Number of elements of the largest tensor that an operator makes."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for value in out if isinstance(out, tuple | list) else [out]:
-            if isinstance(value, torch.Tensor):
-                self.largest = max(self.largest, value.untyped_storage().nbytes())
-        return out
-
-
 @pytest.mark.parametrize('attention', ['linear', 'full'])
 def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
     """But for the logits and, with full attention, pooled keys and values."""
@@ -224,50 +200,46 @@ def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
     for classes in (8, 48):
         with LargestTensor() as mode, torch.no_grad():
             model(*inputs(classes, batch=1))
-        largest.append(mode.largest)
+        largest.append(mode.elements)
     assert largest[0] == largest[1]
-    logits = 4 * 48 * 24 * 24
-    assert largest[1] >= logits
+    assert largest[1] >= 48 * 24 * 24  # the logits
 
 
 # ------------------------------------------------------------------ bad input
-@pytest.mark.parametrize('pad_len', [0, -3])
-def test_pad_len_below_one(pad_len):
-    with pytest.raises(ValueError, match=r'at least 1, got .* switched off by None'):
-        build(pad_len=pad_len)
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (dict(pad_len=0), 'at least 1, got 0.* switched off by None'),
+        (dict(pad_len=-3), 'at least 1, got -3.* switched off by None'),
+        (dict(class_chunk=0), 'class_chunk has to be at least 1'),
+        (
+            dict(class_attention='sparse'),
+            r"one of \['full', 'linear'\], got 'sparse'",
+        ),
+        (dict(decoder_dims=(16, 24)), 'multiple of 16 .* got 24'),
+        (
+            dict(decoder_guidance_dims=(16, 4)),
+            'Guidance of 16 channels leaves none',
+        ),
+        (
+            dict(decoder_guidance_channels=(6,)),
+            'two stages: give guidance for both',
+        ),
+    ],
+)
+def test_arguments_out_of_range(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build(**wrong)
 
 
-def test_class_chunk_below_one():
-    with pytest.raises(ValueError, match='class_chunk has to be at least 1'):
-        build(class_chunk=0)
-
-
-def test_unknown_attention():
-    with pytest.raises(ValueError, match=r"one of \['full', 'linear'\], got 'sparse'"):
-        ClassBlock(16, 8, attention='sparse')
-
-
-def test_decoder_channels():
-    with pytest.raises(ValueError, match='multiple of 16 .* got 24'):
-        GuidedUpsampling(32, 24)
-    with pytest.raises(ValueError, match='Guidance of 32 channels leaves none'):
-        GuidedUpsampling(32, 16, guidance_channels=32)
-    with pytest.raises(ValueError, match='two stages: give guidance for both'):
-        build(decoder_guidance_channels=(6,))
-
-
-def test_number_of_text_embeddings():
-    with pytest.raises(ValueError, match='3 text embeddings a class, .* for 1'):
-        build()(*inputs(prompts=3))
-
-
-def test_guidance_of_another_size():
+def test_inputs_that_do_not_fit():
     model = build()
+    with pytest.raises(ValueError, match='3 text embeddings a class, .* for 1'):
+        model(*inputs(prompts=3))
     features, text, appearance, guidance = inputs()
     with pytest.raises(ValueError, match=r'spatial blocks has to be \(12, 6, 6\)'):
         model(features, text, appearance[..., :5], guidance)
-    with pytest.raises(
-        ValueError,
-        match=r'decoder stage 2 has to be \(5, 24, 24\) .* got \(5, 12, 12\)',
-    ):
-        model(features, text, appearance, [guidance[0], guidance[1][..., ::2, ::2]])
+    coarse = [guidance[0], guidance[1][..., ::2, ::2]]
+    message = r'decoder stage 2 has to be \(5, 24, 24\) .* got \(5, 12, 12\)'
+    with pytest.raises(ValueError, match=message):
+        model(features, text, appearance, coarse)

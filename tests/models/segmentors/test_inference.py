@@ -7,8 +7,8 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from tests.models.module_tester import LargestTensor
 
 SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
 SOFTMAX = dict(SLIDE, window_softmax=True)
@@ -125,19 +125,6 @@ def test_softmax_needs_windows(build_segmentor):
     whole = scores(build_segmentor(test_cfg=dict(mode='whole')), image)
     asked = dict(mode='whole', window_softmax=True)
     assert torch.equal(scores(build_segmentor(test_cfg=asked), image), whole)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Number of elements of the largest tensor that an operation returns."""
-
-    elements = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor):
-                self.elements = max(self.elements, leaf.numel())
-        return result
 
 
 @pytest.mark.parametrize('softmax', [False, True])
