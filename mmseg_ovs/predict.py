@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         inferencer = OpenVocabInferencer(
             cfg, args.checkpoint, args.device, **chosen_switches(args)
         )
-        vocabulary = inferencer.set_vocabulary(vocabulary, args.background)
+        vocabulary = inferencer.read_vocabulary(vocabulary, args.background)
     except _MISTAKES as error:
         raise SystemExit(f'error: {error}') from error
 
@@ -157,7 +157,10 @@ def _segment_images(
     failures = []
     bar = ProgressBar(len(images), file=sys.stderr)
     for prediction in inferencer.predict(
-        images, batch_size=args.batch_size, keep_scores=args.scores
+        images,
+        folder.vocabulary,
+        batch_size=args.batch_size,
+        keep_scores=args.scores,
     ):
         folder.write(prediction, inferencer.draw(prediction))
         if prediction.error is not None:
@@ -180,7 +183,9 @@ def _segment_video(
         print(f'{path}:', file=sys.stderr)
         bar = ProgressBar(video.num_frames, file=sys.stderr)
         with folder.writing_video(name, video.fps) as write:
-            for prediction in inferencer.predict(video, batch_size=args.batch_size):
+            for prediction in inferencer.predict(
+                video, folder.vocabulary, batch_size=args.batch_size
+            ):
                 if prediction.error is not None:
                     raise VideoError(
                         f'frame {prediction.source.frame}: {prediction.reason}'

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -28,8 +28,9 @@ from ..acceleration import accelerate
 from ..composition import find_config
 from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_random
 from ..structures.vocabulary import Vocabulary, VocabularyError
-from ..visualization import OpenVocabVisualizer, make_palette
+from ..visualization import make_palette
 from ..visualization.overlay import draw_overlay, write_names
+from ..visualization.sheet import ALPHA, draw_sheet
 from .image_sources import ImageError, ImageSource, list_images, stream_images
 from .prediction import Prediction
 from .result_folder import ResultFolder
@@ -39,6 +40,8 @@ _DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
 class OpenVocabInferencer:
     """Runs an open-vocabulary model on images, with any classes at each call.
+
+    Calls change nothing in the model: threads may share an inferencer.
 
     Used and answered like mmseg's ``MMSegInferencer``, but the classes are an argument
     of the call, one image that fails does not lose the others, weights that do not
@@ -83,7 +86,6 @@ class OpenVocabInferencer:
         self.model = self._build_model(weights).to(device or get_device()).eval()
         accelerate(self.model, onednn, half, compile)
         self.pipeline = _inference_pipeline(self.cfg)
-        self.visualizer = OpenVocabVisualizer()
 
     def _build_model(self, weights: str | os.PathLike | None) -> nn.Module:
         model = revert_sync_batchnorm(MODELS.build(self.cfg.model))
@@ -119,6 +121,7 @@ class OpenVocabInferencer:
         return_vis: bool = False,
         return_scores: bool = False,
         return_coco_rle: bool = False,
+        **test_cfg,
     ) -> dict[str, list]:
         """Segment images.
 
@@ -126,9 +129,8 @@ class OpenVocabInferencer:
             images: Path of a file or folder, pattern, array uint8 BGR (H, W, 3), or a
                 list of those (see :func:`list_images`).
             classes: List of words, name of a shipped vocabulary, ``.json`` or ``.txt``
-                file, or dict (see :meth:`Vocabulary.build`). None: those of the last
-                call, at first those of the config or of the checkpoint's training
-                data.
+                file, or dict (see :meth:`Vocabulary.build`). None: those of the
+                config or of the checkpoint's training data.
             background: A score, at or below which a pixel is background, or one of
                 the dicts of :meth:`Vocabulary.build`.
             batch_size: Images segmented together; they may differ in size.
@@ -138,6 +140,8 @@ class OpenVocabInferencer:
             return_vis: Also give the overlays.
             return_scores: Also give the scores of the classes.
             return_coco_rle: Also give run-length masks (see :func:`coco_rle`).
+            **test_cfg: Settings of :class:`InferenceCfg` for this call, for example
+                ``refine=False``.
 
         Returns:
             Lists in the order of the images: ``predictions`` (label maps int64
@@ -149,18 +153,20 @@ class OpenVocabInferencer:
         Raises:
             ImageError: There are no such images.
             VocabularyError: The classes cannot be used.
+            ValueError: A setting does not fit.
             RuntimeError: No image could be segmented.
         """
         sources = list_images(images)
+        vocabulary = self.read_vocabulary(classes, background)
         predictions = self.predict(
-            sources, classes, background, batch_size, return_scores
+            sources, vocabulary, None, batch_size, return_scores, **test_cfg
         )
         folder = nullcontext()
         if out_dir:
             folder = ResultFolder(
                 out_dir,
                 sources,
-                self.model.vocabulary,
+                vocabulary,
                 scores=return_scores,
                 coco_rle=return_coco_rle,
             )
@@ -189,6 +195,7 @@ class OpenVocabInferencer:
         background: float | Mapping[str, Any] | None = None,
         batch_size: int = 1,
         keep_scores: bool = False,
+        **test_cfg,
     ) -> Iterator[Prediction]:
         """Segment images one after the other, for more than memory would hold.
 
@@ -201,37 +208,41 @@ class OpenVocabInferencer:
         if batch_size < 1:
             raise ValueError(f'batch_size has to be at least 1, not {batch_size}')
         sources = stream_images(images)
-        vocabulary = self.set_vocabulary(classes, background)
-        return self._predict(sources, vocabulary, batch_size, keep_scores)
+        vocabulary = self.read_vocabulary(classes, background)
+        if keep_scores:
+            test_cfg['keep_logits'] = True
+        self.model.inference_cfg(**test_cfg)  # what does not fit comes up here
+        return self._predict(sources, vocabulary, batch_size, test_cfg)
 
     def draw(self, prediction: Prediction) -> np.ndarray | None:
         """Image and overlay side by side over a legend, uint8 RGB (h, w, 3)."""
         if prediction.sample is None:
             return None
-        self.visualizer.set_dataset_meta(prediction.vocabulary.classes)
-        self.visualizer.add_datasample(
-            prediction.source.name, prediction.image, prediction.sample, draw_gt=False
-        )
-        return self.visualizer.get_image()
+        classes, maps = prediction.vocabulary.classes, {'prediction': prediction.labels}
+        return draw_sheet(prediction.image, maps, classes, _palette(classes))
 
     def overlay(self, prediction: Prediction) -> np.ndarray | None:
         """The image under its classes and their names, uint8 RGB (H, W, 3)."""
         if prediction.sample is None:
             return None
         classes, labels = prediction.vocabulary.classes, prediction.labels
-        palette = np.array(make_palette(len(classes)), dtype=np.uint8)
         overlay = Image.fromarray(
-            draw_overlay(prediction.image, labels, palette, self.visualizer.alpha)
+            draw_overlay(prediction.image, labels, _palette(classes), ALPHA)
         )
         write_names(overlay, labels, classes, size=max(14, round(overlay.height / 40)))
         return np.array(overlay)
 
-    def set_vocabulary(
+    def read_vocabulary(
         self,
         classes: object | None = None,
         background: float | Mapping[str, Any] | None = None,
     ) -> Vocabulary:
-        """Choose the classes of the next calls; arguments and errors as theirs."""
+        """The vocabulary of a call with these arguments, which it may be given instead.
+
+        Raises:
+            VocabularyError: The classes cannot be used.
+            UnknownNameError: The model has no text embeddings for a name.
+        """
         if classes is None:
             classes = self.model.vocabulary
         if classes is None:
@@ -242,9 +253,8 @@ class OpenVocabInferencer:
         if isinstance(background, int | float):
             background = dict(type='threshold', value=background)
         vocabulary = Vocabulary.build(dict(source=classes, background=background))
-        self.model.set_vocabulary(vocabulary)
         with torch.no_grad():
-            self.model.project_vocabulary()  # trouble with the words comes up here
+            self.model.text_encoder(vocabulary)  # trouble with the words comes up here
         return vocabulary
 
     def _predict(
@@ -252,68 +262,67 @@ class OpenVocabInferencer:
         sources: Iterable[ImageSource],
         vocabulary: Vocabulary,
         batch_size: int,
-        keep_scores: bool,
+        test_cfg: dict[str, Any],
     ) -> Iterator[Prediction]:
         sources = iter(sources)
+        # mmseg's ResizeShortestEdge keeps the size of the image that it works on.
+        transforms = copy.deepcopy(self.pipeline.transforms)
         while members := list(islice(sources, batch_size)):
             predictions = [Prediction(source, vocabulary) for source in members]
-            batch = [(p, self._load(p)) for p in predictions]
-            if keep_scores:
+            batch = [(p, _load(p, transforms)) for p in predictions]
+            if test_cfg.get('keep_logits'):
                 for prediction in predictions:
                     prediction.refuse_large_scores()
             good = [(p, inputs) for p, inputs in batch if p.error is None]
             if good:
-                # The caller may have gone to other words since the last batch.
-                self.model.set_vocabulary(vocabulary)
-                with self._keeping_scores() if keep_scores else nullcontext():
-                    self._segment(good)
+                self._segment(good, test_cfg)
             yield from predictions
 
-    @contextmanager
-    def _keeping_scores(self) -> Iterator[None]:
-        test_cfg = self.model.test_cfg
-        self.model.test_cfg = {**(test_cfg or {}), 'keep_logits': True}
-        try:
-            yield
-        finally:
-            self.model.test_cfg = test_cfg
-
-    def _load(self, prediction: Prediction) -> dict | None:
-        """Run the pipeline on an image; note the pixels, or what went wrong."""
-        results = prediction.source.content
-        try:
-            for transform in self.pipeline.transforms:
-                results = transform(results)
-                if isinstance(transform, InferencerLoader):
-                    pixels = results['img'].astype(np.uint8)
-                    prediction.image = np.ascontiguousarray(pixels[..., ::-1])
-        except Exception as error:  # of any file format or transform
-            prediction.error = error
-            if prediction.image is None:
-                prediction.error = ImageError(f'not readable as an image ({error})')
-        return results
-
-    def _segment(self, batch: list[tuple[Prediction, dict]]) -> None:
+    @torch.no_grad()
+    def _segment(
+        self, batch: list[tuple[Prediction, dict]], test_cfg: dict[str, Any]
+    ) -> None:
         """Segment a batch; if that fails, one by one, to find who is to blame."""
         error = None
         try:
-            with torch.no_grad():
-                # Clones: a failed attempt leaves its notes (padding) in the samples.
-                data = [
-                    dict(inputs, data_samples=inputs['data_samples'].clone())
-                    for _, inputs in batch
-                ]
-                samples = self.model.test_step(pseudo_collate(data))
+            # Clones: a failed attempt leaves its notes (padding) in the samples.
+            data = [
+                dict(inputs, data_samples=inputs['data_samples'].clone())
+                for _, inputs in batch
+            ]
+            data = self.model.data_preprocessor(pseudo_collate(data), False)
+            vocabulary = batch[0][0].vocabulary
+            samples = self.model.predict(**data, vocabulary=vocabulary, **test_cfg)
         except Exception as caught:
             error = caught
         if error is None:
             for (prediction, _), sample in zip(batch, samples, strict=True):
-                prediction.sample = sample
+                prediction.sample = sample.cpu()
         elif len(batch) == 1:
             batch[0][0].error = error
         else:
             for single in batch:
-                self._segment([single])
+                self._segment([single], test_cfg)
+
+
+def _load(prediction: Prediction, transforms: Iterable[Callable]) -> dict | None:
+    """Run a pipeline on an image; note the pixels, or what went wrong."""
+    results = prediction.source.content
+    try:
+        for transform in transforms:
+            results = transform(results)
+            if isinstance(transform, InferencerLoader):
+                pixels = results['img'].astype(np.uint8)
+                prediction.image = np.ascontiguousarray(pixels[..., ::-1])
+    except Exception as error:  # of any file format or transform
+        prediction.error = error
+        if prediction.image is None:
+            prediction.error = ImageError(f'not readable as an image ({error})')
+    return results
+
+
+def _palette(classes: Sequence[str]) -> np.ndarray:
+    return np.array(make_palette(len(classes)), dtype=np.uint8)
 
 
 def _collect(results: dict[str, list], prediction: Prediction, as_sample: bool) -> None:

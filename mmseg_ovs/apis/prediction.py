@@ -24,8 +24,8 @@ class Prediction:
         source: The image that was asked for.
         vocabulary: The classes that were looked for.
         image: Its pixels, uint8 RGB (H, W, 3).
-        sample: With ``pred_sem_seg`` (1, H, W) and, if scores were kept, ``seg_logits``
-            (N, H, W). None if the image failed.
+        sample: On the CPU, with ``pred_sem_seg`` (1, H, W) and, if scores were kept,
+            ``seg_logits`` (N, H, W). None if the image failed.
         error: Why it failed.
     """
 
@@ -40,14 +40,14 @@ class Prediction:
         """Label map, int64 (H, W); None if the image failed."""
         if self.sample is None:
             return None
-        return self.sample.pred_sem_seg.data[0].cpu().numpy()
+        return self.sample.pred_sem_seg.data[0].numpy()
 
     @property
     def scores(self) -> np.ndarray | None:
         """Scores of the classes, float32 (N, H, W); None if they were not kept."""
         if self.sample is None or 'seg_logits' not in self.sample:
             return None
-        return self.sample.seg_logits.data.cpu().numpy()
+        return self.sample.seg_logits.data.numpy()
 
     def coco_rle(self) -> list[dict[str, Any]] | None:
         """Run-length masks (see :func:`coco_rle`); None if the image failed."""

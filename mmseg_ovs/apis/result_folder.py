@@ -35,7 +35,7 @@ class ResultFolder:
     Args:
         folder: Made if it does not exist.
         images: The images that will be written, in order.
-        vocabulary: Their classes.
+        vocabulary: Their classes, also an attribute.
         videos: Paths of the videos that will be written.
         scores: Write the scores of images, which their predictions have to hold.
         coco_rle: Write run-length masks of images and frames.
@@ -55,7 +55,7 @@ class ResultFolder:
         coco_rle: bool = False,
         frames: bool = False,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.vocabulary = Path(folder), vocabulary
         self.scores, self.frames = scores, frames
         names = output_names([*images, *(ImageSource(path, path) for path in videos)])
         self._image_names = iter(names[: len(images)])

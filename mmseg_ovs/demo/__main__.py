@@ -15,7 +15,7 @@ from ..acceleration import add_switches, chosen_switches
 from ..apis import UnknownConfigError
 from ..models.utils import CheckpointError
 from .images import Limits
-from .models import ModelShelf, PageModel
+from .models import PageModel
 
 _LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 
@@ -58,6 +58,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=Limits.megapixels,
         help='largest image that is taken (default: %(default)g)',
     )
+    parser.add_argument(
+        '--max-requests',
+        type=int,
+        default=Limits.requests,
+        help='images segmented at a time (default: %(default)d): each takes memory of '
+        'its own, and one keeps a GPU or all cores busy',
+    )
     args = parser.parse_args(argv)
     for model in args.model:
         if len(model) not in (2, 3):
@@ -65,8 +72,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     names = [model[0] for model in args.model]
     if len(set(names)) < len(names):
         parser.error(f'--model: names have to differ, not {names}')
-    if args.max_megabytes <= 0 or args.max_megapixels <= 0:
-        parser.error('--max-megabytes and --max-megapixels have to be above 0')
+    for option in ('megabytes', 'megapixels', 'requests'):
+        value = getattr(args, f'max_{option}')
+        if value <= 0:
+            parser.error(f'--max-{option} has to be above 0, not {value:g}')
     return args
 
 
@@ -85,7 +94,7 @@ def _import_page():
 
 def start(args: argparse.Namespace):
     """Serve in the background; returns the page, whose ``close()`` ends it."""
-    limits = Limits(args.max_megabytes, args.max_megapixels)
+    limits = Limits(args.max_megabytes, args.max_megapixels, args.max_requests)
     try:
         models = {
             name: PageModel(*files, device=args.device, **chosen_switches(args))
@@ -94,7 +103,7 @@ def start(args: argparse.Namespace):
     except (CheckpointError, UnknownConfigError) as error:
         raise SystemExit(f'error: {error}') from error
     gradio_page = _import_page()
-    page = gradio_page.build_page(ModelShelf(models), limits)
+    page = gradio_page.build_page(models, limits)
     try:
         url = gradio_page.launch_page(page, args.host, args.port, limits)
     except OSError as error:

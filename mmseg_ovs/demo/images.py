@@ -1,4 +1,4 @@
-"""Which uploaded images are taken."""
+"""Which uploaded images are taken, and how many at a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM')
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest upload: MB (2**20 bytes, as Gradio counts) and megapixels."""
+    """What a request may take.
+
+    Attributes:
+        megabytes: Largest upload in MB (2**20 bytes, as Gradio counts).
+        megapixels: Largest image.
+        requests: Images that are segmented at a time; each takes memory of its own.
+    """
 
     megabytes: float = 20
     megapixels: float = 25
+    requests: int = 1
 
     @property
     def file_bytes(self) -> int:

@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 
 from ..visualization import make_palette
-from ..visualization.open_vocab_visualizer import LARGEST_PANEL
-
-ALPHA = 0.6
+from ..visualization.sheet import ALPHA, LARGEST_PANEL
 
 
 class Overlay(NamedTuple):

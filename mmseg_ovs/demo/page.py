@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 import gradio as gr
 
@@ -11,7 +12,7 @@ from ..models.text_encoders import UnknownNameError
 from ..models.utils import CheckpointError
 from ..structures.vocabulary import VocabularyError
 from .images import Limits, check_image
-from .models import Answer, ModelShelf
+from .models import Answer, PageModel
 from .overlay import make_overlay
 from .words import hint, read_words
 
@@ -23,11 +24,11 @@ _NO_RESULT = 'Choose an image, type classes, press *Segment*.'
 _HOVER = 'Point at a name to see its mask alone.'
 
 
-def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
+def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
     """Lay out the page.
 
     Args:
-        shelf: The models to choose from.
+        models: The models to choose from by name, at least one.
         limits: Of the images that are taken.
     """
 
@@ -35,8 +36,8 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
         try:
             image = _image(upload, limits)
             vocabulary = read_words(words)
-            answer = shelf.segment(
-                model, image, vocabulary, score if has_background else None, refine
+            answer = models[model].segment(
+                image, vocabulary, score if has_background else None, refine
             )
         except _MISTAKES as error:
             raise gr.Error(
@@ -51,7 +52,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
         )
         return shown, f'{_times(answer)} {hint(vocabulary) or _HOVER}'
 
-    names = list(shelf.models)
+    names = list(models)
     with gr.Blocks(
         title='mmseg_ovs', analytics_enabled=False, delete_cache=_CLEANING
     ) as page:
@@ -86,7 +87,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
                         info='The right value depends on the model.',
                     )
                 refine = gr.Checkbox(
-                    value=shelf.models[names[0]].refines,
+                    value=models[names[0]].refines,
                     label='Refine masks',
                     info='Draws the borders of masks to those of the image; slower.',
                 )
@@ -96,7 +97,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
                 shown = gr.AnnotatedImage(label='classes found')
                 status = gr.Markdown(_NO_RESULT)
         model.change(
-            lambda name: shelf.models[name].refines,
+            lambda name: models[name].refines,
             model,
             refine,
             show_progress='hidden',
@@ -110,8 +111,7 @@ def build_page(shelf: ModelShelf, limits: Limits) -> gr.Blocks:
             # would end in Gradio's own preprocessing, without a word about it.
             preprocess=False,
             show_progress_on=shown,
-            # The shelf would queue as well, but tell nobody how long the queue is.
-            concurrency_limit=1,
+            concurrency_limit=limits.requests,
             api_name='segment',
         )
         pressed.failure(  # the message stays until it is closed; times are another's

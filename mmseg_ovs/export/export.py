@@ -113,7 +113,7 @@ def _lay_out(
         if model.vocabulary is None:
             raise ExportError('The model has no vocabulary that could be kept')
         with torch.no_grad():
-            text = model.text_encoder().clone()
+            text = model.text_encoder(model.vocabulary).clone()
         graph = ScoreGraph(model, size, text)
         return graph, GraphInputs(graph.size, batch)
     graph, limit = ScoreGraph(model, size), row_limit(model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from mmengine.dist import master_only
 from mmseg.registry import VISUALIZERS
@@ -13,20 +12,15 @@ from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
 from ..utils.atomic_file import replacing
-from .overlay import draw_overlay, write_names
 from .palette import make_palette
-from .sheet import LegendEntry, compose_sheet
-
-# Longer side of a panel: small images are enlarged so that names can be read,
-# large ones reduced so that a folder of sheets stays handy.
-SMALLEST_PANEL, LARGEST_PANEL = 400, 1280
+from .sheet import ALPHA, draw_sheet
 
 
 @VISUALIZERS.register_module()
 class OpenVocabVisualizer(SegLocalVisualizer):
     """``SegLocalVisualizer`` which draws image, prediction and label side by side.
 
-    Under the panels stands a legend of the classes present: colour, name, share of
+    Under the panels is a legend of the classes present: colour, name, share of
     pixels in the prediction and in the label. Names of any script are drawn; classes
     need no palette. Pixels whose value is not a class (ignored ones) stay undrawn and
     are counted as "not labelled". Works wherever mmseg's does (``--show-dir``,
@@ -47,7 +41,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         dataset_name: str | None = None,
-        alpha: float = 0.6,
+        alpha: float = ALPHA,
         **kwargs,
     ) -> None:
         super().__init__(name, alpha=alpha, **kwargs)
@@ -98,19 +92,18 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         Raises:
             ValueError: the image is not uint8 RGB, or a map has another size.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(
-                f'{name}: image must be uint8 RGB (H, W, 3), got {image.dtype} '
-                f'{image.shape}'
-            )
         maps = {}
         if data_sample is not None:
             if draw_pred and 'pred_sem_seg' in data_sample:
                 maps['prediction'] = data_sample.pred_sem_seg
             if draw_gt and 'gt_sem_seg' in data_sample:
                 maps['label'] = data_sample.gt_sem_seg
-        maps = {title: _labels(name, title, m, image) for title, m in maps.items()}
-        drawn = self._draw_sheet(image, maps, with_labels)
+        maps = {title: m.cpu().data.squeeze(0).numpy() for title, m in maps.items()}
+        classes, palette = self._classes_and_palette()
+        try:
+            drawn = draw_sheet(image, maps, classes, palette, self.alpha, with_labels)
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from error
         self.set_image(drawn)
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
@@ -120,72 +113,9 @@ class OpenVocabVisualizer(SegLocalVisualizer):
             with replacing(out_file) as temporary:
                 Image.fromarray(drawn).save(temporary)
 
-    def _draw_sheet(
-        self, image: np.ndarray, maps: dict[str, np.ndarray], with_labels: bool
-    ) -> np.ndarray:
-        """Panels and legend, uint8 RGB."""
-        classes, palette = self._classes_and_palette()
-        longer = max(image.shape[:2])
-        scale = min(max(longer, SMALLEST_PANEL), LARGEST_PANEL) / longer
-        shape = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-        size = max(14, round(max(shape) / 40))
-        canvas = cv2.resize(
-            image,
-            shape,
-            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC,
-        )
-        panels = [('image', Image.fromarray(canvas))]
-        for title, labels in maps.items():
-            labels = cv2.resize(labels, shape, interpolation=cv2.INTER_NEAREST)
-            overlay = draw_overlay(canvas, labels, palette, self.alpha)
-            panel = Image.fromarray(overlay)
-            if with_labels:
-                write_names(panel, labels, classes, size)
-            panels.append((title, panel))
-        entries = _legend(maps, classes, palette)
-        title = f'share of pixels: {" | ".join(maps)}'
-        return compose_sheet(panels, entries, title, size)
-
     def _classes_and_palette(self) -> tuple[Sequence[str], np.ndarray]:
         classes = self.dataset_meta['classes']
         palette = self.dataset_meta.get('palette')
         if palette is None or len(palette) != len(classes):
             palette = make_palette(len(classes))
         return classes, np.array(palette, dtype=np.uint8)
-
-
-def _labels(name: str, title: str, data, image: np.ndarray) -> np.ndarray:
-    """Label map of a ``PixelData`` as int32 (H, W)."""
-    labels = np.asarray(data.cpu().data, dtype=np.int32).squeeze(0)
-    if labels.shape != image.shape[:2]:
-        raise ValueError(
-            f'{name}: the {title} is {labels.shape}, the image {image.shape[:2]}; '
-            'load labels after Resize, so that they keep the size of the image'
-        )
-    return labels
-
-
-def _legend(
-    maps: dict[str, np.ndarray], classes: Sequence[str], palette: np.ndarray
-) -> list[LegendEntry]:
-    """Classes present in any map, the largest first; undrawn pixels last."""
-    counts = []
-    for labels in maps.values():
-        known = np.where((labels >= 0) & (labels < len(classes)), labels, len(classes))
-        counts.append(np.bincount(known.ravel(), minlength=len(classes) + 1))
-    if not counts:
-        return []
-    shares = np.array([count / count.sum() for count in counts])
-    order = sorted(range(len(classes)), key=lambda i: -shares[:, i].max())
-    entries = []
-    for i in (*order, len(classes)):
-        if shares[:, i].any():
-            is_class = i < len(classes)
-            entries.append(
-                LegendEntry(
-                    colour=tuple(palette[i].tolist()) if is_class else None,
-                    name=classes[i] if is_class else 'not labelled',
-                    shares=' | '.join(f'{100 * share:.1f}%' for share in shares[:, i]),
-                )
-            )
-    return entries

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 from .fonts import fit_font
-from .overlay import shorten
+from .overlay import draw_overlay, shorten, write_names
 
+ALPHA = 0.6  # share of the class colour in overlays
+# Longer side of a panel: small images are enlarged so that names can be read,
+# large ones reduced so that a folder of sheets stays handy.
+SMALLEST_PANEL, LARGEST_PANEL = 400, 1280
 LONGEST_NAME = 40
 INK, PALE_INK, PAPER = (25, 25, 25), (110, 110, 110), (255, 255, 255)
 
@@ -21,6 +26,83 @@ class LegendEntry(NamedTuple):
     colour: tuple[int, int, int] | None
     name: str
     shares: str
+
+
+def draw_sheet(
+    image: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    alpha: float = ALPHA,
+    with_labels: bool = True,
+) -> np.ndarray:
+    """An image and its label maps side by side, over a legend of the classes present.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        maps: integers (H, W) by title; values that are no class are left undrawn.
+        classes: class names.
+        palette: uint8 (N, 3).
+        alpha: share of the class colour in the overlays.
+        with_labels: write class names into the overlays as well.
+
+    Returns:
+        uint8 RGB (h, w, 3).
+
+    Raises:
+        ValueError: the image is not uint8 RGB, or a map has another size.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f'image must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}'
+        )
+    longer = max(image.shape[:2])
+    scale = min(max(longer, SMALLEST_PANEL), LARGEST_PANEL) / longer
+    shape = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    size = max(14, round(max(shape) / 40))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = cv2.resize(image, shape, interpolation=interpolation)
+    panels = [('image', Image.fromarray(canvas))]
+    for title, labels in maps.items():
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f'the {title} is {labels.shape}, the image {image.shape[:2]}; load '
+                'labels after Resize, so that they keep the size of the image'
+            )
+        labels = labels.astype(np.int32)
+        labels = cv2.resize(labels, shape, interpolation=cv2.INTER_NEAREST)
+        panel = Image.fromarray(draw_overlay(canvas, labels, palette, alpha))
+        if with_labels:
+            write_names(panel, labels, classes, size)
+        panels.append((title, panel))
+    title = f'share of pixels: {" | ".join(maps)}'
+    return compose_sheet(panels, _legend(maps, classes, palette), title, size)
+
+
+def _legend(
+    maps: Mapping[str, np.ndarray], classes: Sequence[str], palette: np.ndarray
+) -> list[LegendEntry]:
+    """Classes present in any map, the largest first; undrawn pixels last."""
+    counts = []
+    for labels in maps.values():
+        known = np.where((labels >= 0) & (labels < len(classes)), labels, len(classes))
+        counts.append(np.bincount(known.ravel(), minlength=len(classes) + 1))
+    if not counts:
+        return []
+    shares = np.array([count / count.sum() for count in counts])
+    order = sorted(range(len(classes)), key=lambda i: -shares[:, i].max())
+    entries = []
+    for i in (*order, len(classes)):
+        if shares[:, i].any():
+            is_class = i < len(classes)
+            entries.append(
+                LegendEntry(
+                    colour=tuple(palette[i].tolist()) if is_class else None,
+                    name=classes[i] if is_class else 'not labelled',
+                    shares=' | '.join(f'{100 * share:.1f}%' for share in shares[:, i]),
+                )
+            )
+    return entries
 
 
 def compose_sheet(

@@ -1,6 +1,9 @@
 """The inferencer: words at each call, any images, failures on their own."""
 
 import json
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -48,13 +52,10 @@ def test_words_change_between_calls_on_one_model(inferencer):
     assert not np.allclose(two[0], two[1])
 
 
-def test_without_words_those_of_the_training_data_then_of_the_last_call(checkpoint):
-    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
-    inferencer(make_image())
-    assert inferencer.model.vocabulary.classes == WORDS
-    inferencer(make_image(), classes=['tree'])
-    inferencer(make_image())
-    assert inferencer.model.vocabulary.classes == ('tree',)
+def test_without_words_those_of_the_training_data(inferencer):
+    for words in (None, ['tree'], None):  # a call leaves nothing for the next
+        (prediction,) = inferencer.predict(make_image(), words)
+        assert prediction.vocabulary.classes == tuple(words or WORDS)
 
 
 def test_without_any_words_says_what_to_do():
@@ -64,19 +65,14 @@ def test_without_any_words_says_what_to_do():
 
 def test_named_vocabularies_files_and_background(inferencer, tmp_path):
     name = Vocabulary.named()[0]
-    inferencer(make_image(), classes=name)
-    assert inferencer.model.vocabulary == Vocabulary.build(name)
+    assert inferencer.read_vocabulary(name) == Vocabulary.build(name)
     path = tmp_path / 'words.txt'
     path.write_text('tree, bush\nroad\n')
-    labels = inferencer(make_image(), classes=str(path), background=1e6)['predictions'][
-        0
-    ]
-    assert inferencer.model.vocabulary.classes == ('background', 'tree, bush', 'road')
-    assert (labels == 0).all()
-    labels = inferencer(make_image(), classes=str(path), background=-1e6)[
-        'predictions'
-    ][0]
-    assert (labels > 0).all()
+    (nothing,) = inferencer.predict(make_image(), str(path), background=1e6)
+    assert nothing.vocabulary.classes == ('background', 'tree, bush', 'road')
+    assert (nothing.labels == 0).all()
+    (everything,) = inferencer.predict(make_image(), str(path), background=-1e6)
+    assert (everything.labels > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -127,6 +123,68 @@ def test_two_predictions_in_turn_keep_their_own_words(inferencer):
         assert np.array_equal(a.labels, alone[0][i])
         assert np.array_equal(b.labels, alone[1][i])
         assert a.vocabulary.classes == ('tree', 'road')
+
+
+def test_two_threads_keep_their_own_words(inferencer):
+    """Also while the text tower runs, whose tables are exchanged for a while."""
+    image, kinds = make_image(), ('tree', 'road', 'sand', 'disc', 'sky')
+
+    def segment(number, turn):
+        # Of different lengths, new in every turn, in a batch with other sizes.
+        words = [f'{kind} {turn}' for kind in kinds[number : 4 + number]]
+        words = [f'a long name that begins alike: {word}' for word in words[number:]]
+        result = inferencer(image, words, background=0.0, return_scores=bool(number))
+        assert ('scores' in result) == bool(number)
+        return result['predictions'][0]
+
+    alone = [[segment(number, turn) for turn in range(20)] for number in (0, 1)]
+    inferencer.model.text_encoder.weights_changed()  # forgets what it has encoded
+    barrier = threading.Barrier(2)
+
+    def user(number):
+        for turn, expected in enumerate(alone[number]):
+            barrier.wait(timeout=60)
+            assert np.array_equal(segment(number, turn), expected)
+
+    with ThreadPoolExecutor(2) as users:
+        for result in [users.submit(user, number) for number in (0, 1)]:
+            result.result()
+
+
+def test_words_are_read_encoded_and_projected_once(inferencer, tmp_path, monkeypatch):
+    model, calls = type(inferencer.model), Counter()
+
+    def count(owner, name):
+        def counted(*args, **kwargs):
+            calls[name] += 1
+            return original(*args, **kwargs)
+
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, counted)
+
+    count(Vocabulary, '__post_init__')
+    count(model, 'set_vocabulary')
+    count(model, 'project_vocabulary')
+    count(type(inferencer.model.text_encoder), 'encode_names')
+    count(PixelData, 'cpu')
+    images = [make_image(seed=seed) for seed in range(4)]
+    wanted = dict(return_vis=True, return_coco_rle=True, out_dir=tmp_path)
+    inferencer(images, ['counted', 'words'], batch_size=4, **wanted)
+    assert calls == dict(
+        __post_init__=1, project_vocabulary=1, encode_names=1, cpu=len(images)
+    )
+
+
+def test_settings_of_a_call(inferencer):
+    image = make_image(64, 64)
+    whole, windows = (
+        inferencer(image, WORDS, **settings)['predictions'][0]
+        for settings in ({}, dict(mode='slide', crop_size=(16, 16), stride=(8, 8)))
+    )
+    assert not np.array_equal(whole, windows)
+    assert inferencer.model.test_cfg == dict(mode='whole')
+    with pytest.raises(ValueError, match="'slide' needs crop_size and stride"):
+        inferencer.predict(image, WORDS, mode='slide')
 
 
 # ---------------------------------------------------------------------- images

@@ -92,7 +92,7 @@ def _read(stream, lines: queue.Queue) -> None:
 
 
 @pytest.fixture(scope='session')
-def make_image(tmp_path_factory) -> Path:
+def image(tmp_path_factory) -> Path:
     """Stripes red, blue, green, each 24 wide and 32 high."""
     path = tmp_path_factory.mktemp('image') / 'stripes.png'
     Image.fromarray(stripes('red', 'blue', 'green')).save(path)

@@ -18,7 +18,8 @@ from mmseg_ovs.demo.__main__ import main, parse_args
         (['--model', 'a'], r'NAME CONFIG \[CHECKPOINT\]'),
         (['--model', 'a', 'b', 'c', 'd'], r'NAME CONFIG \[CHECKPOINT\]'),
         (['--model', 'a', 'b', '--model', 'a', 'c'], 'names have to differ'),
-        (['--model', 'a', 'b', '--max-megabytes', '0'], 'above 0'),
+        (['--model', 'a', 'b', '--max-megabytes', '0'], 'megabytes .* above 0'),
+        (['--model', 'a', 'b', '--max-requests', '0'], 'requests .* above 0, not 0'),
     ],
 )
 def test_arguments_that_make_no_sense(arguments, message, capsys):

@@ -11,67 +11,64 @@ from colour_model import COLOURS, stripes, write_config
 from PIL import Image
 
 from mmseg_ovs.apis import ImageError, ImageSource, UnknownConfigError
-from mmseg_ovs.demo.models import ModelShelf, PageModel
+from mmseg_ovs.demo.models import PageModel
 from mmseg_ovs.models.text_encoders import UnknownNameError
 from mmseg_ovs.models.utils import CheckpointError
 from mmseg_ovs.structures import Vocabulary
 
 
 @pytest.fixture(scope='module')
-def shelf(tmp_path_factory):
+def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp('models')
     refining = write_config(folder, postprocessors=[dict(type='PAMR', stage='image')])
-    plain = PageModel(str(write_config(folder)), device='cpu')
-    return ModelShelf(
-        dict(plain=plain, refining=PageModel(str(refining), device='cpu'))
-    )
+    configs = dict(plain=write_config(folder), refining=refining)
+    return {name: PageModel(str(path), device='cpu') for name, path in configs.items()}
 
 
-def ask(shelf, image, words, model='plain', **kwargs):
+def ask(model, image, words, **kwargs):
     source = ImageSource('mine.png', np.ascontiguousarray(image[..., ::-1]))
-    return shelf.segment(model, source, Vocabulary.build(words), **kwargs)
+    return model.segment(source, Vocabulary.build(words), **kwargs)
 
 
 def test_loaded_when_first_asked_for_and_kept(tmp_path):
     model = PageModel(str(write_config(tmp_path)), device='cpu')
     vectors = tmp_path / 'colours.safetensors'
     vectors.rename(tmp_path / 'away')
-    shelf = ModelShelf(dict(plain=model))
     with pytest.raises(FileNotFoundError):  # only now
-        ask(shelf, stripes('red'), ['red'])
-    (tmp_path / 'away').rename(vectors)  # mended: tried again
-    first = ask(shelf, stripes('red'), ['red'])
-    second = ask(shelf, stripes('red'), ['red'])
+        ask(model, stripes('red'), ['red'])
+    (tmp_path / 'away').rename(vectors)  # tried again
+    first = ask(model, stripes('red'), ['red'])
+    second = ask(model, stripes('red'), ['red'])
     assert first.loading_seconds > 0 and second.loading_seconds == 0
     assert first.seconds > 0 and first.device == 'cpu'
 
 
-def test_labels_of_own_words(shelf):
+def test_labels_of_own_words(models):
     image = stripes('red', 'blue', 'green')
-    answer = ask(shelf, image, ['green', 'red', 'crimson, blue'])
+    answer = ask(models['plain'], image, ['green', 'red', 'crimson, blue'])
     assert answer.vocabulary.classes == ('green', 'red', 'crimson, blue')
     assert answer.labels.shape == image.shape[:2]
     assert answer.labels[10, 12::24].tolist() == [1, 2, 0]
     assert np.array_equal(answer.image, image)
 
 
-def test_background_below_a_score(shelf):
+def test_background_below_a_score(models):
     image = stripes('red', 'blue')
-    answer = ask(shelf, image, ['red'], background=0.5)
+    answer = ask(models['plain'], image, ['red'], background=0.5)
     assert answer.vocabulary.classes == ('background', 'red')
     assert answer.labels[10, 12::24].tolist() == [1, 0]
-    assert not ask(shelf, image, ['red']).labels.any()  # the next has none
+    assert not ask(models['plain'], image, ['red']).labels.any()  # the next has none
 
 
-@pytest.mark.parametrize('model', ['plain', 'refining'])
-def test_refinement_on_and_off_for_any_model(shelf, model):
-    assert shelf.models[model].refines == (model == 'refining')
+@pytest.mark.parametrize('name', ['plain', 'refining'])
+def test_refinement_on_and_off_for_any_model(models, name):
+    assert models[name].refines == (name == 'refining')
     y, x = np.mgrid[:40, :40]
     truth = ((y - 19) ** 2 + (x - 18) ** 2 < 90).astype(int)  # patches are 4 wide
     image = np.array([COLOURS['red'], COLOURS['blue']], np.uint8)[truth]
 
     def wrong(refine):
-        answer = ask(shelf, image, ['red', 'blue'], model, refine=refine)
+        answer = ask(models[name], image, ['red', 'blue'], refine=refine)
         return (answer.labels != truth).mean()
 
     coarse, fine, again = wrong(False), wrong(True), wrong(False)
@@ -80,20 +77,24 @@ def test_refinement_on_and_off_for_any_model(shelf, model):
 
 
 def test_two_at_once_keep_their_own_words(tmp_path):
-    """Both the labels and what they mean; a vocabulary is state of the model."""
+    """Labels, background and refinement of a request are its own; one loads."""
     config = write_config(tmp_path, backbone=dict(type='ColourPatches', pause=0.01))
-    shelf = ModelShelf(dict(plain=PageModel(str(config), device='cpu')))
+    model = PageModel(str(config), device='cpu')
     image = stripes('red', 'blue', 'green')
     lists = [['red', 'blue', 'green'], ['green', 'grey', 'yellow, red', 'blue']]
-    alone = [ask(shelf, image, words).labels for words in lists]
+    other = PageModel(str(config), device='cpu')
+    alone = [
+        ask(other, image, words, refine=bool(number)).labels
+        for number, words in enumerate(lists)
+    ]
     barrier = threading.Barrier(2)
 
     def user(number):
         # Nobody's, or background below a score that all pixels exceed: labels from 1.
-        background = 0.2 if number else None
+        options = dict(background=0.2 if number else None, refine=bool(number))
         for _ in range(5):
             barrier.wait(timeout=60)
-            answer = ask(shelf, image, lists[number], background=background)
+            answer = ask(model, image, lists[number], **options)
             assert np.array_equal(answer.labels, alone[number] + number)
 
     with ThreadPoolExecutor(2) as users:
@@ -101,15 +102,15 @@ def test_two_at_once_keep_their_own_words(tmp_path):
             result.result()
 
 
-def test_what_cannot_be_segmented(shelf, tmp_path):
+def test_what_cannot_be_segmented(models, tmp_path):
     with pytest.raises(UnknownNameError, match='unicorn'):
-        ask(shelf, stripes('red'), ['red', 'unicorn'])
+        ask(models['plain'], stripes('red'), ['red', 'unicorn'])
     path = tmp_path / 'a.png'
     Image.fromarray(stripes('red')).save(path)
     path.write_bytes(path.read_bytes()[:40])
     source = ImageSource('mine.png', str(path))
     with pytest.raises(ImageError, match='mine.png could not be segmented: .*readable'):
-        shelf.segment('plain', source, Vocabulary.build(['red']))
+        models['plain'].segment(source, Vocabulary.build(['red']))
 
 
 def test_files_that_are_not_there_are_told_at_once(tmp_path):

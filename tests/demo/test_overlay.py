@@ -7,7 +7,7 @@ from PIL import ImageColor
 
 from mmseg_ovs.demo.overlay import ALPHA, make_overlay
 from mmseg_ovs.visualization import make_palette
-from mmseg_ovs.visualization.open_vocab_visualizer import LARGEST_PANEL
+from mmseg_ovs.visualization.sheet import LARGEST_PANEL
 
 
 def test_a_mask_for_every_class_present_the_largest_first():

@@ -102,7 +102,7 @@ def test_vocabulary_inside_any_batch_another_size_newer_operators(tmp_path):
     assert [i.shape for i in run.get_inputs()] == [['batch', 3, 28, 70]]
     image = torch.randn(3, 3, 28, 70)
     (scores,) = run.run(None, dict(image=image.numpy()))
-    expected = window_scores(model, image, model.text_encoder())
+    expected = window_scores(model, image, model.text_encoder(model.vocabulary))
     np.testing.assert_allclose(scores, expected, atol=5e-5)
 
 

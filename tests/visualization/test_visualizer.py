@@ -90,7 +90,7 @@ def test_legend_counts_pixels_at_the_size_of_the_maps(tmp_path, monkeypatch):
         seen.update(titles=[t for t, _ in panels], entries=entries, title=title)
         return compose_sheet(panels, entries, title, size)
 
-    module = 'mmseg_ovs.visualization.open_vocab_visualizer.compose_sheet'
+    module = 'mmseg_ovs.visualization.sheet.compose_sheet'
     monkeypatch.setattr(module, spy)
     pred = halves(2, 2)
     pred[:100] = 0

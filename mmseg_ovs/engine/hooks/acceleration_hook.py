@@ -47,4 +47,4 @@ class AccelerationHook(Hook):
         encoder = getattr(model, 'text_encoder', None)
         drop = self.drop_text_tower and isinstance(encoder, TowerTextEncoder)
         if drop and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
-            encoder.drop_tower()
+            encoder.drop_tower(getattr(model, 'vocabulary', None))

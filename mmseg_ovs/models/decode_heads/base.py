@@ -10,6 +10,7 @@ from mmseg.utils import SampleList
 from torch import Tensor
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ..text_encoders import BaseTextEncoder
@@ -47,7 +48,18 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
     def loss(
         self,
         features: VisualFeatures,
-        text_encoder: BaseTextEncoder,
         data_samples: SampleList,
+        text_encoder: BaseTextEncoder,
+        vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
-        """Losses by name. The head asks the text encoder for the texts it needs."""
+        """Losses by name. The head asks the text encoder for the texts it needs.
+
+        Args:
+            features: Features of the images.
+            data_samples: Their labels.
+            text_encoder: Encodes the vocabulary, or captions.
+            vocabulary: What the labels mean. None: nothing has set one.
+
+        Raises:
+            RuntimeError: The head needs the vocabulary and there is none.
+        """

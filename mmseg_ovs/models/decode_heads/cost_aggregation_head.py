@@ -176,13 +176,16 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         return self.activation(logits)
 
     def loss(
-        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+        self,
+        features: VisualFeatures,
+        data_samples: SampleList,
+        text_encoder,
+        vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Losses of every class against the label maps of the samples."""
-        vocabulary: Vocabulary = text_encoder.vocabulary
+        text = self.project_text(text_encoder(vocabulary))
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
         labels = labels.squeeze(1)
-        text = self.project_text(text_encoder())
         if self.sampled_classes is not None:
             kept = sample_classes(
                 labels, vocabulary.num_classes, self.sampled_classes, self.ignore_index

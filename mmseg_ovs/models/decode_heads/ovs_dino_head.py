@@ -16,6 +16,7 @@ from mmseg.utils import SampleList
 from torch import Tensor
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
 
 from ..utils.global_batch import loss_of_batch
 from .text_similarity_head import TextSimilarityHead
@@ -85,14 +86,18 @@ class OVSDINOHead(TextSimilarityHead):
         self.mask_size = mask_size
 
     def loss(
-        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+        self,
+        features: VisualFeatures,
+        data_samples: SampleList,
+        text_encoder,
+        vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Losses of the masks of the images' nouns and of the negatives.
 
         Raises:
             ValueError: A noun is not in the vocabulary.
         """
-        vocabulary = text_encoder.vocabulary
+        text = text_encoder(vocabulary)
         if 'gt_noun_masks' in data_samples[0]:
             targets = masks_of_nouns(data_samples, vocabulary.classes)
         else:
@@ -102,7 +107,7 @@ class OVSDINOHead(TextSimilarityHead):
         used, label = targets.label.unique(return_inverse=True)
         rows = vocabulary.row_to_class.to(used.device)
         in_use = torch.isin(rows, used)
-        text = self.project_text(text_encoder()[in_use])
+        text = self.project_text(text[in_use])
         logits = self(features, text)
         row_label = torch.searchsorted(used, rows[in_use])
         logits = _best_synonym(logits, row_label, len(used))[targets.image, label]

@@ -13,6 +13,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
 
 from ..utils import PretrainedModule
 from ..utils.global_batch import gather_batch
@@ -155,10 +156,14 @@ class Talk2DINOHead(TextSimilarityHead):
         return dict(loss_align=self.loss_align(similarity), acc_align=accuracy)
 
     def loss(
-        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+        self,
+        features: VisualFeatures,
+        data_samples: SampleList,
+        text_encoder,
+        vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Alignment loss where samples have captions, mask losses where they do not."""
         if 'caption' not in data_samples[0]:
-            return super().loss(features, text_encoder, data_samples)
+            return super().loss(features, data_samples, text_encoder, vocabulary)
         text = text_encoder.encode([sample.caption for sample in data_samples])
         return self.alignment_loss(self.visual_embeddings(features), text)

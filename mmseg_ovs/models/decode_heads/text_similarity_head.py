@@ -17,6 +17,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
 
 from ..utils import cosine_similarity_map
 from ..utils.global_batch import in_any_process, loss_of_batch
@@ -128,12 +129,15 @@ class TextSimilarityHead(OpenVocabHead):
         return self.activation(logits)
 
     def loss(
-        self, features: VisualFeatures, text_encoder, data_samples: SampleList
+        self,
+        features: VisualFeatures,
+        data_samples: SampleList,
+        text_encoder,
+        vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Losses against the label maps of the samples."""
-        text = self.project_text(text_encoder())
-        logits = self(features, text)
-        logits = text_encoder.vocabulary.reduce(logits)
+        text = self.project_text(text_encoder(vocabulary))
+        logits = vocabulary.reduce(self(features, text))
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
         return self.loss_by_logits(logits, labels.squeeze(1))
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
+from ..postprocessors import ImagePostProcessor
 from ..utils import (
     RunningArgmax,
     Window,
@@ -64,6 +65,7 @@ class InferenceCfg:
             together. Bounds the memory, does not change the result.
         keep_logits: Keep the scores of all classes at the size of the original image in
             ``seg_logits`` (large: classes x height x width x 4 bytes).
+        refine: Whether post-processors that use the image (such as PAMR) run.
     """
 
     mode: str = 'whole'
@@ -77,6 +79,7 @@ class InferenceCfg:
     window_softmax: bool = False
     chunk_mb: float = 30
     keep_logits: bool = False
+    refine: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -175,10 +178,12 @@ class WindowedInference:
             ``keep_logits``, class scores (N, H, W), else None.
         """
         layouts = [self.lay_out(image) for image in images]
-        text = self.model.project_vocabulary()
+        text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
         return [
-            self._finish(layout, grids, tuple(meta.get('ori_shape', size)[:2]), meta)
+            self._finish(
+                layout, grids, tuple(meta.get('ori_shape', size)[:2]), meta, vocabulary
+            )
             for layout, grids, size, meta in zip(
                 layouts,
                 scores,
@@ -258,16 +263,17 @@ class WindowedInference:
         scores: list[Tensor],
         out_size: tuple[int, int],
         meta: Mapping,
+        vocabulary: Vocabulary,
     ) -> tuple[Tensor, Tensor | None]:
         """Grid scores of one image's views to labels (and class scores)."""
-        model, vocabulary = self.model, self.model.vocabulary
+        model = self.model
         on_view = [
             [(p, p.prepare(model.denormalize(view))) for view in layout.views]
-            for p in model.image_postprocessors('window')
+            for p in self._refinements('window')
         ]
         on_canvas = [
             (p, p.prepare(model.denormalize(layout.canvas)))
-            for p in model.image_postprocessors('image')
+            for p in self._refinements('image')
         ]
         softmax = self.cfg.window_softmax and self.merges_scores
         log_sums = self._log_sums(scores, layout) if softmax else None
@@ -302,6 +308,10 @@ class WindowedInference:
             )
         kept = vocabulary.reduce(torch.cat(kept)[None])[0] if kept else None
         return labels, kept
+
+    def _refinements(self, stage: str) -> list[ImagePostProcessor]:
+        """Post-processors that run on maps at a stage."""
+        return self.model.image_postprocessors(stage) if self.cfg.refine else []
 
     def _log_sums(self, scores: list[Tensor], layout: Layout) -> list[Tensor]:
         """Log-sum-exp (H, W) over the rows of every view at its size, in chunks."""

@@ -31,7 +31,7 @@ from .local_global import build_inference
 
 @MODELS.register_module()
 class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
-    """``EncoderDecoder`` with a text encoder and a vocabulary that may change.
+    """``EncoderDecoder`` with a text encoder, for any vocabulary at each call.
 
     Args:
         backbone: Backbone config; any MMSegmentation backbone.
@@ -41,8 +41,9 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             and replace the feature maps, a :class:`FeatureNeck` everything.
         auxiliary_head: Stock head(s) on the feature maps, or an
             :class:`AlignmentHead`; in training only.
-        vocabulary: Vocabulary to start with (see :meth:`Vocabulary.build`). A data
-            set's own comes through ``VocabularyHook``.
+        vocabulary: The default vocabulary (see :meth:`Vocabulary.build`), for calls
+            that name none; ``VocabularyHook`` sets that of the running data set. None:
+            the text encoder's own, if it has one.
         postprocessors: Configs of post-processors, run in the order given within their
             stage (grid, window, image).
         train_cfg: ``input_size`` (height, width): images are resized to it
@@ -89,12 +90,14 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         self.text_encoder = MODELS.build(text_encoder)
         self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
-        self.window_bytes: dict[Hashable, int] = {}  # see WindowBatches
+        self.window_bytes: dict[Hashable, int] = {}  # measured, see WindowBatches
+        if vocabulary is None:
+            vocabulary = self.text_encoder.vocabulary
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
     def set_vocabulary(self, vocabulary: object) -> Vocabulary:
-        """Change the classes; takes effect with the next call.
+        """Set the default vocabulary, for training and for calls that name none.
 
         Args:
             vocabulary: Anything that :meth:`Vocabulary.build` takes: a vocabulary, a
@@ -102,10 +105,9 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
                 synonyms and background.
 
         Returns:
-            The vocabulary now in use.
+            The vocabulary.
         """
         self.vocabulary = Vocabulary.build(vocabulary)
-        self.text_encoder.set_vocabulary(self.vocabulary)
         count = self.vocabulary.num_classes
         self.num_classes = self.out_channels = count
         self.decode_head.num_classes = self.decode_head.out_channels = count
@@ -128,12 +130,15 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         if self.vocabulary is None and metainfo and metainfo.get('classes'):
             self.set_vocabulary(Vocabulary.from_metainfo(metainfo))
 
-    def _require_vocabulary(self) -> Vocabulary:
+    def _given_or_default(self, vocabulary: object | None) -> Vocabulary:
+        if vocabulary is not None:
+            return Vocabulary.build(vocabulary)
         if self.vocabulary is None:
             raise RuntimeError(
-                'The model has no vocabulary yet: call model.set_vocabulary([...]), '
-                "add dict(type='VocabularyHook') to custom_hooks so that it comes from "
-                'the data set, or give model.vocabulary in the config'
+                'The model has no vocabulary yet: name one in the call, call '
+                "model.set_vocabulary([...]), add dict(type='VocabularyHook') to "
+                'custom_hooks so that it comes from the data set, or give '
+                'model.vocabulary in the config'
             )
         return self.vocabulary
 
@@ -163,7 +168,9 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
     def _decode_head_forward_train(
         self, inputs: VisualFeatures, data_samples: SampleList
     ) -> dict[str, Tensor]:
-        losses = self.decode_head.loss(inputs, self.text_encoder, data_samples)
+        losses = self.decode_head.loss(
+            inputs, data_samples, self.text_encoder, self.vocabulary
+        )
         return add_prefix(losses, 'decode')
 
     def _auxiliary_head_forward_train(
@@ -174,10 +181,17 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             return add_prefix(losses, 'align')
         return super()._auxiliary_head_forward_train(inputs.maps, data_samples)
 
-    def project_vocabulary(self) -> Tensor:
-        """Text rows (R, C) of the vocabulary in the space of the features."""
-        self._require_vocabulary()
-        return self.decode_head.project_text(self.text_encoder())
+    def project_vocabulary(self, vocabulary: object | None = None) -> Tensor:
+        """Text rows (R, C) of a vocabulary in the space of the features.
+
+        Args:
+            vocabulary: See :meth:`set_vocabulary`. None: the default.
+
+        Raises:
+            RuntimeError: There is no vocabulary.
+        """
+        vocabulary = self._given_or_default(vocabulary)
+        return self.decode_head.project_text(self.text_encoder(vocabulary))
 
     def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
         """Logits (B, R, h, w) on the patch grid, without any post-process."""
@@ -218,25 +232,43 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             return image
         return image * self.data_preprocessor.std + self.data_preprocessor.mean
 
+    def inference_cfg(self, **test_cfg) -> InferenceCfg:
+        """``test_cfg`` with the settings of a call."""
+        return InferenceCfg(**{**(self.test_cfg or {}), **test_cfg})
+
     @torch.no_grad()
-    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+    def predict(
+        self,
+        inputs: Tensor,
+        data_samples: OptSampleList = None,
+        vocabulary: object | None = None,
+        **test_cfg,
+    ) -> SampleList:
         """Segment a batch, whose images may differ in size.
+
+        Calls change nothing in the model, so that threads may share it.
 
         Args:
             inputs: Normalised images (B, 3, H, W), padded to one size.
             data_samples: With ``img_padding_size`` where padded, ``ori_shape`` and
                 ``flip`` as MMSegmentation gives them. None: results at the input size.
+            vocabulary: The classes, see :meth:`set_vocabulary`. None: the default.
+            **test_cfg: Settings of :class:`InferenceCfg` for this call alone.
 
         Returns:
             The samples with ``pred_sem_seg`` (1, H, W), int64, and with ``seg_logits``
             (N, H, W) if ``test_cfg.keep_logits``.
+
+        Raises:
+            RuntimeError: There is no vocabulary.
+            ValueError: A setting does not fit.
         """
-        vocabulary = self._require_vocabulary()
+        vocabulary = self._given_or_default(vocabulary)
         if data_samples is None:
             data_samples = [SegDataSample() for _ in inputs]
         metas = [sample.metainfo for sample in data_samples]
         images = [_unpad(image, m) for image, m in zip(inputs, metas, strict=True)]
-        inference = build_inference(self, InferenceCfg(**(self.test_cfg or {})))
+        inference = build_inference(self, self.inference_cfg(**test_cfg))
         results = inference(images, metas, vocabulary)
         for sample, (labels, scores) in zip(data_samples, results, strict=True):
             sample.pred_sem_seg = PixelData(data=labels[None])

@@ -1,4 +1,4 @@
-"""What every text encoder does: keep a vocabulary and give the vectors of its rows."""
+"""What every text encoder does: give the vectors of a vocabulary's rows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from ...structures import Vocabulary
 from ..utils import PretrainedModule
+from .kept_embeddings import KeptEmbeddings
 
 
 class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
-    """A module that is called without arguments and returns text embeddings.
+    """A module that is called with a vocabulary and returns its text embeddings.
 
+    Called without arguments, as mmseg's SAN does, it uses its default vocabulary.
     Subclasses set ``embed_dims`` and say how names and free texts become vectors.
 
     Args:
-        vocabulary: The first vocabulary, anything :meth:`Vocabulary.build` takes; it
-            can be changed between any two calls.
+        vocabulary: The default vocabulary, anything :meth:`Vocabulary.build` takes.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads
             strictly.
     """
@@ -30,7 +31,7 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
     def __init__(self, vocabulary: Any = None, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
         self.vocabulary: Vocabulary | None = None
-        self._kept: Tensor | None = None  # embeddings of the vocabulary, if constant
+        self._kept = KeptEmbeddings()
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -40,66 +41,67 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts as they stand, for instance captions: (N, D)."""
+        """Embed texts as they are, for instance captions: (N, D)."""
 
     def set_vocabulary(self, vocabulary: Any) -> None:
-        """Set the vocabulary of the next calls; :meth:`Vocabulary.build` reads it."""
-        vocabulary = Vocabulary.build(vocabulary)
-        if vocabulary != self.vocabulary:
-            self.vocabulary = vocabulary
-            self._kept = None
+        """Set the default vocabulary, anything :meth:`Vocabulary.build` takes."""
+        self.vocabulary = Vocabulary.build(vocabulary)
 
     @property
     def trainable(self) -> bool:
         """Whether a parameter asks for a gradient."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
-    def forward(self) -> Tensor:
-        """Embeddings of the vocabulary's rows.
+    def forward(self, vocabulary: Vocabulary | None = None) -> Tensor:
+        """Embeddings of a vocabulary's rows.
 
         They are computed once and kept, except while a trainable encoder is in
         training mode, when they are computed at every call and carry a gradient.
+
+        Args:
+            vocabulary: The vocabulary. None: the default.
 
         Returns:
             (R, D) in the order of ``vocabulary.rows``; (R, P, D) if the encoder keeps
             its P templates apart.
 
         Raises:
-            RuntimeError: If no vocabulary has been set.
+            RuntimeError: If there is no vocabulary.
         """
-        if self.vocabulary is None:
+        if vocabulary is None:
+            vocabulary = self.vocabulary
+        if vocabulary is None:
             raise RuntimeError(
                 f'{type(self).__name__} has no vocabulary yet: call set_vocabulary() '
                 'or give the vocabulary in the config.'
             )
         if self.training and self.trainable:
-            return self.encode_names(self.vocabulary.rows)
-        if self._kept is None:
-            # Kept tensors outlive the caller's inference mode and autocast.
-            device = self.device.type
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                torch.autocast(device, enabled=False),
-            ):
-                self._kept = self.encode_names(self.vocabulary.rows)
-        self._kept = self._kept.to(self.device)
-        return self._kept
+            return self.encode_names(vocabulary.rows)
+        return self._kept.get(vocabulary.rows, self._encode_to_keep, self.device)
+
+    def _encode_to_keep(self, rows: Sequence[str]) -> Tensor:
+        """Embeddings that outlive the caller's inference mode and autocast."""
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.autocast(self.device.type, enabled=False),
+        ):
+            return self.encode_names(rows)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights (or the vectors) lie."""
+        """Where the weights (or the vectors) are."""
         for tensors in (self.parameters(), self.buffers()):
             for tensor in tensors:
                 return tensor.device
-        return torch.device('cpu') if self._kept is None else self._kept.device
+        return self._kept.device
 
     def weights_changed(self) -> None:
         """Forget everything that was computed from the weights."""
-        self._kept = None
+        self._kept.clear()
 
     def train(self, mode: bool = True) -> BaseTextEncoder:
-        """Switch the mode; a trainable encoder then computes anew."""
+        """Switch the mode; a trainable encoder forgets its embeddings."""
         super().train(mode)
         if self.trainable:
             self.weights_changed()

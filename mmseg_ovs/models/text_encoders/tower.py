@@ -17,6 +17,7 @@ from mmengine.dist import is_main_process
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from ...structures import Vocabulary
 from ..utils import weights_digest
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingCache
@@ -146,20 +147,20 @@ class TowerTextEncoder(BaseTextEncoder):
         super().weights_changed()
         self._cache = None
 
-    def drop_tower(self) -> None:
-        """Encode the vocabulary, if it is not yet, and free the memory of the tower.
+    def drop_tower(self, vocabulary: Vocabulary | None = None) -> None:
+        """Encode a vocabulary, by default the default one, and free the tower's memory.
 
-        From then on the encoder gives these embeddings and can do nothing else.
+        From then on the encoder gives the embeddings it has kept and no others.
         """
         if self.tower is not None:
-            self.eval()()
+            self.eval()(vocabulary)
             self.tower = None
 
     def _require_tower(self) -> None:
         if self.tower is None:
             raise RuntimeError(
-                'The text tower was given up when the vocabulary had been encoded '
-                '(drop_tower()): build the model anew for other words, or keep the '
+                'The text tower was dropped when the vocabulary had been encoded '
+                '(drop_tower()): build the model again for other words, or keep the '
                 "tower with dict(type='AccelerationHook', drop_text_tower=False)."
             )
 

@@ -53,7 +53,7 @@ class Texts:
         self.vectors = torch.randn(len(self.vocabulary.rows), width)
         self.vectors.requires_grad_()
 
-    def __call__(self):
+    def __call__(self, vocabulary):
         return self.vectors
 
 
@@ -217,7 +217,7 @@ def test_loss_of_sampled_classes_is_that_of_their_vocabulary():
     texts = Texts(names)
     head = build(sampled_classes=2)
     features = layers()
-    loss = head.loss(features, texts, samples(labels))['loss_ce']
+    loss = head.loss(features, samples(labels), texts, texts.vocabulary)['loss_ce']
     loss.backward()
     touched = texts.vectors.grad.abs().sum(1) > 0
     assert touched.tolist() == [False, False, False, True, True, False, True]
@@ -226,7 +226,7 @@ def test_loss_of_sampled_classes_is_that_of_their_vocabulary():
     few.vectors = texts.vectors.detach()[touched]
     labels[labels == 2], labels[labels == 4] = 0, 1
     head.sampled_classes = None
-    expected = head.loss(features, few, samples(labels))['loss_ce']
+    expected = head.loss(features, samples(labels), few, few.vocabulary)['loss_ce']
     torch.testing.assert_close(loss, expected)
 
 
@@ -237,7 +237,8 @@ def test_all_classes_sampled_is_no_sampling():
     for count in (None, 6, 60):
         head = build(sampled_classes=count)
         torch.manual_seed(5)
-        losses.append(head.loss(layers(), texts, samples(labels))['loss_ce'])
+        loss = head.loss(layers(), samples(labels), texts, texts.vocabulary)
+        losses.append(loss['loss_ce'])
     assert losses[0] == losses[1] == losses[2]
 
 

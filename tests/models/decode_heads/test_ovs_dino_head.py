@@ -32,8 +32,8 @@ class Text:
             for name in [*NAMES, 'kitten', 'puppy']
         }
 
-    def __call__(self):
-        return torch.stack([self.vectors[name] for name in self.vocabulary.rows])
+    def __call__(self, vocabulary):
+        return torch.stack([self.vectors[name] for name in vocabulary.rows])
 
 
 def noun_sample(nouns, masks):
@@ -106,9 +106,9 @@ def test_the_loss_is_cross_entropy_and_dice_of_upsampled_logits():
     masks = (torch.rand(3, 8, 8) > 0.5).to(torch.uint8)
     masks[0, :2] = 255
     samples = [noun_sample(['sky', 'cat'], masks[:2]), noun_sample(['dog'], masks[2:])]
-    losses = head.loss(x, text, samples)
+    losses = head.loss(x, samples, text, text.vocabulary)
 
-    logits = head(x, head.project_text(text()))
+    logits = head(x, head.project_text(text(text.vocabulary)))
     logits = F.interpolate(logits, (8, 8), mode='bilinear')
     chosen = logits[[0, 0, 1], [3, 0, 1]]
     known = masks != 255
@@ -126,9 +126,9 @@ def test_the_loss_of_label_maps_is_that_of_their_masks():
     head = OVSDINOHead(in_channels=12, text_channels=10)
     text, x = Text(NAMES), features(1)
     labels = torch.randint(0, 4, (8, 8))
-    from_labels = head.loss(x, text, [label_sample(labels)])
+    from_labels = head.loss(x, [label_sample(labels)], text, text.vocabulary)
     masks = torch.stack([labels == i for i in range(4)]).to(torch.uint8)
-    from_nouns = head.loss(x, text, [noun_sample(NAMES, masks)])
+    from_nouns = head.loss(x, [noun_sample(NAMES, masks)], text, text.vocabulary)
     for name in from_labels:
         assert torch.allclose(from_labels[name], from_nouns[name])
 
@@ -140,7 +140,7 @@ def test_a_noun_takes_its_best_synonym():
     )
     x = features(1)
     masks = (torch.rand(1, 8, 8) > 0.5).to(torch.uint8)
-    losses = head.loss(x, text, [noun_sample(['dog'], masks)])
+    losses = head.loss(x, [noun_sample(['dog'], masks)], text, text.vocabulary)
     rows = head.project_text(torch.stack([text.vectors[n] for n in ('dog', 'puppy')]))
     best = head(x, rows).amax(dim=1)
     expected = head.loss_of_masks(best, masks)
@@ -157,11 +157,11 @@ def test_more_negatives_draw_the_absent_down():
     ]
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     for _ in range(60):
-        losses = head.loss(x, text, samples)
+        losses = head.loss(x, samples, text, text.vocabulary)
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
-    scores = head(x, head.project_text(text())).mean(dim=(2, 3))
+    scores = head(x, head.project_text(text(text.vocabulary))).mean(dim=(2, 3))
     assert (scores[0, 0], scores[1, 1]) > (scores[0, 1], scores[1, 0])
     assert max(scores[0, 1], scores[1, 0]) < 0 < min(scores[0, 0], scores[1, 1])
 

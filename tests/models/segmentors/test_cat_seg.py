@@ -169,7 +169,8 @@ def test_the_authors_file_without_a_text_tower(authors_file, tmp_path):
     source, path = authors_file
     vectors = tmp_path / 'text.safetensors'
     with torch.no_grad():
-        save_embeddings(vectors, NAMES, source.text_encoder().squeeze(1))
+        text = source.text_encoder(source.vocabulary)
+        save_embeddings(vectors, NAMES, text.squeeze(1))
     text_encoder = dict(type='PrecomputedTextEncoder', path=str(vectors))
     model = build(text_encoder=text_encoder)
     load_model_checkpoint(model, path)
