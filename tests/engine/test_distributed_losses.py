@@ -13,18 +13,18 @@ from mmseg.structures import SegDataSample
 from processes import run_processes
 from tiny_run import CONFIG, largest_difference
 
+from tests import tiny
+
 CLASSES = ('sky', 'road', 'red car', 'tree')
 SIX = (0, 1, 2, 3, 4, 5)
 
 HEADS = {
-    'captions': dict(type='Talk2DINOHead', in_channels=16, text_channels=16),
+    'captions': dict(tiny.HEADS['Talk2DINO'], text_channels=16),
     'masks of nouns': dict(
-        type='OVSDINOHead', in_channels=16, text_channels=16, mask_size=(16, 16)
+        tiny.HEADS['OVS-DINO'], text_channels=16, mask_size=(16, 16)
     ),
     'labels': dict(
-        type='TextSimilarityHead',
-        in_channels=16,
-        text_channels=16,
+        tiny.HEADS['text similarity'],
         logit_scale=5.0,
         loss_classes='labelled',
         loss_decode=[

@@ -10,9 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_ovs.engine.launch import load_config, make_deterministic, without_strategy
-from tests.tool_loader import run_process
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tool_loader import ROOT, run_process
 
 
 @pytest.fixture
@@ -37,13 +35,26 @@ def run_script(tmp_path):
 TORCHRUN = ['python', '-m', 'torch.distributed.run']
 OPTIONS = ('--cfg-options', 'a="x y"')  # must stay one argument
 
+CASES = [
+    ('train', ['c.py'], OPTIONS),
+    ('test', ['c.py', 'c.pth'], ['--tta']),
+    ('test', ['c.py', ''], ['--tta']),  # without a checkpoint
+]
 
-def test_dist_train(run_script):
-    lines = run_script('dist_train.sh', 'c.py', '8', *OPTIONS)
+
+def command(script, launcher, files, options):
+    """The command line of tools/train.py or test.py; an empty argument is none."""
+    program = str(ROOT / 'tools' / f'{script}.py')
+    return [program, *filter(None, files), '--launcher', launcher, *options]
+
+
+@pytest.mark.parametrize(('script', 'files', 'options'), CASES)
+def test_dist(run_script, script, files, options):
+    lines = run_script(f'dist_{script}.sh', *files, '8', *options)
     assert lines[:3] == TORCHRUN
     assert {'--nproc-per-node=8', '--nnodes=1', '--master-port=29500'} <= set(lines)
-    script = str(ROOT / 'tools' / 'train.py')
-    assert lines[-7:-1] == [script, 'c.py', '--launcher', 'pytorch', *OPTIONS]
+    expected = command(script, 'pytorch', files, options)
+    assert lines[lines.index(expected[0]) : -1] == expected
     assert Path(lines[-1].removeprefix('at ')).resolve() == ROOT
 
 
@@ -54,37 +65,18 @@ def test_dist_train_on_several_machines(run_script):
     assert {*expected, '--master-port=1234'} <= set(lines)
 
 
-@pytest.mark.parametrize('checkpoint', ['c.pth', ''])
-def test_dist_test(run_script, checkpoint):
-    lines = run_script('dist_test.sh', 'c.py', checkpoint, '2', '--tta')
-    assert lines[:3] == TORCHRUN
-    script = str(ROOT / 'tools' / 'test.py')
-    weights = [checkpoint] if checkpoint else []
-    begin = lines.index(script)
-    expected = [script, 'c.py', *weights, '--launcher', 'pytorch', '--tta']
-    assert lines[begin:-1] == expected
-
-
-def test_slurm_train(run_script):
+@pytest.mark.parametrize(('script', 'files', 'options'), CASES)
+def test_slurm(run_script, script, files, options):
     env = dict(GPUS='16', GPUS_PER_NODE='8', SRUN_ARGS='--time=1:00 --qos=low')
-    lines = run_script('slurm_train.sh', 'gpu', 'job', 'c.py', *OPTIONS, **env)
+    words = ['gpu', 'job', *files, *options]
+    lines = run_script(f'slurm_{script}.sh', *words, **env)
     expected = {'--job-name=job', '--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8'}
     assert {*expected, '--time=1:00', '--qos=low', '--kill-on-bad-exit=1'} <= set(lines)
     assert lines[:3] == ['srun', '-p', 'gpu']
-    script = str(ROOT / 'tools' / 'train.py')
-    command = ['python', '-u', script, 'c.py', '--launcher', 'slurm', *OPTIONS]
-    assert lines[-9:-1] == command
-
-
-@pytest.mark.parametrize('checkpoint', ['c.pth', ''])
-def test_slurm_test(run_script, checkpoint):
-    lines = run_script('slurm_test.sh', 'gpu', 'job', 'c.py', checkpoint, GPUS='1')
+    expected = ['python', '-u', *command(script, 'slurm', files, options)]
+    assert lines[lines.index('python') : -1] == expected
+    lines = run_script(f'slurm_{script}.sh', *words, GPUS='1')
     assert {'--ntasks=1', '--ntasks-per-node=1', '--gres=gpu:1'} <= set(lines)
-    script = str(ROOT / 'tools' / 'test.py')
-    weights = [checkpoint] if checkpoint else []
-    begin = lines.index('python')
-    command = ['python', '-u', script, 'c.py', *weights, '--launcher', 'slurm']
-    assert lines[begin:-1] == command
 
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train'])

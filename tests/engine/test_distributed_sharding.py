@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from processes import run_processes
-from tiny_run import CONFIG, ROOT, largest_difference, make_runner
+from tiny_run import ROOT, largest_difference, make_runner
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 from mmseg_ovs.engine.sharding import (
@@ -20,6 +20,7 @@ from mmseg_ovs.engine.sharding import (
     whole_state_dict,
 )
 from mmseg_ovs.models.utils import load_model_checkpoint
+from tests.tiny import BACKBONES, TEXT_ENCODERS
 
 
 def train_sharded(config: Path, work_dir: Path, **options) -> tuple[dict, list[str]]:
@@ -112,46 +113,32 @@ def _resume(config, folder):
     return train_sharded(config, folder, resume=True, load_from=None)
 
 
-def blocks(module: torch.nn.Module) -> list[str]:
-    return [name for name, m in module.named_modules() if transformer_blocks(m, False)]
+@pytest.mark.parametrize(
+    ('cfg', 'blocks'),
+    [
+        *((BACKBONES[kind], 'blocks') for kind in ('SAM', 'DINOv2', 'DINOv3')),
+        (TEXT_ENCODERS['open_clip'], 'tower.clip.transformer.resblocks'),
+    ],
+    ids=['SAM', 'DINOv2', 'DINOv3', 'CLIP'],
+)
+def test_policy_names_the_blocks(cfg, blocks):
+    model = MODELS.build(cfg)
+    names = [name for name, m in model.named_modules() if transformer_blocks(m, False)]
+    assert names == [f'{blocks}.0', f'{blocks}.1']
+    assert transformer_blocks(model, recurse=True) == (blocks == 'blocks')  # frozen
 
 
-def test_policy_names_the_blocks_of_sam_dino_and_clip():
-    sam = MODELS.build(
-        dict(
-            type='SAMImageEncoder',
-            arch=dict(
-                embed_dims=8,
-                depth=3,
-                num_heads=1,
-                global_attn_indexes=(1,),
-                mlp_ratio=1,
-            ),
-            img_size=32,
-            patch_size=8,
-        )
-    )
-    assert blocks(sam) == ['blocks.0', 'blocks.1', 'blocks.2']
-    arch = dict(embed_dims=8, depth=2, num_heads=1, feed_forward='mlp')
-    for kind in ('DINOv2', 'DINOv3'):
-        assert blocks(MODELS.build(dict(type=kind, arch=arch))) == [
-            'blocks.0',
-            'blocks.1',
-        ]
-    clip = Config.fromstring(CONFIG.format(bases='', data=''), '.py').model.text_encoder
-    assert blocks(MODELS.build(clip)) == ['tower.clip.transformer.resblocks.0']
-    assert transformer_blocks(sam, recurse=True)
+def wrap(model: torch.nn.Module, work_dir: Path) -> None:
+    env = dict(launcher='none')
+    OpenVocabFSDPStrategy(work_dir=str(work_dir), env_kwargs=env)._wrap_model(model)
 
 
 def hooked_gradients(work_dir: Path) -> str:
     torch.distributed.init_process_group('gloo')
-    strategy = OpenVocabFSDPStrategy(
-        work_dir=str(work_dir), env_kwargs=dict(launcher='none')
-    )
     model = torch.nn.Linear(2, 2)
     model.weight.register_hook(lambda gradient: 2 * gradient)
     with pytest.raises(RuntimeError, match='and weight has one.*query_value'):
-        strategy._wrap_model(model)
+        wrap(model, work_dir)
     return 'refused'
 
 
@@ -159,9 +146,6 @@ def test_gradient_hooks_which_fsdp_would_leave_out_are_refused(tmp_path):
     assert run_processes(2, hooked_gradients, tmp_path) == ['refused'] * 2
 
 
-def test_without_processes_it_says_how_to_start(sharded_config, tmp_path):
-    strategy = OpenVocabFSDPStrategy(
-        work_dir=str(tmp_path), env_kwargs=dict(launcher='none')
-    )
+def test_without_processes_it_says_how_to_start(tmp_path):
     with pytest.raises(RuntimeError, match='tools/dist_train.sh'):
-        strategy._wrap_model(torch.nn.Linear(2, 2))
+        wrap(torch.nn.Linear(2, 2), tmp_path)

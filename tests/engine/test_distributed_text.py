@@ -2,26 +2,15 @@
 
 import torch
 from mmengine.dist import get_rank
-from mmseg.registry import MODELS
 from processes import run_processes
 
 from mmseg_ovs.models.text_encoders import load_embeddings
+from tests.tiny import TEXT_ENCODERS, make
 
 
 def encode(folder):
     torch.distributed.init_process_group('gloo')
-    torch.manual_seed(0)
-    encoder = MODELS.build(
-        dict(
-            type='OpenCLIPTextEncoder',
-            model=dict(
-                embed_dim=8,
-                text_cfg=dict(context_length=16, width=8, heads=1, layers=1),
-            ),
-            templates='single',
-            cache_dir=folder,
-        )
-    )
+    encoder = make(TEXT_ENCODERS['open_clip'], templates='single', cache_dir=folder)
     names = ['shared']
     for i in range(20):  # each adds a name to what the others have added meanwhile
         names.append(f'name {i} of {get_rank()}')

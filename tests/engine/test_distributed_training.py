@@ -45,24 +45,20 @@ def test_metrics_are_exactly_those_of_one_process(tiny_config, alone, images):
 
     The checkpoint lacks a part, which brings its own weights.
     """
-    whole = tiny_config.parent / 'alone' / 'iter_4.pth'
-    part = tiny_config.parent / 'without_text.pth'
+    folder = tiny_config.parent
     state = {k: v for k, v in alone.items() if not k.startswith('text_encoder.')}
-    torch.save(state, part)
+    torch.save(state, folder / 'without_text.pth')
+    whole = str(folder / 'alone' / 'iter_4.pth')
     options = {
-        'load_from': str(part),
+        'load_from': str(folder / 'without_text.pth'),
         'model.text_encoder.init_cfg': dict(
-            type='Pretrained', checkpoint=str(whole), prefix='text_encoder.'
+            type='Pretrained', checkpoint=whole, prefix='text_encoder.'
         ),
         'test_dataloader.dataset.indices': images,
     }
-    run = partial(evaluate, **options)
-    (expected,) = run_processes(1, run, tiny_config, tiny_config.parent / 'test_alone')
-    run = partial(evaluate, launcher='pytorch', **options)
-    first, second = run_processes(
-        2, run, tiny_config, tiny_config.parent / 'test_of_two'
-    )
-    print(expected)
+    run = partial(evaluate, tiny_config, folder / 'test', **options)
+    (expected,) = run_processes(1, run)
+    first, second = run_processes(2, partial(run, launcher='pytorch'))
     assert first == second == expected
     assert {'mIoU', 'boundary/mIoU'} < set(expected)
     assert 0 < expected['mIoU'] < 100

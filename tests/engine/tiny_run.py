@@ -12,8 +12,7 @@ from mmengine.runner import Runner
 
 from mmseg_ovs.engine.launch import load_config
 from mmseg_ovs.engine.sharding import whole_state_dict
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tool_loader import ROOT
 
 # Every batch of four has classes and ignored pixels that its halves have not alike.
 CONFIG = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from tests.engine.processes import run_processes
 from tests.tool_loader import ROOT, run_process, run_tool
 
 
@@ -21,6 +23,13 @@ from tests.tool_loader import ROOT, run_process, run_tool
 def _own_folder(monkeypatch, tmp_path):
     """A run may write to the current folder."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def trained(write_stock_config, tmp_path_factory) -> tuple[Path, Path]:
+    """The config, and the checkpoint of two iterations: not to be changed."""
+    config = write_stock_config(tmp_path_factory.mktemp('trained'))
+    return config, train(config)
 
 
 def train(config: Path, *args) -> Path:
@@ -35,44 +44,36 @@ def scores(work_dir: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def test_train_then_resume_goes_on_from_the_checkpoint(stock_config):
-    first = torch.load(train(stock_config), weights_only=True)
-    assert first['meta']['iter'] == 2
+def read_labels(folder: Path) -> list[np.ndarray]:
+    paths = list(folder.glob('*.png'))
+    assert len(paths) == 4
+    return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+
+
+def test_train_then_resume_goes_on_from_the_checkpoint(trained, stock_config):
+    _, checkpoint = trained
+    assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 2
     work_dir = stock_config.parent / 'work'
+    shutil.copytree(checkpoint.parent, work_dir)
     train(stock_config, '--resume', '--cfg-options', 'train_cfg.max_iters=4')
     later = torch.load(work_dir / 'iter_4.pth', weights_only=True)
     assert later['meta']['iter'] == 4
-    assert any(
-        'resumed epoch: 0, iter: 2' in p.read_text() for p in work_dir.glob('*/*.log')
-    )
+    logs = [path.read_text() for path in work_dir.glob('*/*.log')]
+    assert any('resumed epoch: 0, iter: 2' in log for log in logs)
 
 
-def test_show_dir_paints_every_image_and_out_writes_label_maps(stock_config):
-    checkpoint = train(stock_config)
-    folder = stock_config.parent
-    run_tool(
-        'tools/test.py',
-        stock_config,
-        checkpoint,
-        '--work-dir',
-        folder / 'test',
-        '--show-dir',
-        folder / 'shown',
-        '--out',
-        folder / 'out',
-        '--onednn',
-    )
-    assert len(list((folder / 'shown' / 'vis_data' / 'vis_image').glob('*.png'))) == 4
-    labels = [
-        cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) for p in folder.glob('out/*.png')
-    ]
-    assert len(labels) == 4
+def test_show_dir_paints_every_image_and_out_writes_label_maps(trained, tmp_path):
+    config, checkpoint = trained
+    folders = ('--work-dir', 'test', '--show-dir', 'shown', '--out', 'out')
+    run_tool('tools/test.py', config, checkpoint, *folders, '--onednn')
+    assert len(list(tmp_path.glob('shown/vis_data/vis_image/*.png'))) == 4
+    labels = read_labels(tmp_path / 'out')
     assert all(label.shape == (32, 32) for label in labels)
     assert set(np.unique(labels)) <= {0, 1}
-    mean = scores(folder / 'test')['mIoU']
+    mean = scores(tmp_path / 'test')['mIoU']
     assert 0 <= mean <= 100
 
-    (path,) = (folder / 'test').glob('*/protocol.json')  # beside the figures
+    (path,) = tmp_path.glob('test/*/protocol.json')  # beside the figures
     written = json.loads(path.read_text())
     assert written['metrics']['mIoU'] == pytest.approx(mean)
     assert written['protocol']['weights'].endswith(', iter_2.pth')
@@ -80,66 +81,53 @@ def test_show_dir_paints_every_image_and_out_writes_label_maps(stock_config):
     assert written['protocol']['training seed'] == str(seed)
     assert written['protocol']['vocabulary'] == 'fixed, 2 classes'
     assert written['protocol']['acceleration'] == 'onednn'
-    assert 'SHA-256' in next((folder / 'test').glob('*/*.log')).read_text()
+    assert 'SHA-256' in next(tmp_path.glob('test/*/*.log')).read_text()
 
 
-def test_show_dir_keeps_the_interval_of_the_config(stock_config):
-    checkpoint = train(stock_config)
-    folder = stock_config.parent
+def test_show_dir_keeps_the_interval_of_the_config(trained, tmp_path):
+    hook = 'default_hooks.visualization'
+    options = (f'{hook}.type=SegVisualizationHook', f'{hook}.interval=2')
     run_tool(
-        'tools/test.py',
-        stock_config,
-        checkpoint,
-        '--show-dir',
-        folder / 'shown',
-        '--cfg-options',
-        'default_hooks.visualization.type=SegVisualizationHook',
-        'default_hooks.visualization.interval=2',
+        'tools/test.py', *trained, '--show-dir', 'shown', '--cfg-options', *options
     )
-    assert len(list((folder / 'shown' / 'vis_data' / 'vis_image').glob('*.png'))) == 2
+    assert len(list(tmp_path.glob('shown/vis_data/vis_image/*.png'))) == 2
 
 
 # The data set has two classes. With 200 in the head, random weights practically never
 # answer 137 everywhere, so that answer shows which weights were used.
-MANY = ('--cfg-options', 'model.decode_head.num_classes=200', 'randomness.seed=0')
+MANY = ('--cfg-options', 'model.decode_head.num_classes=200')
 RARE = 137
 
 
-def answer_always_rare(checkpoint: Path) -> None:
-    """Change the weights so that the model predicts one class everywhere."""
-    content = torch.load(checkpoint, weights_only=True)
-    content['state_dict']['decode_head.conv_seg.weight'].zero_()
-    bias = content['state_dict']['decode_head.conv_seg.bias']
-    bias.zero_()[RARE] = 9.0
-    torch.save(content, checkpoint)
+@pytest.fixture
+def always_rare(trained, tmp_path) -> Path:
+    """A checkpoint whose model predicts one of 200 classes everywhere."""
+    content = torch.load(trained[1], weights_only=True)
+    bias = torch.zeros(200)
+    bias[RARE] = 9.0
+    head = dict(weight=torch.zeros(200, 8, 1, 1), bias=bias)
+    head = {f'decode_head.conv_seg.{key}': value for key, value in head.items()}
+    content['state_dict'].update(head)
+    torch.save(content, tmp_path / 'rare.pth')
+    return tmp_path / 'rare.pth'
 
 
-def predicted_labels(folder: Path) -> set[int]:
-    paths = list(folder.glob('*.png'))
-    assert len(paths) == 4
-    return {int(v) for p in paths for v in np.unique(cv2.imread(str(p), 0))}
+def test_tta_tests_the_weights_of_the_checkpoint(trained, always_rare, tmp_path):
+    options = ('--tta', '--out', 'out', *MANY)
+    run_tool('tools/test.py', trained[0], always_rare, *options)
+    assert set(np.unique(read_labels(tmp_path / 'out'))) == {RARE}
 
 
-def test_tta_tests_the_weights_of_the_checkpoint(stock_config):
-    checkpoint = train(stock_config, *MANY)
-    answer_always_rare(checkpoint)
-    out = stock_config.parent / 'out'
-    run_tool('tools/test.py', stock_config, checkpoint, '--tta', '--out', out, *MANY)
-    assert predicted_labels(out) == {RARE}
-
-
-def test_without_checkpoint_parts_load_their_own_weights(stock_config):
-    checkpoint = train(stock_config, *MANY)
-    answer_always_rare(checkpoint)
+def test_without_checkpoint_parts_load_their_own_weights(
+    stock_config, always_rare, tmp_path
+):
     config = Config.fromfile(stock_config)
     config.model.decode_head.init_cfg = dict(
-        type='Pretrained', checkpoint=str(checkpoint), prefix='decode_head.'
+        type='Pretrained', checkpoint=str(always_rare), prefix='decode_head.'
     )
-    own = stock_config.parent / 'own_weights.py'
-    config.dump(own)
-    out = stock_config.parent / 'out'
-    run_tool('tools/test.py', own, '--out', out, *MANY)
-    assert predicted_labels(out) == {RARE}
+    config.dump('own_weights.py')
+    run_tool('tools/test.py', tmp_path / 'own_weights.py', '--out', 'out', *MANY)
+    assert set(np.unique(read_labels(tmp_path / 'out'))) == {RARE}
 
 
 @pytest.mark.parametrize(
@@ -154,11 +142,12 @@ def test_without_checkpoint_parts_load_their_own_weights(stock_config):
     ],
     ids=['missing', 'truncated', 'other architecture'],
 )
-def test_checkpoint_that_does_not_fit_is_refused(stock_config, spoil, message):
-    checkpoint = train(stock_config)
+def test_checkpoint_that_does_not_fit_is_refused(trained, tmp_path, spoil, message):
+    config, checkpoint = trained
+    checkpoint = Path(shutil.copy(checkpoint, tmp_path))
     spoil(checkpoint)
     with pytest.raises(SystemExit, match=message):
-        run_tool('tools/test.py', stock_config, checkpoint)
+        run_tool('tools/test.py', config, checkpoint)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='is about machines without GPU')
@@ -181,15 +170,14 @@ def test_two_cpu_processes_train_and_test(stock_config):
         port = probe.getsockname()[1]
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     work_dir = stock_config.parent / 'ddp'
-
-    def launch(script: str, *args) -> str:
-        command = [ROOT / 'tools' / script, *args, '--work-dir', work_dir]
-        done = run_process(*command, cwd=stock_config.parent, PATH=path, PORT=str(port))
-        return done.stdout + done.stderr
-
-    launch('dist_train.sh', stock_config, '2')
+    command = [ROOT / 'tools/dist_train.sh', stock_config, 2, '--work-dir', work_dir]
+    run_process(*command, cwd=stock_config.parent, PATH=path, PORT=str(port))
     checkpoint = torch.load(work_dir / 'iter_2.pth', weights_only=True)
     assert not any(key.startswith('module.') for key in checkpoint['state_dict'])
-    output = launch('dist_test.sh', stock_config, work_dir / 'iter_2.pth', '2')
+
+    options = ('--work-dir', work_dir / 'test', '--launcher', 'pytorch')
+    command = ('tools/test.py', stock_config, work_dir / 'iter_2.pth', *options)
+    run_processes(2, run_tool, *command)
     # Four images over two processes: two steps each.
-    assert 'Iter(test) [2/2]' in output
+    (log,) = work_dir.glob('test/*/*.log')
+    assert 'Iter(test) [2/2]' in log.read_text()
