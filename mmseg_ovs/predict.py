@@ -26,6 +26,7 @@ from .apis import (
     list_images,
 )
 from .apis.image_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
+from .apis.job_size import SizeError, job_size, seconds_per_window, set_short_side
 from .composition import MODEL_KEYS, add_config_arguments, read_config
 from .engine import data_vocabulary
 from .models.text_encoders import UnknownNameError
@@ -38,6 +39,7 @@ _READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline')
 _MISTAKES = (
     CheckpointError,
     ImageError,
+    SizeError,
     UnknownNameError,
     VocabularyError,
 )
@@ -94,12 +96,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--every', type=int, default=1, metavar='N', help='take every Nth video frame'
     )
     parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument(
+        '--short-side',
+        type=int,
+        metavar='PIXELS',
+        help='resize images to this shorter side (default: as the config says); a '
+        'large one takes more windows and time',
+    )
     parser.add_argument('--device', help='by default the GPU if there is one')
     add_switches(parser)
     args = parser.parse_args(argv)
-    for option in ('batch_size', 'every'):
+    for option in ('batch_size', 'every', 'short_side'):
         value = getattr(args, option)
-        if value < 1:
+        if value is not None and value < 1:
             name = option.replace('_', '-')
             parser.error(f'--{name} has to be at least 1, not {value}')
     return args
@@ -114,6 +123,8 @@ def main(argv: list[str] | None = None) -> int:
         words = args.classes or args.vocabulary
         vocabulary = None if words is None else Vocabulary.build(words)
         cfg = read_config(args, read=_READ)
+        if args.short_side:
+            set_short_side(cfg, args.short_side)
         if args.data and vocabulary is None:
             vocabulary = data_vocabulary(cfg)
         inferencer = OpenVocabInferencer(
@@ -154,6 +165,10 @@ def _segment_images(
     args: argparse.Namespace,
 ) -> list[str]:
     """Write the results of all images; tells which failed."""
+    job = job_size(inferencer, images)
+    if job is not None and job.is_large:
+        seconds = seconds_per_window(inferencer, folder.vocabulary, job)
+        print(job.describe(seconds), file=sys.stderr)
     failures = []
     bar = ProgressBar(len(images), file=sys.stderr)
     for prediction in inferencer.predict(

@@ -32,10 +32,9 @@ from ..visualization import make_palette
 from ..visualization.overlay import draw_overlay, write_names
 from ..visualization.sheet import ALPHA, draw_sheet
 from .image_sources import ImageError, ImageSource, list_images, stream_images
+from .job_size import inference_pipeline
 from .prediction import Prediction
 from .result_folder import ResultFolder
-
-_DEFAULT_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
 
 class OpenVocabInferencer:
@@ -345,9 +344,7 @@ def _collect(results: dict[str, list], prediction: Prediction, as_sample: bool) 
 
 def _inference_pipeline(cfg: Config) -> Compose:
     """The config's test pipeline without labels, for files and arrays."""
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
-    pipeline = dataset.get('pipeline') or cfg.get('test_pipeline', _DEFAULT_PIPELINE)
-    transforms = [dict(copy.deepcopy(t)) for t in pipeline]
+    transforms = [dict(copy.deepcopy(t)) for t in inference_pipeline(cfg)]
     loaders = [t for t in transforms if t['type'] == 'LoadImageFromFile']
     if len(loaders) != 1:
         raise ValueError(

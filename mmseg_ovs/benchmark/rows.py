@@ -108,7 +108,6 @@ def row_config(plan: Plan, model: ModelEntry, data: DataEntry) -> Config:
         cfg.pop(key, None)
     for options in (plan.cfg_options, data.cfg_options, model.cfg_options):
         apply_options(cfg, options)
-    cfg.setdefault('test_cfg', dict(type='TestLoop'))
     cfg.setdefault('randomness', dict(seed=0))
     cfg.load_from = model.checkpoint or cfg.get('load_from')
     return cfg

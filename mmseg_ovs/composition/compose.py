@@ -71,6 +71,9 @@ def compose(
     if 'test_pipeline' in content:
         _resize_as(_image_transforms(content['test_pipeline']), data_content)
     content.update(data_content)
+    for part, loop in (('val', 'ValLoop'), ('test', 'TestLoop')):
+        if content.get(f'{part}_dataloader'):
+            content.setdefault(f'{part}_cfg', dict(type=loop))
     if train:
         schedule = _schedule(training.pop('schedule', None), model_file.stem)
         content = merge(content, schedule)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# The folder of a checkout, and openmim's in a wheel.
-_ROOTS = (_PACKAGE.parent / 'configs', _PACKAGE / '.mim' / 'configs')
+# openmim's folder in a wheel, and that of a checkout.
+_ROOTS = (_PACKAGE / '.mim' / 'configs', _PACKAGE.parent / 'configs')
 
 
 class UnknownConfigError(FileNotFoundError):

@@ -63,6 +63,17 @@ def test_images_are_resized_as_the_model_says():
     assert resizes('talk2dino_dinov2-b14', 'camvid') == [(2048, 448)]
 
 
+@pytest.mark.parametrize('data', shipped_data())
+def test_a_runner_takes_every_composed_test(data):
+    try:
+        cfg = compose('text-similarity_mit-tiny_shapes-112x112', data)
+    except CompositionError:
+        pytest.skip('no test data')
+    for part in ('val', 'test'):
+        keys = [f'{part}_{name}' for name in ('dataloader', 'cfg', 'evaluator')]
+        assert len({key in cfg for key in keys}) == 1
+
+
 def test_other_data_replace_those_of_a_whole_config():
     model = 'text-similarity_mit-tiny_shapes-112x112'
     cfg = compose(model, 'camvid')

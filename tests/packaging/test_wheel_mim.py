@@ -152,9 +152,27 @@ def test_mim_train_and_test_by_bare_name(python, folder, config):
     assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 2
     done = run(
         *(*mim, 'test', 'mmseg_ovs', name, '--checkpoint', checkpoint),
-        *('--work-dir', folder / 'work_test'),
+        *('--data', 'shapes', '--work-dir', folder / 'work_test'),
         cwd=folder,
     )
+    assert 'mIoU_unseen' in done.stdout + done.stderr
+
+
+def test_a_composed_file_runs_in_mmsegmentation(python, folder):
+    """Needs the checkpoint of the test above."""
+    name = 'text-similarity_mit-tiny_shapes-112x112'
+    flat, tools = (
+        folder / 'flat.py',
+        next(folder.glob('env/lib/*/*/mmseg_ovs/.mim/tools')),
+    )
+    run(python, tools / 'compose.py', name, 'shapes', '--out', flat, cwd=folder)
+    done = run(
+        *(python, '-m', 'mim', 'test', 'mmsegmentation', flat),
+        *('--checkpoint', folder / f'work_{name}.py' / 'iter_2.pth'),
+        *('--work-dir', folder / 'work_flat'),
+        cwd=folder,
+    )
+    assert 'mmseg/.mim/tools/test.py' in done.stdout  # mmseg's script, not ours
     assert 'mIoU_unseen' in done.stdout + done.stderr
 
 
