@@ -62,12 +62,27 @@ STOCK_BACKBONES = {
 }
 TEXT_ENCODERS = {
     'open_clip': dict(
-        type='OpenCLIPTextEncoder', model=dict(embed_dim=WIDTH, text_cfg=CLIP_TEXT)
+        type='OpenCLIPTextEncoder',
+        model=dict(embed_dim=WIDTH, text_cfg=CLIP_TEXT),
+        templates='imagenet_7',
     ),
     'dino.txt': dict(
-        type='DinoTxtTextEncoder', embed_dims=WIDTH, width=16, depth=1, num_heads=2
+        type='DinoTxtTextEncoder',
+        embed_dims=WIDTH,
+        width=16,
+        depth=1,
+        num_heads=2,
+        templates='imagenet_7',
     ),
 }
+# Texts of 8, 2, 3, 77 (cut, so that the end token is the last one) and 16 tokens.
+TEXTS = [
+    'a photo of a cat.',
+    '',
+    'wall',
+    'word ' * 100,
+    'a very striking photo of the large traffic light, seen from below.',
+]
 NECKS = {
     'AnyUp': dict(type='AnyUp', output_size=2, qk_dim=8),
     'dino.txt': dict(
@@ -287,3 +302,15 @@ def shake(module: nn.Module) -> nn.Module:
         for parameter in module.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
     return module
+
+
+def separate_projections(state: dict) -> dict:
+    """A CLIP's state dict with queries, keys and values apart, as CAT-Seg has it."""
+    separate = {}
+    for key, value in state.items():
+        if key.endswith('in_proj_weight'):
+            for part, weight in zip('qkv', value.chunk(3), strict=True):
+                separate[key.replace('in_proj', f'{part}_proj')] = weight.clone()
+        else:
+            separate[key] = value
+    return separate

@@ -1,10 +1,13 @@
-"""A tiny segmentor whose text vectors come from a file."""
+"""A tiny segmentor whose text vectors come from a file, and a named CLIP."""
 
+import json
+
+import open_clip
 import pytest
 import torch
 from mmseg.registry import MODELS
 
-from tests.tiny import PIXELS, config, talk2dino
+from tests.tiny import CLIP_VISION, PIXELS, WIDTH, config, talk2dino
 
 NAMES = [f'thing {i}' for i in range(12)]
 
@@ -26,3 +29,17 @@ def build_segmentor(tmp_path):
         return model.eval()
 
     return build
+
+
+@pytest.fixture(scope='session')
+def named_clip(tmp_path_factory):
+    """A tiny CLIP that open_clip knows by name, also with ``-quickgelu``."""
+    folder = tmp_path_factory.mktemp('open_clip')
+    vision = dict(CLIP_VISION, width=64, head_width=64)
+    text = dict(width=64, heads=1, layers=2)
+    config = dict(embed_dim=WIDTH, vision_cfg=vision, text_cfg=text)
+    quick = dict(config, quick_gelu=True)
+    for name, content in [('tiny-clip', config), ('tiny-clip-quickgelu', quick)]:
+        (folder / f'{name}.json').write_text(json.dumps(content))
+        open_clip.add_model_config(folder / f'{name}.json')
+    return 'tiny-clip'

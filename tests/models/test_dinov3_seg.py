@@ -38,7 +38,7 @@ def parts(trainable='all', upsampled=1, frozen=True, **prior):
 
 @pytest.mark.parametrize(
     ('trainable', 'upsampled', 'frozen'),
-    [('attention', 1, True), ('all', 2, True), ('none', 1, True), ('none', 1, False)],
+    [('attention', 1, True), ('all', 2, True), ('none', 1, True), ('none', 2, False)],
 )
 def test_gradients_reach_what_is_trained(tmp_path, trainable, upsampled, frozen):
     changes = parts(trainable, upsampled, frozen)

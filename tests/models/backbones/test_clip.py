@@ -1,15 +1,20 @@
 """CLIP's image tower: open_clip's numbers, CAT-Seg's dense form, weights, tuning."""
 
-import json
-
 import open_clip
 import pytest
 import torch
-from mmseg.registry import MODELS
 
 from mmseg_ovs.models.backbones import OpenCLIPImageEncoder
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
-from tests.tiny import BACKBONES, CLIP_TEXT, CLIP_VISION, WIDTH, make, shake
+from tests.tiny import (
+    BACKBONES,
+    CLIP_TEXT,
+    CLIP_VISION,
+    WIDTH,
+    make,
+    separate_projections,
+    shake,
+)
 
 MODEL = BACKBONES['CLIP']['model']
 
@@ -84,18 +89,6 @@ def test_dense_changes_the_last_block_only():
 
 
 # --------------------------------------------------------------------- weights
-def catseg_layout(clip):
-    """With separate weights of queries, keys and values."""
-    state = {}
-    for key, value in clip.state_dict().items():
-        if key.endswith('in_proj_weight'):
-            for part, weight in zip('qkv', value.chunk(3), strict=True):
-                state[key.replace('in_proj', f'{part}_proj')] = weight.clone()
-        else:
-            state[key] = value
-    return state
-
-
 @pytest.mark.parametrize('layout', ['whole', 'tower', 'cat-seg'])
 def test_layouts_load_by_init_cfg(layout, tmp_path):
     clip = open_clip_model()
@@ -105,7 +98,10 @@ def test_layouts_load_by_init_cfg(layout, tmp_path):
         state = clip.visual.state_dict()
     elif layout == 'cat-seg':
         prefix = 'sem_seg_head.predictor.clip_model'
-        state = {f'{prefix}.{k}': v for k, v in catseg_layout(clip).items()}
+        state = {
+            f'{prefix}.{k}': v
+            for k, v in separate_projections(clip.state_dict()).items()
+        }
         state['upsample1.weight'] = torch.zeros(1)
     torch.save(state, tmp_path / 'clip.pth')
     cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'clip.pth'))
@@ -123,22 +119,11 @@ def test_what_does_not_fit_is_listed_by_our_names():
         load_pretrained(encoder(), state)
 
 
-def test_named_model_and_its_weights(tmp_path):
-    """A name of open_clip, its description, and a file of its weights."""
-    vision = dict(CLIP_VISION, width=64, head_width=64)
-    config = dict(embed_dim=12, vision_cfg=vision, text_cfg=dict(width=64, heads=1))
-    (tmp_path / 'tiny-image.json').write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / 'tiny-image.json')
-    clip = shake(open_clip.create_model('tiny-image'))
-    torch.save(clip.state_dict(), tmp_path / 'clip.pt')
-    ours = MODELS.build(
-        dict(
-            type='OpenCLIPImageEncoder',
-            model='tiny-image',
-            pretrained=str(tmp_path / 'clip.pt'),
-            extra_outputs=('cls_token',),
-        )
-    ).eval()
+def test_named_model_and_its_weights(named_clip, tmp_path):
+    clip, path = shake(open_clip.create_model(named_clip)).eval(), tmp_path / 'clip.pt'
+    torch.save(clip.state_dict(), path)
+    extras = dict(extra_outputs=('cls_token',))
+    ours = OpenCLIPImageEncoder(named_clip, pretrained=path, **extras).eval()
     assert ours.brings_weights and not ours.is_init
     ours.init_weights()
     image = torch.randn(1, 3, 32, 32)

@@ -3,42 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.registry import MODELS
 
 from mmseg_ovs.models.text_encoders import DinoTxtTextEncoder, get_templates
-from mmseg_ovs.models.utils import CheckpointError
-
-TINY = dict(embed_dims=12, width=16, depth=2, num_heads=2, templates='imagenet_7')
-TEXTS = [
-    'a photo of a cat.',
-    '',
-    'wall',
-    'word ' * 100,  # cut at 77 tokens, so that its end token is the last one
-    'a very striking photo of the large traffic light, seen from below.',
-]
+from mmseg_ovs.models.utils import load_pretrained
+from tests.tiny import TEXT_ENCODERS, TEXTS, WIDTH, make
 
 
 def tiny(**kwargs):
-    torch.manual_seed(1)
-    encoder = MODELS.build({'type': 'DinoTxtTextEncoder', **TINY, **kwargs})
-    for name, parameter in encoder.named_parameters():
-        generator = torch.Generator().manual_seed(len(name))
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return encoder
-
-
-def test_padding_is_never_read():
-    encoder = tiny()
-    tokens = encoder.tokenizer(TEXTS)
-    assert tokens.shape == (5, 77) and tokens[3, -1] == tokens.max()
-    assert encoder.tower.used_lengths(tokens).tolist() == [8, 2, 3, 77, 16]
-    with torch.no_grad():
-        expected = encoder.tower(tokens)
-        noise = tokens.masked_fill(tokens == 0, 7)
-        torch.testing.assert_close(encoder.tower(noise), expected)
-    for chunk_size in (1, 2, 64):
-        encoder = tiny(chunk_size=chunk_size)
-        torch.testing.assert_close(encoder.encode(TEXTS), expected, rtol=0, atol=1e-5)
+    return make(TEXT_ENCODERS['dino.txt'], **kwargs)
 
 
 def test_batches_are_cut_at_their_longest_text():
@@ -53,15 +25,15 @@ def test_another_context_length():
     encoder = tiny(context_length=10)
     assert encoder.tower.positional_embedding.shape == (10, 16)
     assert encoder.tokenizer(TEXTS).shape == (5, 10)
-    assert encoder.encode(TEXTS).shape == (5, 12)
+    assert encoder.encode(TEXTS).shape == (5, WIDTH)
 
 
 def test_halves():
     both, first, second = (tiny(part=part) for part in ('both', 'class', 'patch'))
-    assert (both.embed_dims, first.embed_dims, second.embed_dims) == (24, 12, 12)
+    assert (both.embed_dims, first.embed_dims, second.embed_dims) == (32, WIDTH, WIDTH)
     whole = both.encode(TEXTS)
-    torch.testing.assert_close(first.encode(TEXTS), whole[:, :12])
-    torch.testing.assert_close(second.encode(TEXTS), whole[:, 12:])
+    torch.testing.assert_close(first.encode(TEXTS), whole[:, :WIDTH])
+    torch.testing.assert_close(second.encode(TEXTS), whole[:, WIDTH:])
     assert tiny().tower.part == 'patch'
     with pytest.raises(ValueError, match="part must be one of .*not 'local'"):
         tiny(part='local')
@@ -69,12 +41,9 @@ def test_halves():
 
 def test_templates_are_averaged_after_the_choice_of_the_half():
     raw = tiny(part='both', template_average='none', vocabulary=['cat', 'wall'])()
-    assert raw.shape == (2, len(get_templates('imagenet_7')), 24)
-    for part, columns in (
-        ('class', slice(12)),
-        ('patch', slice(12, 24)),
-        ('both', slice(24)),
-    ):
+    assert raw.shape == (2, len(get_templates('imagenet_7')), 32)
+    halves = {'class': slice(16), 'patch': slice(16, 32), 'both': slice(32)}
+    for part, columns in halves.items():
         each = F.normalize(raw[..., columns], dim=-1)
         expected = F.normalize(each.mean(dim=1), dim=-1)
         ours = tiny(part=part, vocabulary=['cat', 'wall'])()
@@ -116,39 +85,16 @@ def published(encoder):
     return state
 
 
-@pytest.mark.parametrize('layout', ['dinov2', 'dinov3', 'ours'])
-def test_files_load(layout, tmp_path):
-    source = tiny()
-    state, prefix = published(source), None
-    if layout == 'dinov3':
-        prefix = 'text_model'
-        state = {f'text_model.{k}': v for k, v in state.items()}
-        state.update(
-            {'visual_model.head.x': torch.ones(1), 'logit_scale': torch.ones(1)}
-        )
-    elif layout == 'ours':
-        state = {k: v + 0.25 for k, v in source.state_dict().items()}
-    path = tmp_path / 'text.pth'
-    torch.save(state, path)
-    init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix=prefix)
-    encoder = tiny(init_cfg=init_cfg, vocabulary=['cat'])
+@pytest.mark.parametrize('prefix', [None, 'text_model'])
+def test_published_files_load(prefix):
+    """DINOv2's file as it is, DINOv3's below a prefix."""
+    source, encoder = tiny(), tiny(vocabulary=['cat'])
+    state = published(source)
+    if prefix:
+        state = {f'{prefix}.{key}': value for key, value in state.items()}
+        state['visual_model.head.x'] = state['logit_scale'] = torch.ones(1)
     before = encoder()
-    encoder.init_weights()
+    load_pretrained(encoder, state, prefix)
     for key, value in source.state_dict().items():
         assert torch.equal(encoder.state_dict()[key], value + 0.25), key
     assert not torch.allclose(encoder(), before)  # what was kept is forgotten
-
-
-def test_a_file_that_does_not_fit(tmp_path):
-    path = tmp_path / 'text.pth'
-    torch.save(published(tiny(depth=3)), path)
-    encoder = tiny(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
-    with pytest.raises(CheckpointError, match=r'unexpected: tower\.blocks\.2\.'):
-        encoder.init_weights()
-
-
-def test_trainable_tower_learns():
-    encoder = tiny(frozen=False, part='both', vocabulary=['a', 'b']).train()
-    encoder().square().sum().backward()
-    assert all(p.grad is not None for p in encoder.parameters())
-    assert not any(p.requires_grad for p in tiny().parameters())
