@@ -45,11 +45,11 @@ def main() -> None:
     args = parse_args()
     inferencer = OpenVocabInferencer(CONFIG, args.checkpoint)
     OUT.mkdir(exist_ok=True)
-    for name, (number, classes, background) in CALLS.items():
+    for name, (number, classes, score) in CALLS.items():
         result = inferencer(
             str(args.images / f'{number:05d}.png'),
             classes=classes,
-            background=background,
+            background_score=score,
             return_vis=True,
         )
         sheet = Image.fromarray(result['visualization'][0])

@@ -70,9 +70,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--data, of the config or of the data the checkpoint was trained on',
     )
     parser.add_argument(
-        '--background',
+        '--background-score',
         type=float,
-        help='score; pixels where no class exceeds it are background',
+        help='pixels where no class scores higher are background',
     )
     add_config_arguments(parser, '--config', required=True)
     parser.add_argument(
@@ -130,7 +130,9 @@ def main(argv: list[str] | None = None) -> int:
         inferencer = OpenVocabInferencer(
             cfg, args.checkpoint, args.device, **chosen_switches(args)
         )
-        vocabulary = inferencer.read_vocabulary(vocabulary, args.background)
+        vocabulary = inferencer.read_vocabulary(
+            vocabulary, background_score=args.background_score
+        )
     except _MISTAKES as error:
         raise SystemExit(f'error: {error}') from error
 

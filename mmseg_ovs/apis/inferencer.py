@@ -113,7 +113,8 @@ class OpenVocabInferencer:
         self,
         images: object,
         classes: object | None = None,
-        background: float | Mapping[str, Any] | None = None,
+        background: Mapping[str, Any] | None = None,
+        background_score: float | None = None,
         batch_size: int = 1,
         out_dir: str | os.PathLike | None = None,
         return_datasamples: bool = False,
@@ -130,8 +131,9 @@ class OpenVocabInferencer:
             classes: List of words, name of a shipped vocabulary, ``.json`` or ``.txt``
                 file, or dict (see :meth:`Vocabulary.build`). None: those of the
                 config or of the checkpoint's training data.
-            background: A score, at or below which a pixel is background, or one of
-                the dicts of :meth:`Vocabulary.build`.
+            background: Background rule, see :meth:`Vocabulary.build`.
+            background_score: Short for the most common rule: a pixel where no class
+                scores higher is background.
             batch_size: Images segmented together; they may differ in size.
             out_dir: Folder for overlays and label maps, and for the scores and
                 run-length masks that are asked for (see :class:`ResultFolder`).
@@ -156,9 +158,13 @@ class OpenVocabInferencer:
             RuntimeError: No image could be segmented.
         """
         sources = list_images(images)
-        vocabulary = self.read_vocabulary(classes, background)
+        vocabulary = self.read_vocabulary(classes, background, background_score)
         predictions = self.predict(
-            sources, vocabulary, None, batch_size, return_scores, **test_cfg
+            sources,
+            vocabulary,
+            batch_size=batch_size,
+            keep_scores=return_scores,
+            **test_cfg,
         )
         folder = nullcontext()
         if out_dir:
@@ -191,7 +197,8 @@ class OpenVocabInferencer:
         self,
         images: object,
         classes: object | None = None,
-        background: float | Mapping[str, Any] | None = None,
+        background: Mapping[str, Any] | None = None,
+        background_score: float | None = None,
         batch_size: int = 1,
         keep_scores: bool = False,
         **test_cfg,
@@ -207,7 +214,7 @@ class OpenVocabInferencer:
         if batch_size < 1:
             raise ValueError(f'batch_size has to be at least 1, not {batch_size}')
         sources = stream_images(images)
-        vocabulary = self.read_vocabulary(classes, background)
+        vocabulary = self.read_vocabulary(classes, background, background_score)
         if keep_scores:
             test_cfg['keep_logits'] = True
         self.model.inference_cfg(**test_cfg)  # what does not fit comes up here
@@ -234,7 +241,8 @@ class OpenVocabInferencer:
     def read_vocabulary(
         self,
         classes: object | None = None,
-        background: float | Mapping[str, Any] | None = None,
+        background: Mapping[str, Any] | None = None,
+        background_score: float | None = None,
     ) -> Vocabulary:
         """The vocabulary of a call with these arguments, which it may be given instead.
 
@@ -249,8 +257,12 @@ class OpenVocabInferencer:
                 'Say what to look for: classes=[...], the name of a vocabulary or a '
                 'file. Neither config nor checkpoint names classes.'
             )
-        if isinstance(background, int | float):
-            background = dict(type='threshold', value=background)
+        if background_score is not None:
+            if background is not None:
+                raise VocabularyError(
+                    'Give a background rule or a background score, not both.'
+                )
+            background = dict(type='threshold', value=background_score)
         vocabulary = Vocabulary.build(dict(source=classes, background=background))
         with torch.no_grad():
             self.model.text_encoder(vocabulary)  # trouble with the words comes up here

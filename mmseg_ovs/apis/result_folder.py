@@ -70,7 +70,7 @@ class ResultFolder:
                     zip(vocabulary.classes, colours, strict=True)
                 )
             ],
-            background=vocabulary.background,
+            background_label=vocabulary.background_label,
             images={n: s.name for n, s in zip(names, images, strict=False)},
             videos=dict(zip(self.video_names, videos, strict=True)),
         )

@@ -95,7 +95,7 @@ class PageModel:
         self,
         source: ImageSource,
         vocabulary: Vocabulary,
-        background: float | None = None,
+        background_score: float | None = None,
         refine: bool = False,
     ) -> Answer:
         """Segment an image.
@@ -103,8 +103,8 @@ class PageModel:
         Args:
             source: The image.
             vocabulary: The classes.
-            background: Score at or below which a pixel is background; None: no
-                background.
+            background_score: Pixels where no class scores higher are background;
+                None: no background.
             refine: Whether masks are refined with the image.
 
         Raises:
@@ -117,7 +117,7 @@ class PageModel:
         inferencer = self.load()
         loaded = time.perf_counter()
         (prediction,) = inferencer.predict(
-            source, vocabulary, background, refine=refine
+            source, vocabulary, background_score=background_score, refine=refine
         )
         if prediction.error is not None:
             raise ImageError(

@@ -193,15 +193,16 @@ def _vocabulary(model: nn.Module, cfg: Config) -> dict[str, str]:
 
 
 def _background(vocabulary: Vocabulary) -> str:
-    label = vocabulary.background
+    """The background rule."""
+    label, score = vocabulary.background_label, vocabulary.background_score
     if label is None and 'background' in vocabulary.classes:
         label = vocabulary.classes.index('background')
         return f"label {label}, scored by the word 'background'"
     if label is None:
         return 'none'
-    if vocabulary.threshold is not None:
-        return f'label {label}, where no class scores above {vocabulary.threshold:g}'
-    return f'label {label}, the best of {len(vocabulary.prompts[label])} names'
+    if score is not None:
+        return f'label {label}, where no class scores above {score:g}'
+    return f'label {label}, the best of {len(vocabulary.synonyms[label])} names'
 
 
 def _postprocessors(model: nn.Module) -> str:

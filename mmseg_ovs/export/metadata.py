@@ -88,8 +88,7 @@ def _classes(vocabulary: Vocabulary) -> Mapping[str, object]:
         rows=vocabulary.rows,
         row_to_class=vocabulary.row_to_class.tolist(),
     )
-    if vocabulary.background is not None:
-        facts['background'] = vocabulary.background
-    if vocabulary.threshold is not None:
-        facts['background_threshold'] = vocabulary.threshold
+    for name in ('background_label', 'background_score'):
+        if getattr(vocabulary, name) is not None:
+            facts[name] = getattr(vocabulary, name)
     return facts

@@ -128,6 +128,7 @@ def left_out(model: nn.Module) -> list[str]:
         for part in model.postprocessors
         if isinstance(part, GridPostProcessor | ImagePostProcessor)
     ]
-    if model.vocabulary is not None and model.vocabulary.threshold is not None:
-        parts.append(f'background up to a score of {model.vocabulary.threshold:g}')
+    score = model.vocabulary and model.vocabulary.background_score
+    if score is not None:
+        parts.append(f'background up to a score of {score:g}')
     return parts

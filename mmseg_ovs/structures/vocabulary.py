@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,14 @@ from ..utils import replacing
 # Labels are kept in 16 bits and the last value, 65535, means "ignore".
 MAX_CLASSES = 65535
 _NAMED_DIR = Path(__file__).parent / 'vocabularies'
+# What older files call them.
+_OLD_KEYS = {
+    'prompts': 'synonyms',
+    'background': 'background_label',
+    'threshold': 'background_score',
+}
 _FILE_KEYS = {
-    *('classes', 'prompts', 'background', 'threshold'),
+    *('classes', 'synonyms', 'background_label', 'background_score'),
     *('name', 'source', 'licence', 'note'),
 }
 _BUILD_KEYS = {'source', 'synonyms', 'background'}
@@ -41,10 +47,11 @@ class Vocabulary:
 
     Args:
         classes: Display name of each label, all different.
-        prompts: Names given to the text encoder for each label (synonyms). They are
-            ``()`` for a background that is scored by a threshold.
-        background: Label of the background class, if the vocabulary has one.
-        threshold: Constant score of the background class.
+        synonyms: Names given to the text encoder for each label. They are ``()`` for a
+            background with a constant score.
+        background_label: Label of the background class, if the vocabulary has one.
+        background_score: Constant score of the background class. None: it is the best
+            of its synonyms, as for any other class.
 
     Raises:
         VocabularyError: If there are no classes or too many, a name is blank, not a
@@ -52,9 +59,9 @@ class Vocabulary:
     """
 
     classes: tuple[str, ...]
-    prompts: tuple[tuple[str, ...], ...]
-    background: int | None = None
-    threshold: float | None = None
+    synonyms: tuple[tuple[str, ...], ...]
+    background_label: int | None = None
+    background_score: float | None = None
 
     def __post_init__(self) -> None:
         classes = _names(self.classes, 'class')
@@ -65,23 +72,23 @@ class Vocabulary:
                 f'{len(classes)} classes are more than the {MAX_CLASSES} labels '
                 'that 16 bits hold (65535 means "ignore").'
             )
-        if len(self.prompts) != len(classes):
+        if len(self.synonyms) != len(classes):
             raise VocabularyError(
-                f'There are {len(classes)} classes but prompts for '
-                f'{len(self.prompts)}: give one list of names a class.'
+                f'There are {len(classes)} classes but synonyms for '
+                f'{len(self.synonyms)}: give one list of names for each class.'
             )
-        prompts = tuple(
+        synonyms = tuple(
             _names(names, f'synonym of class {label} ({name!r})')
             for label, (name, names) in enumerate(
-                zip(classes, self.prompts, strict=True)
+                zip(classes, self.synonyms, strict=True)
             )
         )
         object.__setattr__(self, 'classes', classes)
-        object.__setattr__(self, 'prompts', prompts)
+        object.__setattr__(self, 'synonyms', synonyms)
         self._check_background()
 
     def _check_background(self) -> None:
-        label, threshold = self.background, self.threshold
+        label, score = self.background_label, self.background_score
         if label is not None and not (
             type(label) is int and 0 <= label < self.num_classes
         ):
@@ -89,23 +96,25 @@ class Vocabulary:
                 f'The background label {label!r} is out of range: the vocabulary has '
                 f'the labels 0 to {self.num_classes - 1}.'
             )
-        if threshold is not None:
+        if score is not None:
             if label is None:
-                raise VocabularyError('A threshold needs the label of the background.')
-            if not _is_number(threshold):
+                raise VocabularyError('A background score needs the background label.')
+            if not _is_number(score):
                 raise VocabularyError(
-                    f'The threshold must be a finite number, not {threshold!r}.'
+                    f'The background score must be a finite number, not {score!r}.'
                 )
-            object.__setattr__(self, 'threshold', float(threshold))
-        thresholded = label if threshold is not None else None
-        for i, names in enumerate(self.prompts):
-            if i == thresholded and names:
+            object.__setattr__(self, 'background_score', float(score))
+        scored = label if score is not None else None
+        for i, names in enumerate(self.synonyms):
+            if i == scored and names:
                 raise VocabularyError(
-                    f'Class {i} ({self.classes[i]!r}) is a background by threshold '
-                    f'and cannot have prompts as well: {list(names)}.'
+                    f'Class {i} ({self.classes[i]!r}) is a background with a constant '
+                    f'score and cannot have synonyms as well: {list(names)}.'
                 )
-            if i != thresholded and not names:
-                raise VocabularyError(f'Class {i} ({self.classes[i]!r}) has no prompt.')
+            if i != scored and not names:
+                raise VocabularyError(
+                    f'Class {i} ({self.classes[i]!r}) has no synonym to compare.'
+                )
         if not self.rows:
             raise VocabularyError('The vocabulary has no class besides the background.')
 
@@ -118,12 +127,12 @@ class Vocabulary:
     @cached_property
     def rows(self) -> tuple[str, ...]:
         """The R names for the text encoder, class after class."""
-        return tuple(name for names in self.prompts for name in names)
+        return tuple(name for names in self.synonyms for name in names)
 
     @cached_property
     def row_to_class(self) -> Tensor:
         """LongTensor (R,): the label of each row."""
-        counts = torch.tensor([len(names) for names in self.prompts])
+        counts = torch.tensor([len(names) for names in self.synonyms])
         return torch.arange(self.num_classes).repeat_interleave(counts)
 
     def reduce(self, row_scores: Tensor) -> Tensor:
@@ -134,10 +143,10 @@ class Vocabulary:
 
         Returns:
             (B, N, h, w): the maximum over the synonyms of each class, and the
-            constant plane of a thresholded background at its label. With one row a
+            constant plane of a background with a score at its label. With one row per
             class this is ``row_scores`` itself, not a copy.
         """
-        sizes = [len(names) for names in self.prompts]
+        sizes = [len(names) for names in self.synonyms]
         if row_scores.shape[1] != sum(sizes):
             raise ValueError(
                 f'Scores of {row_scores.shape[1]} rows were given, but the '
@@ -151,7 +160,7 @@ class Vocabulary:
                 pieces.append(row_scores[:, start:row])
                 if size == 0:
                     shape = (row_scores.shape[0], 1, *row_scores.shape[2:])
-                    pieces.append(row_scores.new_full(shape, self.threshold))
+                    pieces.append(row_scores.new_full(shape, self.background_score))
                 else:
                     synonyms = row_scores[:, row : row + size]
                     pieces.append(synonyms.amax(dim=1, keepdim=True))
@@ -164,12 +173,12 @@ class Vocabulary:
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary in the form of its JSON files."""
         data: dict[str, Any] = {'classes': list(self.classes)}
-        if self.prompts != tuple((name,) for name in self.classes):
-            data['prompts'] = [list(names) for names in self.prompts]
-        if self.background is not None:
-            data['background'] = self.background
-        if self.threshold is not None:
-            data['threshold'] = self.threshold
+        if self.synonyms != tuple((name,) for name in self.classes):
+            data['synonyms'] = [list(names) for names in self.synonyms]
+        if self.background_label is not None:
+            data['background_label'] = self.background_label
+        if self.background_score is not None:
+            data['background_score'] = self.background_score
         return data
 
     def to_json(self, path: str | os.PathLike) -> None:
@@ -179,8 +188,13 @@ class Vocabulary:
             temporary.write_text(text, encoding='utf-8')
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name this vocabulary, equal on every machine."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        """16 hexadecimal digits that name this vocabulary, equal on every machine.
+
+        Published protocols hold them, so they are made with the older names of keys.
+        """
+        old = {key: older for older, key in _OLD_KEYS.items()}
+        data = {old.get(key, key): value for key, value in self.to_dict().items()}
+        text = json.dumps(data, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # ---------------------------------------------------------- constructors
@@ -207,21 +221,22 @@ class Vocabulary:
             cfg: One of
 
                 - a :class:`Vocabulary`;
-                - a list or tuple with an entry a class: a string, which is the display
-                  name and whose commas separate synonyms (``'building, edifice'``), or
-                  a list of synonyms, taken as they stand and displayed by the first;
+                - a list or tuple with an entry for each class: a string, which is the
+                  display name and whose commas separate synonyms (``'building,
+                  edifice'``), or a list of synonyms, taken as they are and displayed by
+                  the first;
                 - the name of a vocabulary of the package (:meth:`named`);
                 - the path of a ``.json`` file (such a list, or an object like
-                  :meth:`to_dict`'s) or of a ``.txt`` file (a class a line, commas
+                  :meth:`to_dict`'s) or of a ``.txt`` file (one class per line, commas
                   between synonyms: the format of SCLIP's ``cls_*.txt``);
                 - a dict like :meth:`to_dict`'s;
                 - ``dict(source=<any of these>, synonyms='all', background=None)``.
 
-                ``synonyms='first'`` keeps one name a class (except for the background
-                class). ``background`` is None (leave the source as it is),
+                ``synonyms='first'`` keeps one name per class (except for the background
+                class). ``background`` is a rule: None (leave the source as it is),
                 ``dict(type='threshold', value=0.55)`` (a constant score),
                 ``dict(type='names', names=[...])`` (the best of these names) or
-                ``dict(type='class')`` (a class of the source, with its own prompts).
+                ``dict(type='class')`` (a class of the source, with its own synonyms).
                 The class called ``name`` (default ``'background'``) becomes the
                 background; if the source lacks it, it is inserted at ``label``
                 (default 0), except for ``type='class'``.
@@ -246,20 +261,20 @@ class Vocabulary:
 
     @classmethod
     def _from_list(cls, entries: Sequence) -> Vocabulary:
-        classes, prompts = [], []
+        classes, synonyms = [], []
         for label, entry in enumerate(entries):
             if isinstance(entry, str):
                 classes.append(entry)
-                prompts.append(entry.split(','))
+                synonyms.append(entry.split(','))
             elif isinstance(entry, list | tuple) and entry:
                 classes.append(entry[0])
-                prompts.append(entry)
+                synonyms.append(entry)
             else:
                 raise VocabularyError(
                     f'Class {label} must be a string or a list of synonyms, not '
                     f'{entry!r}.'
                 )
-        return cls(tuple(classes), tuple(prompts))
+        return cls(tuple(classes), tuple(synonyms))
 
     @classmethod
     def _from_name_or_path(cls, source: str | os.PathLike) -> Vocabulary:
@@ -298,20 +313,26 @@ class Vocabulary:
 
     @classmethod
     def _from_dict(cls, data: Mapping[str, Any]) -> Vocabulary:
+        for old, key in _OLD_KEYS.items():
+            if old in data and key in data:
+                raise VocabularyError(
+                    f'{old!r} is the older name of {key!r}: give one of them.'
+                )
+        data = {_OLD_KEYS.get(key, key): value for key, value in data.items()}
         _check_keys(data, _FILE_KEYS, 'a vocabulary with classes')
         classes = _sequence(data['classes'], "'classes'")
-        prompts = data.get('prompts')
-        if prompts is None:
-            prompts = [[name] for name in classes]
-        prompts = [
-            _sequence(names, f"'prompts' of class {label}")
-            for label, names in enumerate(_sequence(prompts, "'prompts'"))
+        synonyms = data.get('synonyms')
+        if synonyms is None:
+            synonyms = [[name] for name in classes]
+        synonyms = [
+            _sequence(names, f"'synonyms' of class {label}")
+            for label, names in enumerate(_sequence(synonyms, "'synonyms'"))
         ]
         return cls(
             tuple(classes),
-            tuple(map(tuple, prompts)),
-            data.get('background'),
-            data.get('threshold'),
+            tuple(map(tuple, synonyms)),
+            data.get('background_label'),
+            data.get('background_score'),
         )
 
     @classmethod
@@ -324,14 +345,12 @@ class Vocabulary:
         vocabulary = cls.build(recipe['source'])
         synonyms = recipe.get('synonyms', 'all')
         if synonyms == 'first':
-            vocabulary = cls(
-                vocabulary.classes,
-                tuple(
-                    names if label == vocabulary.background else names[:1]
-                    for label, names in enumerate(vocabulary.prompts)
+            vocabulary = replace(
+                vocabulary,
+                synonyms=tuple(
+                    names if label == vocabulary.background_label else names[:1]
+                    for label, names in enumerate(vocabulary.synonyms)
                 ),
-                vocabulary.background,
-                vocabulary.threshold,
             )
         elif synonyms != 'all':
             raise VocabularyError(
@@ -341,7 +360,7 @@ class Vocabulary:
         return vocabulary if background is None else vocabulary._with(background)
 
     def _with(self, background: Mapping[str, Any]) -> Vocabulary:
-        """This vocabulary with the background that a config describes."""
+        """This vocabulary with the background of a rule."""
         kinds = {'threshold': {'value'}, 'names': {'names'}, 'class': set()}
         kind = background.get('type') if isinstance(background, Mapping) else None
         if kind not in kinds:
@@ -356,7 +375,7 @@ class Vocabulary:
 
         name = background.get('name', 'background')
         label = background.get('label')
-        classes, prompts = list(self.classes), list(self.prompts)
+        classes, synonyms = list(self.classes), list(self.synonyms)
         if name in classes:
             found = classes.index(name)
             if label not in (None, found):
@@ -380,13 +399,13 @@ class Vocabulary:
                     f'{len(classes)}.'
                 )
             classes.insert(label, name)
-            prompts.insert(label, ())
+            synonyms.insert(label, ())
         if kind == 'threshold':
-            prompts[label] = ()
+            synonyms[label] = ()
         elif kind == 'names':
-            prompts[label] = tuple(_sequence(background['names'], "'names'"))
+            synonyms[label] = tuple(_sequence(background['names'], "'names'"))
         return Vocabulary(
-            tuple(classes), tuple(prompts), label, background.get('value')
+            tuple(classes), tuple(synonyms), label, background.get('value')
         )
 
 

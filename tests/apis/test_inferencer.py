@@ -68,10 +68,10 @@ def test_named_vocabularies_files_and_background(inferencer, tmp_path):
     assert inferencer.read_vocabulary(name) == Vocabulary.build(name)
     path = tmp_path / 'words.txt'
     path.write_text('tree, bush\nroad\n')
-    (nothing,) = inferencer.predict(make_image(), str(path), background=1e6)
+    (nothing,) = inferencer.predict(make_image(), str(path), background_score=1e6)
     assert nothing.vocabulary.classes == ('background', 'tree, bush', 'road')
     assert (nothing.labels == 0).all()
-    (everything,) = inferencer.predict(make_image(), str(path), background=-1e6)
+    (everything,) = inferencer.predict(make_image(), str(path), background_score=-1e6)
     assert (everything.labels > 0).all()
 
 
@@ -80,7 +80,7 @@ def test_named_vocabularies_files_and_background(inferencer, tmp_path):
     [
         [['tree', 'bush'], 'road'],
         ['tree, bush', 'road'],
-        dict(classes=['tree', 'road'], prompts=[['tree', 'bush'], ['road']]),
+        dict(classes=['tree', 'road'], synonyms=[['tree', 'bush'], ['road']]),
         Vocabulary(('tree', 'road'), (('tree', 'bush'), ('road',))),
     ],
 )
@@ -111,6 +111,17 @@ def test_unusable_words(inferencer, classes, message):
         inferencer(make_image(), classes=classes)
 
 
+def test_a_rule_and_a_score_for_the_background(inferencer):
+    rule = dict(type='threshold', value=0.3)
+    by_rule, by_score = (
+        inferencer.read_vocabulary(WORDS, **option)
+        for option in (dict(background=rule), dict(background_score=0.3))
+    )
+    assert by_rule == by_score and by_rule.background_score == 0.3
+    with pytest.raises(VocabularyError, match='not both'):
+        inferencer.read_vocabulary(WORDS, rule, 0.3)
+
+
 def test_two_predictions_in_turn_keep_their_own_words(inferencer):
     images = [make_image(seed=s) for s in range(3)]
     alone = [
@@ -133,7 +144,9 @@ def test_two_threads_keep_their_own_words(inferencer):
         # Of different lengths, new in every turn, in a batch with other sizes.
         words = [f'{kind} {turn}' for kind in kinds[number : 4 + number]]
         words = [f'a long name that begins alike: {word}' for word in words[number:]]
-        result = inferencer(image, words, background=0.0, return_scores=bool(number))
+        result = inferencer(
+            image, words, background_score=0.0, return_scores=bool(number)
+        )
         assert ('scores' in result) == bool(number)
         return result['predictions'][0]
 
@@ -338,7 +351,9 @@ def test_label_maps_hold_any_number_of_classes(inferencer, tmp_path, count):
 
 def test_scores_agree_with_labels_and_are_written(inferencer, folder, tmp_path):
     out = tmp_path / 'out'
-    results = inferencer(folder, WORDS, background=0.1, out_dir=out, return_scores=True)
+    results = inferencer(
+        folder, WORDS, background_score=0.1, out_dir=out, return_scores=True
+    )
     assert results['scores'][1] is None
     for place, name in ((0, 'a'), (2, 'c')):
         labels, kept = results['predictions'][place], results['scores'][place]

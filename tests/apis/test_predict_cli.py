@@ -68,10 +68,10 @@ def test_vocabulary_and_background(folder, options, out, tmp_path):
     words = tmp_path / 'words.json'
     words.write_text(json.dumps([f'thing {i}' for i in range(300)]))
     image = str(folder / 'a.png')
-    arguments = [image, *options, f'--vocabulary={words}', '--background=1e6']
+    arguments = [image, *options, f'--vocabulary={words}', '--background-score=1e6']
     assert main(arguments) == 0
     legend = json.loads((out / 'legend.json').read_text())
-    assert legend['background'] == 0 and len(legend['classes']) == 301
+    assert legend['background_label'] == 0 and len(legend['classes']) == 301
     written = cv2.imread(str(out / 'pred' / 'a.png'), cv2.IMREAD_UNCHANGED)
     assert written.dtype == np.uint16 and not written.any()
 

@@ -86,7 +86,7 @@ def test_benchmark_at_dinotxts_size(name, model):
     if vocabulary is not None:
         vocabulary = Vocabulary.build(vocabulary)
         assert vocabulary.num_classes == BENCHMARKS[name][1]
-        assert len(vocabulary.prompts[0]) > 20  # what stands for the background
+        assert len(vocabulary.synonyms[0]) > 20  # what stands for the background
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])

@@ -54,7 +54,7 @@ def test_labels_of_own_words(models):
 
 def test_background_below_a_score(models):
     image = stripes('red', 'blue')
-    answer = ask(models['plain'], image, ['red'], background=0.5)
+    answer = ask(models['plain'], image, ['red'], background_score=0.5)
     assert answer.vocabulary.classes == ('background', 'red')
     assert answer.labels[10, 12::24].tolist() == [1, 0]
     assert not ask(models['plain'], image, ['red']).labels.any()  # the next has none
@@ -91,7 +91,7 @@ def test_two_at_once_keep_their_own_words(tmp_path):
 
     def user(number):
         # Nobody's, or background below a score that all pixels exceed: labels from 1.
-        options = dict(background=0.2 if number else None, refine=bool(number))
+        options = dict(background_score=0.2 if number else None, refine=bool(number))
         for _ in range(5):
             barrier.wait(timeout=60)
             answer = ask(model, image, lists[number], **options)

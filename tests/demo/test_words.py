@@ -11,7 +11,7 @@ from mmseg_ovs.structures import Vocabulary, VocabularyError
 def test_a_class_a_line_with_synonyms_as_in_text_files(tmp_path):
     text = 'building, edifice\r\n  tree \n\nthe road\n\n'
     vocabulary = read_words(text)
-    assert vocabulary.prompts == (('building', 'edifice'), ('tree',), ('the road',))
+    assert vocabulary.synonyms == (('building', 'edifice'), ('tree',), ('the road',))
     path = tmp_path / 'words.txt'
     path.write_text('building, edifice\n  tree \nthe road\n')
     assert vocabulary == Vocabulary.build(str(path))

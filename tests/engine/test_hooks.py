@@ -68,7 +68,7 @@ def test_prompts_may_differ_from_the_class_names():
     hook.before_test(runner)
     vocabulary = runner.model.vocabulary
     assert vocabulary.rows == ('television', 'screen')
-    assert (vocabulary.background, vocabulary.threshold) == (0, 0.55)
+    assert (vocabulary.background_label, vocabulary.background_score) == (0, 0.55)
 
 
 def test_vocabulary_of_another_length():

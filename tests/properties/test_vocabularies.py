@@ -15,6 +15,7 @@ from mmseg_ovs.structures import Vocabulary, VocabularyError
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 keys = st.text(max_size=5) | st.sampled_from(
     ['classes', 'prompts', 'background', 'threshold', 'source', 'synonyms', 'type']
+    + ['background_label', 'background_score']
 )
 anything = st.recursive(
     scalars,
@@ -27,16 +28,17 @@ anything = st.recursive(
 
 def check(vocabulary: Vocabulary) -> None:
     """What holds for every vocabulary."""
-    classes, prompts = vocabulary.classes, vocabulary.prompts
-    assert len(classes) == len(prompts) == vocabulary.num_classes >= 1
+    classes, synonyms = vocabulary.classes, vocabulary.synonyms
+    assert len(classes) == len(synonyms) == vocabulary.num_classes >= 1
     assert len(set(classes)) == len(classes)
-    for names in (classes, *prompts):
+    for names in (classes, *synonyms):
         assert all(name and name == name.strip() for name in names)
-    assert vocabulary.rows == tuple(name for names in prompts for name in names)
-    owners = [i for i, names in enumerate(prompts) for _ in names]
+    assert vocabulary.rows == tuple(name for names in synonyms for name in names)
+    owners = [i for i, names in enumerate(synonyms) for _ in names]
     assert vocabulary.row_to_class.tolist() == owners
-    scored = {vocabulary.background} if vocabulary.threshold is not None else set()
-    assert {i for i, names in enumerate(prompts) if not names} == scored
+    has_score = vocabulary.background_score is not None
+    scored = {vocabulary.background_label} if has_score else set()
+    assert {i for i, names in enumerate(synonyms) if not names} == scored
     again = Vocabulary.build(json.loads(json.dumps(vocabulary.to_dict())))
     assert again == vocabulary
     assert again.fingerprint() == vocabulary.fingerprint()
@@ -77,14 +79,11 @@ def test_any_value(value):
 @many
 @given(
     classes=st.lists(st.sampled_from('abcde'), max_size=4),
-    prompts=st.none() | st.lists(st.lists(st.sampled_from('abc'), max_size=3)),
-    background=st.none() | st.integers(-2, 5) | anything,
-    threshold=st.none() | st.floats() | anything,
+    synonyms=st.none() | st.lists(st.lists(st.sampled_from('abc'), max_size=3)),
+    background_label=st.none() | st.integers(-2, 5) | anything,
+    background_score=st.none() | st.floats() | anything,
 )
-def test_any_vocabulary_file(classes, prompts, background, threshold):
-    value = dict(
-        classes=classes, prompts=prompts, background=background, threshold=threshold
-    )
+def test_any_vocabulary_file(**value):
     try:
         check(Vocabulary.build(value))
     except VocabularyError as error:

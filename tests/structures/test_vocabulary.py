@@ -58,7 +58,7 @@ def vocabularies(draw):
 def test_list_with_synonyms():
     vocabulary = Vocabulary.build(['wall ', 'building, edifice', ['car', 'a, b']])
     assert vocabulary.classes == ('wall', 'building, edifice', 'car')
-    assert vocabulary.prompts == (('wall',), ('building', 'edifice'), ('car', 'a, b'))
+    assert vocabulary.synonyms == (('wall',), ('building', 'edifice'), ('car', 'a, b'))
     assert vocabulary.rows == ('wall', 'building', 'edifice', 'car', 'a, b')
     assert vocabulary.row_to_class.tolist() == [0, 1, 1, 2, 2]
     assert vocabulary.num_classes == 3
@@ -75,8 +75,8 @@ def test_first_synonym_only():
 
 def test_first_synonym_keeps_the_names_of_the_background():
     vocabulary = Vocabulary.build(dict(source='sclip_voc21', synonyms='first'))
-    assert len(vocabulary.prompts[0]) == 26
-    assert all(len(names) == 1 for names in vocabulary.prompts[1:])
+    assert len(vocabulary.synonyms[0]) == 26
+    assert all(len(names) == 1 for names in vocabulary.synonyms[1:])
 
 
 def test_metainfo_of_a_dataset():
@@ -90,7 +90,7 @@ def test_text_file(tmp_path):
     path = tmp_path / 'classes.txt'
     path.write_text('sky\nperson,person in shirt\n\n')
     vocabulary = Vocabulary.build(str(path))
-    assert vocabulary.prompts == (('sky',), ('person', 'person in shirt'))
+    assert vocabulary.synonyms == (('sky',), ('person', 'person in shirt'))
     assert Vocabulary.build(path) == vocabulary
 
 
@@ -138,16 +138,16 @@ def test_named_vocabularies_of_mmseg_are_mmsegs():
 
 def test_voc_20b_has_its_background_last():
     vocabulary = Vocabulary.build('voc_20b_catseg')
-    assert vocabulary.background == 20 and vocabulary.threshold is None
-    assert len(vocabulary.prompts[20]) == 39
+    assert vocabulary.background_label == 20 and vocabulary.background_score is None
+    assert len(vocabulary.synonyms[20]) == 39
 
 
 # ------------------------------------------------------------------ background
 def test_threshold_replaces_the_class_background():
     vocabulary = Vocabulary.build(dict(source='voc_21', background=THRESHOLD))
     assert vocabulary.num_classes == 21
-    assert (vocabulary.background, vocabulary.threshold) == (0, 0.55)
-    assert vocabulary.prompts[0] == () and len(vocabulary.rows) == 20
+    assert (vocabulary.background_label, vocabulary.background_score) == (0, 0.55)
+    assert vocabulary.synonyms[0] == () and len(vocabulary.rows) == 20
 
 
 @pytest.mark.parametrize('label', [None, 0, 1, 2])
@@ -156,8 +156,8 @@ def test_background_is_inserted_where_the_source_has_none(label):
     vocabulary = Vocabulary.build(
         dict(source=['a', 'b'], background=dict(THRESHOLD, **where))
     )
-    assert vocabulary.background == (label or 0)
-    assert vocabulary.classes[vocabulary.background] == 'background'
+    assert vocabulary.background_label == (label or 0)
+    assert vocabulary.classes[vocabulary.background_label] == 'background'
     assert vocabulary.rows == ('a', 'b')
 
 
@@ -165,11 +165,11 @@ def test_background_by_names_and_by_class():
     by_names = Vocabulary.build(
         dict(source='voc_21', background=dict(type='names', names=['sky', 'wall']))
     )
-    assert by_names.prompts[0] == ('sky', 'wall') and by_names.background == 0
+    assert by_names.synonyms[0] == ('sky', 'wall') and by_names.background_label == 0
     by_class = Vocabulary.build(
         dict(source=['road', 'other'], background=dict(type='class', name='other'))
     )
-    assert by_class.background == 1 and by_class.rows == ('road', 'other')
+    assert by_class.background_label == 1 and by_class.rows == ('road', 'other')
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_background_by_names_and_by_class():
         (dict(type='threshold', value='high'), 'finite number'),
         (dict(type='threshold', value=float('nan')), 'finite number'),
         (dict(type='names', names='sky'), "'names' must be a list"),
-        (dict(type='names', names=[]), 'no prompt'),
+        (dict(type='names', names=[]), 'no synonym'),
         (dict(type='class'), "No class is called 'background'"),
         (dict(type='none'), "type 'threshold', 'names' or 'class'"),
         ('threshold', "type 'threshold', 'names' or 'class'"),
@@ -197,7 +197,7 @@ def test_bad_background(background, message):
 
 def test_label_out_of_range_in_the_constructor():
     with pytest.raises(VocabularyError, match='background label 2 is out of range'):
-        Vocabulary(('a', 'b'), (('a',), ('b',)), background=2, threshold=0.5)
+        Vocabulary(('a', 'b'), (('a',), ('b',)), background_label=2)
 
 
 # ---------------------------------------------------------------------- errors
@@ -220,10 +220,15 @@ def test_label_out_of_range_in_the_constructor():
         (dict(synonyms='all'), "needs the key 'source'"),
         (dict(source=['a'], synonym='first'), "Unknown key 'synonym'"),
         (dict(source=['a'], synonyms='last'), "'all' or 'first'"),
-        (dict(classes=['a', 'b'], prompts=[['a']]), '2 classes but prompts for 1'),
-        (dict(classes=['a'], prompts=['a']), "'prompts' of class 0 must be a list"),
+        (dict(classes=['a', 'b'], synonyms=[['a']]), '2 classes but synonyms for 1'),
+        (dict(classes=['a'], prompts=['a']), "'synonyms' of class 0 must be a list"),
+        (dict(classes=['a'], threshold=0.5), 'score needs the background label'),
+        (
+            dict(classes=['a'], background=0, background_label=0),
+            "'background' is the older name of 'background_label': give one",
+        ),
         (dict(classes='a'), "'classes' must be a list"),
-        (dict(classes=['a'], prompts=[[]]), "Class 0 .'a'. has no prompt"),
+        (dict(classes=['a'], synonyms=[[]]), "Class 0 .'a'. has no synonym"),
     ],
 )
 def test_bad_source(source, message):
@@ -257,6 +262,15 @@ def test_json_round_trip(tmp_path_factory, vocabulary):
     assert Vocabulary.build(vocabulary.to_dict()) == vocabulary
 
 
+def test_files_with_the_older_names_of_keys():
+    old = dict(classes=['none', 'a'], prompts=[[], ['b']], background=0, threshold=0.5)
+    new = Vocabulary(('none', 'a'), ((), ('b',)), 0, 0.5)
+    assert Vocabulary.build(old) == new
+    assert set(new.to_dict()) == {
+        *('classes', 'synonyms', 'background_label', 'background_score')
+    }
+
+
 def test_fingerprint_tells_vocabularies_apart():
     base = Vocabulary.build(['a', 'b'])
     others = [
@@ -266,8 +280,9 @@ def test_fingerprint_tells_vocabularies_apart():
         Vocabulary.build(dict(source=['a', 'b'], background=dict(THRESHOLD, value=1))),
     ]
     assert len({v.fingerprint() for v in [base, *others]}) == 5
-    # A fixed value: protocols that store it must find it unchanged.
-    assert Vocabulary.build(['a', 'b']).fingerprint() == '0d7582e4a14d4adf'
+    # Fixed values: protocols that store them must find them unchanged.
+    assert base.fingerprint() == '0d7582e4a14d4adf'
+    assert Vocabulary.build('sclip_voc21').fingerprint() == '0388b72822fddeb9'
 
 
 # ---------------------------------------------------------------------- scores
@@ -275,8 +290,8 @@ def reduce_plainly(vocabulary, scores):
     """The definition, one class at a time."""
     planes = []
     for label in range(vocabulary.num_classes):
-        if label == vocabulary.background and vocabulary.threshold is not None:
-            planes.append(torch.full_like(scores[:, 0], vocabulary.threshold))
+        if label == vocabulary.background_label and not vocabulary.synonyms[label]:
+            planes.append(torch.full_like(scores[:, 0], vocabulary.background_score))
         else:
             rows = (vocabulary.row_to_class == label).nonzero().flatten()
             planes.append(scores[:, rows].max(dim=1).values)

@@ -20,8 +20,8 @@ class VocabularyHook(Hook):
     Args:
         vocabulary: Replaces the data set's names at validation and test time; anything
             that :meth:`Vocabulary.build` takes.
-        background: Background rule at validation and test time, e.g.
-            ``dict(type='threshold', value=0.55)``.
+        background: Background rule at validation and test time, for example
+            ``dict(type='threshold', value=0.55)``; see :meth:`Vocabulary.build`.
     """
 
     def __init__(
@@ -43,8 +43,7 @@ class VocabularyHook(Hook):
         own = Vocabulary.from_metainfo(metainfo)
         source = own if self.vocabulary is None else self.vocabulary
         if self.background is not None:
-            base = source if isinstance(source, dict) else dict(source=source)
-            source = dict(base, background=self.background)
+            source = dict(source=source, background=self.background)
         vocabulary = Vocabulary.build(source)
         if vocabulary.num_classes != own.num_classes:
             raise ValueError(

@@ -302,10 +302,9 @@ class WindowedInference:
                 kept.append(merged)
             resize_argmax(merged, argmax, start, model.align_corners, self.cfg.chunk_mb)
         labels = vocabulary.row_to_class.to(argmax.index.device)[argmax.index]
-        if vocabulary.threshold is not None:
-            labels.masked_fill_(
-                argmax.best <= vocabulary.threshold, vocabulary.background
-            )
+        if vocabulary.background_score is not None:
+            below = argmax.best <= vocabulary.background_score
+            labels.masked_fill_(below, vocabulary.background_label)
         kept = vocabulary.reduce(torch.cat(kept)[None])[0] if kept else None
         return labels, kept
 

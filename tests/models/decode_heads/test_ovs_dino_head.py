@@ -136,7 +136,7 @@ def test_the_loss_of_label_maps_is_that_of_their_masks():
 def test_a_noun_takes_its_best_synonym():
     head = OVSDINOHead(in_channels=12, text_channels=10)
     text = Text(
-        dict(classes=['cat', 'dog'], prompts=[['cat', 'kitten'], ['dog', 'puppy']])
+        dict(classes=['cat', 'dog'], synonyms=[['cat', 'kitten'], ['dog', 'puppy']])
     )
     x = features(1)
     masks = (torch.rand(1, 8, 8) > 0.5).to(torch.uint8)

@@ -69,13 +69,12 @@ def renumber(labels: Tensor, kept: Tensor, ignore_index: int) -> Tensor:
 
 def sub_vocabulary(vocabulary: Vocabulary, kept: list[int]) -> Vocabulary:
     """The vocabulary of some classes."""
-    background = vocabulary.background
-    has_background = background in kept
+    label = vocabulary.background_label
     return Vocabulary(
         tuple(vocabulary.classes[label] for label in kept),
-        tuple(vocabulary.prompts[label] for label in kept),
-        kept.index(background) if has_background else None,
-        vocabulary.threshold if has_background else None,
+        tuple(vocabulary.synonyms[label] for label in kept),
+        kept.index(label) if label in kept else None,
+        vocabulary.background_score if label in kept else None,
     )
 
 
