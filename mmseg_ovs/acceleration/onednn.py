@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
+from torch import nn
 
-from torch import Tensor, nn
-
-from ..models.layers import MaskedKeyBiasLinear, token_linear
+from ..models.layers import Linear, use_onednn
 
 
 def run_linears_in_onednn(model: nn.Module) -> None:
-    """Let linear layers compute by :func:`token_linear`.
+    """Let linear layers multiply in oneDNN (see :class:`Linear`).
 
-    PyTorch multiplies float32 matrices in MKL, which runs at half speed on processors
-    that are not Intel's. Equal within float error. On GPUs, and in bfloat16, nothing
-    changes.
-
-    Args:
-        model: Any model. Subclasses of ``nn.Linear`` that compute otherwise stay as
-            they are.
+    A plain ``nn.Linear`` of another package is replaced by a :class:`Linear` of the
+    same parameters, so checkpoints keep their keys; its subclasses stay as they are.
+    Equal within float error. On GPUs, and in bfloat16, nothing changes.
     """
-    for module in model.modules():
-        if isinstance(module, MaskedKeyBiasLinear):
-            module.forward = partial(_masked_linear, module)
-        elif type(module).forward is nn.Linear.forward:
-            module.forward = partial(_linear, module)
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Linear:
+                setattr(parent, name, _with_switch(child))
+    use_onednn(model)
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    return token_linear(x, layer.weight, layer.bias)
-
-
-def _masked_linear(layer: MaskedKeyBiasLinear, x: Tensor) -> Tensor:
-    return token_linear(x, layer.weight, layer.masked_bias)
+def _with_switch(linear: nn.Linear) -> Linear:
+    """The same layer: parameters, hooks and mode are shared."""
+    layer = Linear.__new__(Linear)
+    vars(layer).update(vars(linear))
+    return layer

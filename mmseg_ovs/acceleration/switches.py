@@ -13,13 +13,13 @@ from .onednn import run_linears_in_onednn
 # In the order in which they act: what is compiled comes last.
 SWITCHES = {
     'onednn': (run_linears_in_onednn, 'on a CPU, run linear layers in oneDNN'),
-    'half': (run_in_bfloat16, 'compute in bfloat16'),
+    'bf16': (run_in_bfloat16, 'compute in bfloat16'),
     'compile': (compile_trunks, 'compile the image trunks with torch.compile'),
 }
 
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
-    """Add ``--onednn``, ``--half`` and ``--compile`` to a command."""
+    """Add ``--onednn``, ``--bf16`` and ``--compile`` to a command."""
     for name, (_, text) in SWITCHES.items():
         parser.add_argument(f'--{name}', action='store_true', help=text)
 
@@ -30,17 +30,17 @@ def chosen_switches(args: argparse.Namespace) -> dict[str, bool]:
 
 
 def accelerate(
-    model: nn.Module, onednn: bool = False, half: bool = False, compile: bool = False
+    model: nn.Module, onednn: bool = False, bf16: bool = False, compile: bool = False
 ) -> None:
     """Switch a built segmentor over, for good; its weights stay as they are.
 
     Args:
         model: An :class:`OpenVocabSegmentor`, to be used for inference only.
         onednn: See :func:`run_linears_in_onednn`.
-        half: See :func:`run_in_bfloat16`.
+        bf16: See :func:`run_in_bfloat16`.
         compile: See :func:`compile_trunks`.
     """
-    wanted = dict(onednn=onednn, half=half, compile=compile)
+    wanted = dict(onednn=onednn, bf16=bf16, compile=compile)
     for name, (switch, _) in SWITCHES.items():
         if wanted[name]:
             switch(model)

@@ -54,7 +54,7 @@ class OpenVocabInferencer:
         weights: Checkpoint of the whole model. None: every part loads the weights that
             its own ``init_cfg`` names.
         device: By default the GPU if there is one.
-        half: Compute in bfloat16 (see :func:`run_in_bfloat16`): faster where the
+        bf16: Compute in bfloat16 (see :func:`run_in_bfloat16`): faster where the
             processor has it, with labels that differ in a few pixels.
         onednn: Run linear layers in oneDNN (see :func:`run_linears_in_onednn`): equal,
             and faster on CPUs that are not Intel's.
@@ -71,7 +71,7 @@ class OpenVocabInferencer:
         model: str | os.PathLike | Config | dict,
         weights: str | os.PathLike | None = None,
         device: str | torch.device | None = None,
-        half: bool = False,
+        bf16: bool = False,
         onednn: bool = False,
         compile: bool = False,
     ) -> None:
@@ -83,7 +83,7 @@ class OpenVocabInferencer:
             self.cfg = Config.fromfile(find_config(model))
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.model = self._build_model(weights).to(device or get_device()).eval()
-        accelerate(self.model, onednn, half, compile)
+        accelerate(self.model, onednn, bf16, compile)
         self.pipeline = _inference_pipeline(self.cfg)
 
     def _build_model(self, weights: str | os.PathLike | None) -> nn.Module:

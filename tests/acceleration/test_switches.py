@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from torch import nn
 from torch._inductor import cpu_vec_isa
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -96,6 +97,26 @@ def test_onednn_reaches_every_large_product_of_the_backbone(images):
     assert products < 0.01 * (products + convolutions)
 
 
+def test_onednn_reaches_the_layers_of_other_packages():
+    x, calls = torch.randn(256, 8), []
+    layer = nn.Linear(8, 8)
+    layer.register_forward_hook(lambda *_: calls.append(True))
+    model = nn.Sequential(nn.Sequential(layer), nn.Dropout()).eval()
+    expected, keys = model(x), list(model.state_dict())
+    accelerate(model, onednn=True)
+    torch.testing.assert_close(model(x), expected)
+    assert len(calls) == 2 and not model.training and not model[0][0].training
+    assert list(model.state_dict()) == keys and model[0][0].weight is layer.weight
+    model.backbone = model[0]
+    products, convolutions = products_and_convolutions(model, x)
+    assert convolutions and not products
+
+
+def test_bf16_is_for_our_segmentor():
+    with pytest.raises(TypeError, match='OpenVocabSegmentor, not with Sequential'):
+        accelerate(nn.Sequential(nn.Linear(8, 8)), bf16=True)
+
+
 def test_onednn_sees_weights_that_are_loaded_later(images):
     model = switched(build(SYSTEMS[0]), onednn=True)
     before = scores(model, images)
@@ -111,7 +132,7 @@ def test_onednn_sees_weights_that_are_loaded_later(images):
 
 def test_bfloat16_is_close(system, images):
     expected = scores(system, images)
-    ours = scores(switched(system, half=True), images)
+    ours = scores(switched(system, bf16=True), images)
     assert ours.dtype == torch.float32
     assert 0 < (ours - expected).abs().max() < 0.1 * expected.abs().max()
 
@@ -138,7 +159,7 @@ def test_compiled_is_equal(monkeypatch):
 
 def test_switches_act_together(images):
     system = build(SYSTEMS[0])
-    model = switched(system, onednn=True, half=True)
-    assert model.acceleration == ('onednn', 'half')
+    model = switched(system, onednn=True, bf16=True)
+    assert model.acceleration == ('onednn', 'bf16')
     expected, ours = scores(system, images), scores(model, images)
     assert 0 < (ours - expected).abs().max() < 0.1 * expected.abs().max()

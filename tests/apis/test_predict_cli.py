@@ -140,7 +140,7 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, options, out):
 def test_patterns_scores_and_run_lengths(folder, options, out):
     (folder / 'sub').mkdir()
     cv2.imwrite(str(folder / 'sub' / 'd.png'), make_image(seed=4))
-    extra = ['--scores', '--coco-rle', '--half', '--batch-size=3']
+    extra = ['--scores', '--coco-rle', '--bf16', '--batch-size=3']
     pattern = str(folder / '**' / '[!b].*')
     assert main([pattern, *options, *extra, '--classes', *WORDS]) == 0
     stems = ['a', 'c', 'd']

@@ -10,7 +10,7 @@ through full-size models with random weights: the figures say nothing about qual
 Columns: ``published`` is the plain way with the same weights (padded text, SAM's own
 attention, dense AnyUp, cost aggregation of all classes at once, PAMR by dilated
 convolutions, MMSegmentation's loop over windows and its result at full size); then this
-package, and this package with ``--onednn`` and with ``--half``. Times are medians of
+package, and this package with ``--onednn`` and with ``--bf16``. Times are medians of
 runs that take turns. Peak memory is the high-water mark of the process in the first
 run, less what it held before. ``difference`` is the largest between the results of
 ``published`` and ``--onednn`` over the largest value; of labels, the share of pixels.
@@ -48,10 +48,10 @@ from plain_cost_aggregation import plain_aggregator
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_ovs.acceleration import run_in_bfloat16, run_linears_in_onednn
+from mmseg_ovs.acceleration import run_linears_in_onednn
 from mmseg_ovs.composition import compose
 from mmseg_ovs.models.decode_heads import CostAggregationHead
-from mmseg_ovs.models.layers import LayerScale
+from mmseg_ovs.models.layers import LayerScale, Linear
 from mmseg_ovs.models.necks import AnyUp, SemanticPriorEncoder, apply_neck
 from mmseg_ovs.models.postprocessors import PAMR
 from mmseg_ovs.models.segmentors.inference import InferenceCfg
@@ -67,8 +67,8 @@ PAMR_CLASSES = 30
 # Beyond it the published cost aggregation takes more memory than a desktop has.
 PUBLISHED_COST_CLASSES = 256
 
-PUBLISHED, OURS, ONEDNN, HALF = 'published', 'mmseg_ovs', '--onednn', '--half'
-COLUMNS = (PUBLISHED, OURS, ONEDNN, HALF)
+PUBLISHED, OURS, ONEDNN, BF16 = 'published', 'mmseg_ovs', '--onednn', '--bf16'
+COLUMNS = (PUBLISHED, OURS, ONEDNN, BF16)
 
 
 class System(NamedTuple):
@@ -129,25 +129,23 @@ def build_model(cfg: Config, vectors: Path) -> nn.Module:
     return model
 
 
-class Switch:
-    """A switch of the package that can be set and taken back."""
+@contextlib.contextmanager
+def in_onednn(model: nn.Module) -> Iterator[None]:
+    """``--onednn``, for a while."""
+    always = {m for m in model.modules() if getattr(m, 'onednn', False)}
+    run_linears_in_onednn(model)
+    yield
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.onednn = module in always
 
-    def __init__(self, model: nn.Module, switch: Callable[[nn.Module], None]) -> None:
-        switch(model)
-        self.forwards = {
-            module: module.__dict__.pop('forward')
-            for module in model.modules()
-            if 'forward' in module.__dict__
-        }
 
-    @contextlib.contextmanager
-    def on(self) -> Iterator[None]:
-        """Set it."""
-        for module, forward in self.forwards.items():
-            module.forward = forward
-        yield
-        for module in self.forwards:
-            del module.forward
+@contextlib.contextmanager
+def in_bfloat16(model: nn.Module) -> Iterator[None]:
+    """``--bf16``, for a while."""
+    model.compute_dtype = torch.bfloat16
+    yield
+    model.compute_dtype = None
 
 
 def set_words(model: nn.Module, count: int, channels: int, folder: Path) -> Tensor:
@@ -258,26 +256,17 @@ class Chain:
         vectors = folder / 'text_1.safetensors'
         save_embeddings(vectors, ['class 0'], torch.randn(1, self.system.text_channels))
         self.model = build_model(self.cfg, vectors)
-        self.onednn = Switch(self.model, run_linears_in_onednn)
-        self.half = Switch(self.model, run_in_bfloat16)
         cfg = InferenceCfg(**self.model.test_cfg)
         self.inference = build_inference(self.model, cfg)
 
     def ways(self, run: Callable[[], Any], published: Callable | None = None) -> Runs:
         """A run of the model as it is and with switches."""
 
-        def with_switch(switch: Switch) -> Callable[[], Any]:
-            def switched() -> Any:
-                with switch.on():
-                    return run()
-
-            return switched
-
         return {
             PUBLISHED: published or run,
             OURS: run,
-            ONEDNN: with_switch(self.onednn),
-            HALF: with_switch(self.half),
+            ONEDNN: in_onednn(self.model)(run),
+            BF16: in_bfloat16(self.model)(run),
         }
 
     # -- what does not depend on the number of classes
@@ -338,7 +327,7 @@ class Chain:
             features = self.features
 
             def run(neck: nn.Module = neck, features: list = features) -> list:
-                return [apply_neck(neck, f) for f in features]
+                return [self.model.run_part(apply_neck, neck, f) for f in features]
 
             row, self.features = measure(
                 type(neck).__name__,
@@ -381,7 +370,6 @@ class Chain:
         names = rows[:: len(rows) // min(classes, NAMES)][:NAMES]
         encoder.templates = encoder.templates[:TEMPLATES]
         prompts = fill_templates(encoder.templates, names)
-        switch = Switch(encoder, run_linears_in_onednn)
 
         def padded() -> Tensor:
             return encoder.tower(encoder.tokenizer(prompts))
@@ -389,11 +377,7 @@ class Chain:
         def once() -> Tensor:
             return encoder.encode_names(names).flatten(0, 1)
 
-        def switched() -> Tensor:
-            with switch.on():
-                return once()
-
-        runs = {PUBLISHED: padded, OURS: once, ONEDNN: switched}
+        runs = {PUBLISHED: padded, OURS: once, ONEDNN: in_onednn(encoder)(once)}
         row, _ = measure('text, once', runs, self.count)
         factor = whole / len(prompts)
         row = scaled(row, dict.fromkeys(runs, factor))
@@ -459,7 +443,9 @@ class Chain:
         refiners, model.postprocessors = model.postprocessors, nn.ModuleList()
 
         def run() -> Tensor:
-            return self.inference._finish(self.layout, self.grids, size, {})[0]
+            return self.inference._finish(
+                self.layout, self.grids, size, {}, model.vocabulary
+            )[0]
 
         def published() -> Tensor:
             return by_mmseg(self.layout, self.grids, size, model.align_corners)

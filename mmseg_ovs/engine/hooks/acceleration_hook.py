@@ -17,7 +17,7 @@ class AccelerationHook(Hook):
     that only test. ``tools/test.py`` adds this hook.
 
     Args:
-        onednn, half, compile: See :func:`accelerate`.
+        onednn, bf16, compile: See :func:`accelerate`.
         drop_text_tower: Encode the vocabulary, then free the memory of the text tower
             (see :meth:`TowerTextEncoder.drop_tower`). Does nothing beside an
             ``EMAHook``, which exchanges weights by their order.
@@ -28,11 +28,11 @@ class AccelerationHook(Hook):
     def __init__(
         self,
         onednn: bool = False,
-        half: bool = False,
+        bf16: bool = False,
         compile: bool = False,
         drop_text_tower: bool = True,
     ) -> None:
-        self.switches = dict(onednn=onednn, half=half, compile=compile)
+        self.switches = dict(onednn=onednn, bf16=bf16, compile=compile)
         self.drop_text_tower = drop_text_tower
 
     def before_test_epoch(self, runner: Runner) -> None:

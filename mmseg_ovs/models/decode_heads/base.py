@@ -22,7 +22,12 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
     Args:
         align_corners: How score maps are resized.
         init_cfg: Initialisation.
+
+    Attributes:
+        in_float32: The head only compares vectors, which no lower precision may round.
     """
+
+    in_float32 = False
 
     def __init__(
         self, align_corners: bool = False, init_cfg: dict | list[dict] | None = None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
+from ..layers import Linear
 from ..utils import PretrainedModule
 from ..utils.global_batch import gather_batch
 from .text_similarity_head import TextSimilarityHead
@@ -42,9 +43,9 @@ class Talk2DINOProjection(PretrainedModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.linear_layer = nn.Linear(in_channels, out_channels)
+        self.linear_layer = Linear(in_channels, out_channels)
         self.hidden_layers = nn.ModuleList(
-            nn.Linear(out_channels, out_channels) for _ in range(num_hidden)
+            Linear(out_channels, out_channels) for _ in range(num_hidden)
         )
 
     def forward(self, text: Tensor) -> Tensor:

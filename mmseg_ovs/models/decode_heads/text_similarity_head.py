@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
+from ..layers import Linear
 from ..utils import cosine_similarity_map
 from ..utils.global_batch import in_any_process, loss_of_batch
 from .base import OpenVocabHead
@@ -55,6 +56,8 @@ class TextSimilarityHead(OpenVocabHead):
         align_corners: How score maps are resized.
         init_cfg: Initialisation.
     """
+
+    in_float32 = True
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class TextSimilarityHead(OpenVocabHead):
         if text_projection is not None:
             self.text_projection = MODELS.build(text_projection)
         elif channels is not None and 'text' in project:
-            self.text_projection = nn.Linear(text_channels, channels)
+            self.text_projection = Linear(text_channels, channels)
         self.log_scale = self.logit_bias = None
         if logit_scale is not None:
             self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))

@@ -5,33 +5,11 @@ Keys follow facebookresearch/dinov2 and dinov3 (``qkv``, ``proj``).
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear, MaskedKeyBiasLinear
 from .rope import apply_rope
-
-
-class MaskedKeyBiasLinear(nn.Linear):
-    """Linear layer for q, k and v whose key bias never acts.
-
-    DINOv3 multiplies the bias by a mask that is 0 for the keys; the stored values there
-    may be anything.
-    """
-
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-        mask = torch.ones(out_features)
-        mask[out_features // 3 : 2 * out_features // 3] = 0
-        self.register_buffer('bias_mask', mask, persistent=False)
-
-    @property
-    def masked_bias(self) -> Tensor:
-        """The bias as it acts."""
-        return self.bias * self.bias_mask
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.masked_bias)
 
 
 class SelfAttention(nn.Module):
@@ -61,8 +39,8 @@ class SelfAttention(nn.Module):
         if qkv_bias and mask_key_bias:
             self.qkv = MaskedKeyBiasLinear(dims, 3 * dims)
         else:
-            self.qkv = nn.Linear(dims, 3 * dims, bias=qkv_bias)
-        self.proj = nn.Linear(dims, dims)
+            self.qkv = Linear(dims, 3 * dims, bias=qkv_bias)
+        self.proj = Linear(dims, dims)
 
     def forward(
         self,

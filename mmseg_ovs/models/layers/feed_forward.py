@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
+
 
 def swiglu_hidden_dims(dims: int, ratio: float, align: int) -> int:
     """Hidden width of a SwiGLU: two thirds of ``dims * ratio``, rounded up to align."""
@@ -23,8 +25,8 @@ class Mlp(nn.Module):
 
     def __init__(self, dims: int, hidden_dims: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dims, hidden_dims)
-        self.fc2 = nn.Linear(hidden_dims, dims)
+        self.fc1 = Linear(dims, hidden_dims)
+        self.fc2 = Linear(hidden_dims, dims)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
@@ -43,8 +45,8 @@ class SwiGLUFused(nn.Module):
 
     def __init__(self, dims: int, hidden_dims: int) -> None:
         super().__init__()
-        self.w12 = nn.Linear(dims, 2 * hidden_dims)
-        self.w3 = nn.Linear(hidden_dims, dims)
+        self.w12 = Linear(dims, 2 * hidden_dims)
+        self.w3 = Linear(hidden_dims, dims)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, value = self.w12(x).chunk(2, dim=-1)
@@ -56,9 +58,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, dims: int, hidden_dims: int) -> None:
         super().__init__()
-        self.w1 = nn.Linear(dims, hidden_dims)
-        self.w2 = nn.Linear(dims, hidden_dims)
-        self.w3 = nn.Linear(hidden_dims, dims)
+        self.w1 = Linear(dims, hidden_dims)
+        self.w2 = Linear(dims, hidden_dims)
+        self.w3 = Linear(hidden_dims, dims)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w3(F.silu(self.w1(x)) * self.w2(x))

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
+
 # Sides of a tile: large enough for the products, small enough that the cells which its
 # pixels see together are hardly more than one pixel sees.
 _TILE_SIDE = 16
@@ -120,8 +122,8 @@ class WindowedCrossAttention(nn.Module):
         self.conv2d = nn.Conv2d(dims, dims, 3, padding=1, bias=False)
         self.norm_q = nn.RMSNorm(dims)
         self.norm_k = nn.RMSNorm(dims)
-        self.query = nn.Linear(dims, dims)
-        self.key = nn.Linear(dims, dims)
+        self.query = Linear(dims, dims)
+        self.key = Linear(dims, dims)
         for projection in (self.query, self.key):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)

@@ -47,7 +47,7 @@ class LogitsAggregation(WindowedInference):
                     "before they are activated): use test_cfg.mode 'slide' or leave "
                     'the post-processor out'
                 )
-        return self.model.decode_head(self.model.extract_feat(inputs), text)
+        return self.model.run_head(self.model.extract_feat(inputs), text)
 
     def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize, then activate."""

@@ -6,9 +6,11 @@ A model is a config with five parts by name: ``backbone``, ``neck``, ``text_enco
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import torch
+from mmengine.model import Sequential
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -23,7 +25,7 @@ from mmseg_ovs.visualization.palette import make_palette
 from ..decode_heads import AlignmentHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
-from ..utils import PretrainedModule, resize_images
+from ..utils import PretrainedModule, resize_images, to_float32
 from .catseg_checkpoint import catseg_state_dict
 from .inference import InferenceCfg
 from .local_global import build_inference
@@ -90,6 +92,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         self.text_encoder = MODELS.build(text_encoder)
         self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
+        self.compute_dtype: torch.dtype | None = None  # see run_part
         self.window_bytes: dict[Hashable, int] = {}  # measured, see WindowBatches
         if vocabulary is None:
             vocabulary = self.text_encoder.vocabulary
@@ -142,13 +145,34 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             )
         return self.vocabulary
 
+    def run_part(self, part: Callable, *args: Any) -> Any:
+        """Call a part in ``compute_dtype`` (``torch.autocast``); results are float32.
+
+        ``compute_dtype`` None, the default, leaves the precision to PyTorch and to
+        MMEngine's AMP.
+        """
+        if self.compute_dtype is None:
+            return part(*args)
+        device = next(self.parameters()).device.type
+        with torch.autocast(device, self.compute_dtype):
+            return to_float32(part(*args))
+
     def run_backbone(self, inputs: Tensor) -> VisualFeatures:
         """Features of images (B, 3, H, W) before the neck, with the images."""
-        return as_visual_features(self.backbone(inputs), inputs)
+        return as_visual_features(self.run_part(self.backbone, inputs), inputs)
 
     def run_neck(self, features: VisualFeatures) -> VisualFeatures:
         """Features after the neck, if there is one."""
-        return apply_neck(self.neck, features) if self.with_neck else features
+        if self.with_neck:
+            for neck in self.neck if isinstance(self.neck, Sequential) else [self.neck]:
+                features = self.run_part(apply_neck, neck, features)
+        return features
+
+    def run_head(self, features: VisualFeatures, text: Tensor) -> Tensor:
+        """Logits (B, R, h, w) of features after the neck and text rows (R, C)."""
+        if self.decode_head.in_float32:
+            return self.decode_head(features, text)
+        return self.run_part(self.decode_head, features, text)
 
     def extract_feat(self, inputs: Tensor) -> VisualFeatures:
         """Features of images (B, 3, H, W), after the neck."""
@@ -195,7 +219,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
 
     def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:
         """Logits (B, R, h, w) on the patch grid, without any post-process."""
-        return self.decode_head(self.extract_feat(inputs), self.project_vocabulary())
+        return self.run_head(self.extract_feat(inputs), self.project_vocabulary())
 
     def encode_decode(self, inputs: Tensor, text: Tensor) -> Tensor:
         """Scores (B, R, h, w) on the patch grid, after the grid post-processors.
@@ -208,7 +232,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
 
     def decode(self, features: VisualFeatures, text: Tensor) -> Tensor:
         """As :meth:`encode_decode`, from features after the neck."""
-        scores = self.decode_head.activate(self.decode_head(features, text))
+        scores = self.decode_head.activate(self.run_head(features, text))
         for processor in self.postprocessors:
             if isinstance(processor, GridPostProcessor):
                 scores = processor(scores, features, text)

@@ -16,7 +16,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers import Mlp, SelfAttention, ViTBlock
+from ..layers import Linear, Mlp, SelfAttention, ViTBlock
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 PARTS = ('class', 'patch', 'both')
@@ -75,7 +75,7 @@ class DinoTxtTextTower(TextTower):
             for _ in range(depth)
         )
         self.ln_final = nn.LayerNorm(width, eps=1e-5)
-        self.projection = nn.Linear(width, 2 * embed_dims, bias=False)
+        self.projection = Linear(width, 2 * embed_dims, bias=False)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
 

@@ -25,6 +25,7 @@ from .open_clip_models import (
     named_config,
     pretrained_clip,
 )
+from .precision import to_float32
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
 from .trainable import set_trainable
@@ -58,6 +59,7 @@ __all__ = [
     'rows_per_chunk',
     'set_trainable',
     'split_windows',
+    'to_float32',
     'unwrap_model',
     'weights_digest',
     'window_grid',

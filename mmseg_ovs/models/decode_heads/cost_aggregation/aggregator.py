@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...layers import Linear, use_onednn
 from ...utils import is_exporting
 from .chunks import replace_chunk
 from .class_block import ClassBlock
@@ -108,7 +109,7 @@ class Aggregator(nn.Module):
                 appearance_channels, appearance_guidance_dims
             )
         self.text_guidance_projection = nn.Sequential(
-            nn.Linear(text_channels, text_guidance_dims), nn.ReLU()
+            Linear(text_channels, text_guidance_dims), nn.ReLU()
         )
         self.decoder_guidance_projection = nn.ModuleList(
             _projection(*pair)
@@ -138,6 +139,7 @@ class Aggregator(nn.Module):
         )
         self.decoder2 = GuidedUpsampling(*decoder_dims, decoder_guidance_dims[1])
         self.head = nn.Conv2d(decoder_dims[1], 1, 3, padding=1)
+        use_onednn(self)
 
     def forward(
         self,

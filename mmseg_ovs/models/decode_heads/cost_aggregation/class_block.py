@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import token_linear
+from ...layers import GuidedLinear, Linear
 from .chunks import replace_chunk
 
 # Keys and values (n, places, heads, dims) and how often each of the n tokens counts.
@@ -110,9 +110,9 @@ class ClassAttention(nn.Module):
             )
         self.num_heads = num_heads
         self.kind = kind
-        self.q = nn.Linear(dims + guidance_dims, dims)
-        self.k = nn.Linear(dims + guidance_dims, dims)
-        self.v = nn.Linear(dims, dims)
+        self.q = GuidedLinear(dims, guidance_dims)
+        self.k = GuidedLinear(dims, guidance_dims)
+        self.v = Linear(dims, dims)
 
     def queries(self, x: Tensor, guidance: Tensor) -> Tensor:
         """Tokens (n, places, C), guidance (n, G): (n, places, heads, C / heads)."""
@@ -120,15 +120,11 @@ class ClassAttention(nn.Module):
 
     def keys_values(self, x: Tensor, guidance: Tensor, times: int = 1) -> KeysValues:
         """Keys and values of tokens (n, places, C) with guidance (n, G)."""
-        value = token_linear(x, self.v.weight, self.v.bias)
-        value = value.unflatten(-1, (self.num_heads, -1))
+        value = self.v(x).unflatten(-1, (self.num_heads, -1))
         return self._project(self.k, x, guidance), value, times
 
-    def _project(self, linear: nn.Linear, x: Tensor, guidance: Tensor) -> Tensor:
-        """Linear layer of the concatenation; the text's share once a class."""
-        own, other = linear.weight.split([x.shape[-1], guidance.shape[-1]], dim=1)
-        text = F.linear(guidance, other, linear.bias)
-        out = token_linear(x, own).add_(text[:, None])
+    def _project(self, linear: GuidedLinear, x: Tensor, guidance: Tensor) -> Tensor:
+        out = linear.from_parts(x, linear.share(guidance)[:, None])
         return out.unflatten(-1, (self.num_heads, -1))
 
 
@@ -167,7 +163,7 @@ class ClassBlock(nn.Module):
         self.pad_len = pad_len
         self.attention = ClassAttention(dims, guidance_dims, num_heads, attention)
         self.MLP = nn.Sequential(
-            nn.Linear(dims, 4 * dims), nn.ReLU(), nn.Linear(4 * dims, dims)
+            Linear(dims, 4 * dims), nn.ReLU(), Linear(4 * dims, dims)
         )
         self.norm1 = nn.LayerNorm(dims)
         self.norm2 = nn.LayerNorm(dims)
@@ -207,10 +203,7 @@ class ClassBlock(nn.Module):
         pooled = self._pool(chunk)
         x = pooled.flatten(1, 2)
         x = x + attention(self.attention.queries(self.norm1(x), share)).flatten(2)
-        first, activation, second = self.MLP
-        hidden = activation(token_linear(self.norm2(x), first.weight, first.bias))
-        x = x + token_linear(hidden, second.weight, second.bias)
-        x = x.view_as(pooled)
+        x = (x + self.MLP(self.norm2(x))).view_as(pooled)
         if x.shape != chunk.shape:
             x = F.interpolate(
                 x.permute(0, 3, 1, 2),

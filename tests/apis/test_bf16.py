@@ -17,9 +17,9 @@ def images():
 def both(cfg, checkpoint=None):
     torch.manual_seed(0)
     full = OpenVocabInferencer(cfg, checkpoint, 'cpu')
-    half = OpenVocabInferencer(cfg, checkpoint, 'cpu', half=True)
-    half.model.load_state_dict(full.model.state_dict())
-    return full, half
+    bf16 = OpenVocabInferencer(cfg, checkpoint, 'cpu', bf16=True)
+    bf16.model.load_state_dict(full.model.state_dict())
+    return full, bf16
 
 
 def changed(first, second):
@@ -33,9 +33,9 @@ def changed(first, second):
 
 
 def test_labels_hardly_change_and_scores_are_float32(checkpoint, images):
-    full, half = both(tiny_config(), checkpoint)
+    full, bf16 = both(tiny_config(), checkpoint)
     a = full(images, WORDS, return_scores=True)
-    b = half(images, WORDS, return_scores=True, batch_size=2)
+    b = bf16(images, WORDS, return_scores=True, batch_size=2)
     assert len(np.unique(a['predictions'])) > 1
     assert changed(a, b) < 0.03
     for scores, rounded in zip(a['scores'], b['scores'], strict=True):
@@ -46,18 +46,18 @@ def test_labels_hardly_change_and_scores_are_float32(checkpoint, images):
 
 
 def test_text_is_not_rounded(checkpoint):
-    full, half = both(tiny_config(), checkpoint)
+    full, bf16 = both(tiny_config(), checkpoint)
     vectors = []
-    for inferencer in (full, half):
+    for inferencer in (full, bf16):
         with torch.no_grad():
             vectors.append(inferencer.model.project_vocabulary(WORDS))
     assert torch.equal(*vectors)
 
 
 def test_weights_stay_as_they_are(checkpoint):
-    full, half = both(tiny_config(), checkpoint)
-    assert full.model.state_dict().keys() == half.model.state_dict().keys()
-    assert {p.dtype for p in half.model.parameters()} == {torch.float32}
+    full, bf16 = both(tiny_config(), checkpoint)
+    assert full.model.state_dict().keys() == bf16.model.state_dict().keys()
+    assert {p.dtype for p in bf16.model.parameters()} == {torch.float32}
 
 
 def with_anyup():
@@ -93,8 +93,8 @@ def at_random(name):
     ids=['anyup', 'ovs-dino', 'dinov3-seg'],
 )
 def test_necks_and_heads_run_in_it_too(images, cfg):
-    full, half = both(cfg)
+    full, bf16 = both(cfg)
     a = full(images[0], WORDS, return_scores=True)['scores'][0]
-    b = half(images[0], WORDS, return_scores=True)['scores'][0]
+    b = bf16(images[0], WORDS, return_scores=True)['scores'][0]
     assert b.dtype == np.float32
     assert 0 < np.abs(a - b).max() < 0.1 * np.abs(a).max()

@@ -1,16 +1,21 @@
-"""The detour through a convolution is a linear layer, for any count of tokens."""
+"""The linear layer in oneDNN is a linear layer, for any count of tokens."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_ovs.models.layers import token_linear
+from mmseg_ovs.models.layers import GuidedLinear, Linear
+
+
+def in_onednn(layer):
+    layer.onednn = True
+    return layer
 
 
 def uses_convolution(x, layer):
     with FlopCounterMode(display=False) as counter:
-        token_linear(x, layer.weight, layer.bias)
+        layer(x)
     return torch.ops.aten.convolution in counter.get_flop_counts()['Global']
 
 
@@ -20,8 +25,8 @@ def uses_convolution(x, layer):
 @pytest.mark.parametrize('with_bias', [True, False])
 def test_it_is_a_linear_layer(shape, with_bias):
     x = torch.randn(*shape, 12, requires_grad=True)
-    layer = torch.nn.Linear(12, 20, bias=with_bias)
-    ours = token_linear(x, layer.weight, layer.bias)
+    layer = in_onednn(Linear(12, 20, bias=with_bias))
+    ours = layer(x)
     expected = F.linear(x, layer.weight, layer.bias)
     assert ours.is_contiguous()
     torch.testing.assert_close(ours, expected)
@@ -36,11 +41,21 @@ def test_it_is_a_linear_layer(shape, with_bias):
 
 
 def test_the_detour_is_taken_where_it_pays():
-    layer = torch.nn.Linear(12, 20)
+    layer = Linear(12, 20)
     many, few = torch.randn(1029, 12), torch.randn(77, 12)
+    assert not uses_convolution(many, layer)
+    in_onednn(layer)
     assert uses_convolution(many, layer)
     assert not uses_convolution(few, layer)
     assert not uses_convolution(many.double(), layer.double())
     with torch.autocast('cpu', torch.bfloat16):
         assert not uses_convolution(many, layer.float())
-        assert token_linear(many, layer.weight).dtype == torch.bfloat16
+        assert layer(many).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('guidance_dims', [0, 5])
+def test_guidance_acts_as_if_concatenated(guidance_dims):
+    layer = in_onednn(GuidedLinear(12, guidance_dims))
+    x, guidance = torch.randn(3, 70, 12), torch.randn(3, 1, guidance_dims)
+    both = torch.cat([x, guidance.expand(-1, 70, -1)], dim=-1)
+    torch.testing.assert_close(layer.from_parts(x, layer.share(guidance)), layer(both))
