@@ -130,14 +130,19 @@ def check_gradients(module: nn.Module, outputs: Sequence[Tensor]) -> set[str]:
     return trained
 
 
+def label_samples(labels: Tensor) -> list[SegDataSample]:
+    """Samples of label maps (B, H, W)."""
+    return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+
+
 def check_learns_two_halves(
     model: nn.Module, steps: int = 15, lr: float = 1e-2
 ) -> None:
     """A segmentor learns to tell the dark half of an image from the bright one."""
-    label = torch.zeros(1, 56, 56, dtype=torch.long)
-    label[..., 28:] = 2
-    image = torch.where(label == 2, 2.0, -2.0).expand(2, 3, -1, -1)
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for _ in range(2)]
+    labels = torch.zeros(2, 56, 56, dtype=torch.long)
+    labels[..., 28:] = 2
+    image = torch.where(labels == 2, 2.0, -2.0)[:, None].expand(-1, 3, -1, -1)
+    samples = label_samples(labels)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=lr)
     history = []
     for _ in range(steps):

@@ -1,13 +1,18 @@
 """What holds for every decode head."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from mmseg_ovs.models.decode_heads import CostAggregationHead
+from mmseg_ovs.models.decode_heads import CostAggregationHead, Talk2DINOHead
 from mmseg_ovs.structures.visual_features import VisualFeatures
-from tests.models.module_tester import BOTH, PretrainedModuleTester
-from tests.tiny import HEADS, WIDTH, make
+from mmseg_ovs.structures.vocabulary import Vocabulary
+from tests.models.module_tester import BOTH, PretrainedModuleTester, label_samples
+from tests.tiny import AGGREGATOR, HEADS, WIDTH, make
+
+FIVE = Vocabulary.build(list('abcde'))
 
 
 def features(head, batch=BOTH):
@@ -22,27 +27,29 @@ def features(head, batch=BOTH):
     return VisualFeatures(tuple(maps))
 
 
-def texts(head, rows):
-    """Text vectors of the width that the head needs."""
+def texts(head, vocabulary):
+    """Text vectors of the width that the head needs, as a text encoder gives them."""
     if isinstance(head, CostAggregationHead):
         shape = (2 // head.text_parts, WIDTH * head.text_parts)
     else:
         shape = (WIDTH if type(head).__name__ == 'TextSimilarityHead' else 20,)
-    return torch.randn(rows, *shape, generator=torch.Generator().manual_seed(2))
+    draw = torch.Generator().manual_seed(2)
+    return torch.randn(len(vocabulary.rows), *shape, generator=draw)
 
 
 class TestDecodeHeads(PretrainedModuleTester):
     CONFIGS = HEADS
 
     def run(self, module, batch=BOTH):
-        text = module.project_text(texts(module, 5))
+        text = module.project_text(texts(module, FIVE))
         return [module(features(module, batch), text)]
 
     @torch.no_grad()
     def test_any_number_of_rows_in_any_order(self, cfg):
         head = make(cfg)
         for rows in (1, 5, 12):
-            text = head.project_text(texts(head, rows))
+            vocabulary = Vocabulary.build(list('abcdefghijkl'[:rows]))
+            text = head.project_text(texts(head, vocabulary))
             logits = head(features(head), text)
             size = (16, 24) if isinstance(head, CostAggregationHead) else (4, 6)
             assert logits.shape == (2, rows, *size)
@@ -51,7 +58,7 @@ class TestDecodeHeads(PretrainedModuleTester):
 
     def test_gradients_reach_text_and_features(self, cfg):
         head = make(cfg)
-        text, inputs = texts(head, 5).requires_grad_(), features(head)
+        text, inputs = texts(head, FIVE).requires_grad_(), features(head)
         maps = tuple(m.requires_grad_() for m in inputs.maps)
         logits = head(inputs._replace(maps=maps), head.project_text(text))
         logits.square().mean().backward()
@@ -66,3 +73,24 @@ class TestDecodeHeads(PretrainedModuleTester):
         assert torch.equal(make(cfg, activation='none').activate(logits), logits)
         with pytest.raises(ValueError, match="activation has to be one of .*'relu'"):
             make(cfg, activation='relu')
+
+    def test_losses_of_one_name_are_added(self, cfg):
+        sigmoid = cfg['type'] in ('OVSDINOHead', 'CostAggregationHead')
+        loss = dict(type='CrossEntropyLoss', use_sigmoid=sigmoid)
+        samples = label_samples(torch.randint(0, 5, (2, 16, 24)))
+        values = []
+        for losses in (loss, [loss, dict(loss, loss_weight=0.5)]):
+            head = make(cfg, loss_decode=losses)
+            encode = partial(texts, head)
+            found = head.loss(features(head), samples, encode, FIVE)
+            assert set(found) == {'loss_ce'}
+            values.append(found['loss_ce'])
+        assert_close(values[1], 1.5 * values[0])
+
+
+def test_published_defaults():
+    head = Talk2DINOHead()
+    assert isinstance(head.activation, torch.nn.Sigmoid) and head.align_corners
+    assert head.attention_scale == 0.125
+    head = CostAggregationHead(16, aggregator=AGGREGATOR)
+    assert isinstance(head.activation, torch.nn.Sigmoid) and not head.align_corners

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.decode_heads import AlignmentHead, OVSDINOHead
@@ -15,36 +14,29 @@ from mmseg_ovs.models.decode_heads.ovs_dino_head import (
     masks_of_nouns,
 )
 from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures.vocabulary import Vocabulary
+from tests.models.module_tester import label_samples
+from tests.tiny import BACKBONES, VIT, build, ovs_dino
 
 NAMES = ['cat', 'dog', 'tree', 'sky']
+VOCABULARY = Vocabulary.build(NAMES)
+VECTORS = dict(
+    zip(
+        [*NAMES, 'kitten', 'puppy'],
+        torch.randn(6, 10, generator=torch.Generator().manual_seed(5)),
+        strict=True,
+    )
+)
 
 
-class Text:
+def encode(vocabulary):
     """Text rows of the names as a text encoder gives them."""
-
-    def __init__(self, vocabulary):
-        from mmseg_ovs.structures import Vocabulary
-
-        self.vocabulary = Vocabulary.build(vocabulary)
-        generator = torch.Generator().manual_seed(5)
-        self.vectors = {
-            name: torch.randn(10, generator=generator)
-            for name in [*NAMES, 'kitten', 'puppy']
-        }
-
-    def __call__(self, vocabulary):
-        return torch.stack([self.vectors[name] for name in vocabulary.rows])
+    return torch.stack([VECTORS[name] for name in vocabulary.rows])
 
 
 def noun_sample(nouns, masks):
     sample = SegDataSample(metainfo=dict(nouns=nouns))
     sample.gt_noun_masks = PixelData(data=masks)
-    return sample
-
-
-def label_sample(labels):
-    sample = SegDataSample()
-    sample.gt_sem_seg = PixelData(data=labels[None])
     return sample
 
 
@@ -73,13 +65,14 @@ def test_a_noun_outside_the_vocabulary_is_an_error():
 
 def test_masks_of_labels_keep_the_unknown():
     labels = torch.tensor([[0, 0, 255], [2, 0, 255]])
-    targets = masks_of_labels([label_sample(labels), label_sample(labels * 0 + 1)], 255)
+    both = torch.stack([labels, torch.ones_like(labels)])
+    targets = masks_of_labels(label_samples(both), 255)
     assert targets.image.tolist() == [0, 0, 1]
     assert targets.label.tolist() == [0, 2, 1]
     assert targets.masks[0].tolist() == [[1, 1, 255], [0, 1, 255]]
     assert targets.masks[2].unique().tolist() == [1]
     with pytest.raises(ValueError, match='No image of the batch'):
-        masks_of_labels([label_sample(labels * 0 + 255)], 255)
+        masks_of_labels(label_samples(0 * both + 255), 255)
 
 
 def test_negatives_are_nouns_of_others_that_the_image_lacks():
@@ -102,13 +95,13 @@ def test_negatives_are_nouns_of_others_that_the_image_lacks():
 
 def test_the_loss_is_cross_entropy_and_dice_of_upsampled_logits():
     head = OVSDINOHead(in_channels=12, text_channels=10)
-    text, x = Text(NAMES), features()
+    x = features()
     masks = (torch.rand(3, 8, 8) > 0.5).to(torch.uint8)
     masks[0, :2] = 255
     samples = [noun_sample(['sky', 'cat'], masks[:2]), noun_sample(['dog'], masks[2:])]
-    losses = head.loss(x, samples, text, text.vocabulary)
+    losses = head.loss(x, samples, encode, VOCABULARY)
 
-    logits = head(x, head.project_text(text(text.vocabulary)))
+    logits = head(x, head.project_text(encode(VOCABULARY)))
     logits = F.interpolate(logits, (8, 8), mode='bilinear')
     chosen = logits[[0, 0, 1], [3, 0, 1]]
     known = masks != 255
@@ -124,53 +117,43 @@ def test_the_loss_is_cross_entropy_and_dice_of_upsampled_logits():
 
 def test_the_loss_of_label_maps_is_that_of_their_masks():
     head = OVSDINOHead(in_channels=12, text_channels=10)
-    text, x = Text(NAMES), features(1)
+    x = features(1)
     labels = torch.randint(0, 4, (8, 8))
-    from_labels = head.loss(x, [label_sample(labels)], text, text.vocabulary)
+    from_labels = head.loss(x, label_samples(labels[None]), encode, VOCABULARY)
     masks = torch.stack([labels == i for i in range(4)]).to(torch.uint8)
-    from_nouns = head.loss(x, [noun_sample(NAMES, masks)], text, text.vocabulary)
+    from_nouns = head.loss(x, [noun_sample(NAMES, masks)], encode, VOCABULARY)
     for name in from_labels:
         assert torch.allclose(from_labels[name], from_nouns[name])
 
 
 def test_a_noun_takes_its_best_synonym():
     head = OVSDINOHead(in_channels=12, text_channels=10)
-    text = Text(
-        dict(classes=['cat', 'dog'], synonyms=[['cat', 'kitten'], ['dog', 'puppy']])
-    )
-    x = features(1)
+    x, vocabulary = features(1), Vocabulary.build([['cat', 'kitten'], ['dog', 'puppy']])
     masks = (torch.rand(1, 8, 8) > 0.5).to(torch.uint8)
-    losses = head.loss(x, [noun_sample(['dog'], masks)], text, text.vocabulary)
-    rows = head.project_text(torch.stack([text.vectors[n] for n in ('dog', 'puppy')]))
+    losses = head.loss(x, [noun_sample(['dog'], masks)], encode, vocabulary)
+    rows = head.project_text(torch.stack([VECTORS['dog'], VECTORS['puppy']]))
     best = head(x, rows).amax(dim=1)
     expected = head.loss_of_masks(best, masks)
     assert torch.allclose(losses['loss_ce'], expected['loss_ce'])
 
 
 def test_more_negatives_draw_the_absent_down():
-    torch.manual_seed(0)
     head = OVSDINOHead(in_channels=12, text_channels=10, negatives=3)
-    text, x = Text(NAMES), features(2)
-    samples = [
-        noun_sample(['cat'], torch.ones(1, 8, 8, dtype=torch.uint8)),
-        noun_sample(['dog'], torch.ones(1, 8, 8, dtype=torch.uint8)),
-    ]
+    x = features()
+    mask = torch.ones(1, 8, 8, dtype=torch.uint8)
+    samples = [noun_sample(['cat'], mask), noun_sample(['dog'], mask)]
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
     for _ in range(60):
-        losses = head.loss(x, samples, text, text.vocabulary)
+        losses = head.loss(x, samples, encode, VOCABULARY)
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
-    scores = head(x, head.project_text(text(text.vocabulary))).mean(dim=(2, 3))
+    scores = head(x, head.project_text(encode(VOCABULARY))).mean(dim=(2, 3))
     assert (scores[0, 0], scores[1, 1]) > (scores[0, 1], scores[1, 0])
     assert max(scores[0, 1], scores[1, 0]) < 0 < min(scores[0, 0], scores[1, 1])
 
 
-TEACHER = dict(
-    type='DINOv2',
-    arch=dict(embed_dims=8, depth=1, num_heads=2, feed_forward='mlp'),
-    img_size=56,
-)
+TEACHER = dict(BACKBONES['DINOv2'], arch=dict(VIT, embed_dims=8))
 
 
 def test_alignment_follows_the_paper():
@@ -215,45 +198,17 @@ def test_stored_features_spare_the_teacher_but_not_for_half_a_batch():
         head.loss(features, [with_features, without])
 
 
-def test_a_model_trains_with_a_teacher_that_it_does_not_save(build_segmentor):
-    gn = dict(type='GN', num_groups=4)
-    model = build_segmentor(
-        backbone=dict(
-            type='DINOv2',
-            arch=dict(embed_dims=16, depth=2, num_heads=2, feed_forward='mlp'),
-            img_size=56,
-            out_indices=(0, 1, 1),
-            final_norm=(False, False, True),
-            trainable_blocks=1,
-        ),
-        neck=[
-            dict(
-                type='StructureAwareEncoder',
-                in_channels=(16, 16),
-                channels=8,
-                out_channels=8,
-                norm_cfg=gn,
-            ),
-            dict(
-                type='StructureModulatedDecoder',
-                in_channels=8,
-                channels=16,
-                gate=dict(type='PreservationGate', norm_cfg=gn),
-                norm_cfg=gn,
-            ),
-        ],
-        decode_head=dict(type='OVSDINOHead', in_channels=16, text_channels=20),
+def test_a_model_trains_with_a_teacher_that_it_does_not_save(tmp_path):
+    model = build(
+        ovs_dino,
+        tmp_path,
+        backbone=dict(ovs_dino()['backbone'], frozen_stages=1),
         auxiliary_head=dict(type='AlignmentHead', teacher=TEACHER),
         train_cfg=dict(input_size=(56, 56)),
     ).train()
     keys = set(model.state_dict())
-    data = dict(
-        inputs=[torch.randint(0, 255, (3, 112, 112)) for _ in range(2)],
-        data_samples=[label_sample(torch.randint(0, 4, (112, 112))) for _ in range(2)],
-    )
-    model.data_preprocessor.size = (112, 112)
-    data = model.data_preprocessor(data, True)
-    losses = model.loss(**data)
+    image, labels = torch.randn(2, 3, 112, 112), torch.randint(0, 4, (2, 112, 112))
+    losses = model(image, label_samples(labels), mode='loss')
     names = {'decode.loss_ce', 'decode.loss_dice'}
     assert set(losses) == {*names, 'align.loss_cosine', 'align.loss_mse'}
     sum(losses.values()).backward()
@@ -264,4 +219,3 @@ def test_a_model_trains_with_a_teacher_that_it_does_not_save(build_segmentor):
     # the teacher saw 112 x 112, the model 56 x 56, and nobody saved the teacher
     assert model.auxiliary_head.teacher._network is not None
     assert set(model.state_dict()) == keys
-    assert MODELS.get('AlignmentHead') is type(model.auxiliary_head)

@@ -1,14 +1,12 @@
 """What holds for every neck."""
 
 import torch
-from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.necks.base import apply_neck
 from mmseg_ovs.structures.visual_features import VisualFeatures
-from tests.models.module_tester import BOTH, PretrainedModuleTester
+from tests.models.module_tester import BOTH, PretrainedModuleTester, label_samples
 from tests.tiny import BACKBONES, NECKS, WIDTH
 
 # Channels of the maps that a neck takes, where it is not one map.
@@ -60,8 +58,7 @@ class TestNecks(PretrainedModuleTester):
         model = EncoderDecoder(
             backbone=wrapped, decode_head=head, test_cfg=dict(mode='whole')
         ).train()
-        label = PixelData(data=torch.randint(0, 3, (1, 32, 40)))
-        samples = [SegDataSample(gt_sem_seg=label) for _ in range(2)]
+        samples = label_samples(torch.randint(0, 3, (2, 32, 40)))
         loss = model(image, samples, mode='loss')['decode.loss_ce']
         loss.backward()
         last = list(model.backbone.neck.children())[-1]

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from mmseg_ovs.models.utils import load_model_checkpoint
-from tests.models.module_tester import check_learns_two_halves
+from tests.models.module_tester import check_learns_two_halves, label_samples
 from tests.tiny import SYSTEMS, build, config
 
 NAMES = [f'thing {i}' for i in range(12)]
@@ -57,20 +56,14 @@ def test_other_words_between_calls(system, tmp_path):
         assert [len(s) for s in scores(model, images())] == [len(words)] * 2
 
 
-def batch():
-    """Images and labels, a part of them unlabelled."""
-    labels = torch.zeros(2, 1, 56, 56, dtype=torch.long)
-    labels[:, :, 8:24, 8:] = 2
-    labels[0, :, :5] = 255
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-    return torch.randn(2, 3, 56, 56), samples
-
-
 @every_method
 def test_gradients_reach_what_is_trained(system, tmp_path):
     """All of it: DDP waits for each parameter that asks for a gradient."""
+    labels = torch.zeros(2, 56, 56, dtype=torch.long)
+    labels[:, 8:24, 8:] = 2
+    labels[0, :5] = 255
     model = build(system, tmp_path).train()
-    losses = model(*batch(), mode='loss')
+    losses = model(torch.randn(2, 3, 56, 56), label_samples(labels), mode='loss')
     loss = sum(value for name, value in losses.items() if 'loss' in name)
     assert loss.isfinite() and 0 < loss < 5
     loss.backward()
