@@ -1,5 +1,7 @@
 """Shared test set-up: the package is imported first, so its compat is installed."""
 
+import gc
+import multiprocessing
 import os
 import random
 
@@ -11,6 +13,16 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmseg_ovs  # noqa: F401
+
+
+def pytest_collection_finish():
+    # What is imported stays: no search for garbage has to look at it.
+    gc.collect()
+    gc.freeze()
+    # Processes that tests start are forked from one that has imported the package.
+    multiprocessing.get_context('forkserver').set_forkserver_preload(
+        ['mmseg_ovs', 'open_clip']
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,11 +21,9 @@ def run_processes(count: int, function: Callable, *args: Any) -> list:
     """Call ``function(*args)`` in ``count`` processes; returns the results by rank.
 
     The environment is that of ``torchrun`` (for more than one process). Function,
-    arguments and results are pickled. The package is imported once, in a server that
-    the processes are forked from.
+    arguments and results are pickled.
     """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmseg_ovs', 'open_clip'])
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]

@@ -99,7 +99,6 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp('images')
     write_all(folder)
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmseg_ovs', 'open_clip'])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(read_all, folder).result(LIMIT)
 

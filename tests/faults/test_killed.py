@@ -20,12 +20,6 @@ from mmseg_ovs.utils import remove_leftovers, replacing
 SIZE = 20_000_000  # bytes, so that most kills come while they are written
 
 
-@pytest.fixture(scope='module', autouse=True)
-def _forkserver():
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmseg_ovs', 'open_clip'])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', [Training, TeacherFeatures])
 def test_killed_once(kind, tmp_path):

@@ -1,7 +1,5 @@
 """Published files to one checkpoint and back."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -11,9 +9,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.utils import load_model_checkpoint
-from tests.tool_loader import load_tool
-
-ROOT = Path(__file__).parents[2]
+from tests.tool_loader import ROOT, load_tool
 
 CONFIG = """
 _base_ = [
@@ -35,8 +31,6 @@ model = dict(
     decode_head=dict(in_channels=24, text_channels=16),
 )
 """
-
-
 tool = load_tool('tools/convert_checkpoint.py')
 
 
@@ -87,12 +81,8 @@ def test_several_files_to_one_checkpoint_and_back(files, capsys):
     assert meta['parts']['backbone'].startswith('hf.pth SHA-256 ')
 
     back = files / 'meta.safetensors'
-    tool.main(
-        [
-            *(str(files / 'model.py'), '--checkpoint', str(out)),
-            *('--export', f'backbone={back}'),
-        ]
-    )
+    model_py = str(files / 'model.py')
+    tool.main([model_py, '--checkpoint', str(out), '--export', f'backbone={back}'])
     state = load_file(back)
     assert 'blocks.0.attn.qkv.weight' in state  # Meta's names
     assert all(torch.equal(v, model.backbone.state_dict()[k]) for k, v in state.items())

@@ -3,41 +3,27 @@
 import pytest
 from mmengine.config import Config
 
+from tests.tiny import BACKBONES, HEADS, NECKS, TEXT_ENCODERS, WIDTH
 from tests.tool_loader import load_tool
 
-CONFIG = """
-model = dict(
-    type='OpenVocabSegmentor',
-    backbone=dict(
-        type='BackboneWithNeck',
-        backbone=dict(
-            type='DINOv2',
-            arch=dict(embed_dims=16, depth=2, num_heads=2, feed_forward='mlp'),
-            img_size=56,
-            frozen_stages=2,
-        ),
-        neck=dict(type='AnyUp', output_size=1, qk_dim=8),
-    ),
-    text_encoder=dict(
-        type='DinoTxtTextEncoder', embed_dims=20, width=16, depth=1, num_heads=2
-    ),
-    decode_head=dict(
-        type='TextSimilarityHead', in_channels=16, text_channels=20, channels=12
-    ),
-    test_cfg=dict(mode='slide', crop_size=(56, 56), stride=(28, 28)),
-)
-"""
-
-
-@pytest.fixture
-def tool():
-    return load_tool('tools/speed/count_flops.py')
+tool = load_tool('tools/speed/count_flops.py')
 
 
 @pytest.fixture
 def config(tmp_path):
+    model = dict(
+        type='OpenVocabSegmentor',
+        backbone=dict(
+            type='BackboneWithNeck',
+            backbone=dict(BACKBONES['DINOv2'], frozen_stages=2),
+            neck=dict(NECKS['AnyUp'], output_size=1),
+        ),
+        text_encoder=dict(TEXT_ENCODERS['dino.txt'], templates='single'),
+        decode_head=dict(HEADS['text similarity'], channels=12),
+        test_cfg=dict(mode='slide', crop_size=(56, 56), stride=(28, 28)),
+    )
     path = tmp_path / 'model.py'
-    path.write_text(CONFIG)
+    Config(dict(model=model)).dump(path)
     return str(path)
 
 
@@ -49,7 +35,7 @@ def vit_flops(tokens, dims, depth, patch):
     return embedding + depth * (linears + attention)
 
 
-def test_counts(tool, config):
+def test_counts(config):
     cfg = Config.fromfile(config)
     model = tool.build_on_meta(cfg.model, 'ade20k_150')
     rows = tool.count(model, (56, 84))
@@ -57,14 +43,14 @@ def test_counts(tool, config):
     windows, cells, names = 2, 16, len(model.vocabulary.rows)
     assert names == 150
     backbone = table['backbone.backbone']
-    assert backbone.flops == windows * vit_flops(1 + cells, 16, 2, 14)
+    assert backbone.flops == windows * vit_flops(1 + cells, WIDTH, 2, 14)
     assert backbone.weights > 0 and backbone.trained == 0
     neck = table['backbone.neck']
     assert neck.weights == neck.trained > 0 and neck.flops > 0
     head = table['decode_head']
-    assert head.weights == (16 + 1) * 12 + (20 + 1) * 12
-    assert head.flops == windows * 2 * cells * 12 * (16 + names)
-    assert table['other'].flops == 2 * names * 20 * 12  # the text's projection
+    assert head.weights == 2 * (WIDTH + 1) * 12
+    assert head.flops == windows * 2 * cells * 12 * (WIDTH + names)
+    assert table['other'].flops == 2 * names * WIDTH * 12  # the text's projection
     total = rows[-1]
     assert total.weights == sum(p.numel() for p in model.parameters())
     text = table['text_encoder']
@@ -72,7 +58,7 @@ def test_counts(tool, config):
     assert total.flops == sum(row.flops for row in rows[:-1]) - text.flops
 
 
-def test_table(tool, config, monkeypatch, capsys):
+def test_table(config, monkeypatch, capsys):
     options = ['--shape', '56', '56', '--cfg-options', 'model.test_cfg.mode=whole']
     monkeypatch.setattr('sys.argv', ['count_flops.py', config, *options])
     tool.main()

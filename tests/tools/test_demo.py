@@ -1,12 +1,14 @@
 """The demonstration runs whole, at a size that teaches the model nothing."""
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tool_loader import ROOT, run_process
+from tests.tool_loader import run_tool
 
 PANEL = 400  # side of an enlarged image
 
@@ -15,13 +17,13 @@ PANEL = 400  # side of an enlarged image
 def demo(tmp_path_factory):
     """Output folder and printed text of one run."""
     folder = tmp_path_factory.mktemp('demo')
-    run = run_process(
-        *(ROOT / 'tools/demo.py', '--iters', 3, '--sizes', 16, 1, 6),
-        *('--images', 2, '--controls', 'all'),
-        *('--data-root', folder / 'data', '--out', folder / 'out'),
-        cwd=folder,
-    )
-    return folder / 'out', run.stdout
+    with redirect_stdout(io.StringIO()) as printed:
+        run_tool(
+            *('tools/demo.py', '--iters', 3, '--sizes', 16, 1, 6),
+            *('--images', 2, '--controls', 'all'),
+            *('--data-root', folder / 'data', '--out', folder / 'out'),
+        )
+    return folder / 'out', printed.getvalue()
 
 
 @pytest.mark.slow

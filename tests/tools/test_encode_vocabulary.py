@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,19 +11,11 @@ from safetensors import safe_open
 
 from mmseg_ovs.models.text_encoders import PrecomputedTextEncoder
 from mmseg_ovs.structures import Vocabulary
+from tests.tiny import TEXT_ENCODERS
 from tests.tool_loader import load_tool
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'encode_vocabulary.py'
-ENCODER = dict(
-    type='OpenCLIPTextEncoder',
-    model=dict(embed_dim=16, text_cfg=dict(width=16, heads=2, layers=1)),
-    templates='imagenet_7',
-)
-
-
-@pytest.fixture
-def main():
-    return load_tool('tools/encode_vocabulary.py').main
+main = load_tool('tools/encode_vocabulary.py').main
+ENCODER = dict(TEXT_ENCODERS['open_clip'], templates='imagenet_7')
 
 
 @pytest.fixture
@@ -34,7 +25,7 @@ def config(tmp_path):
     return str(path)
 
 
-def test_the_file_stands_in_for_the_encoder(main, config, tmp_path, capsys):
+def test_the_file_stands_in_for_the_encoder(config, tmp_path, capsys):
     torch.manual_seed(5)
     encoder = MODELS.build(ENCODER)
     state = {f'text_encoder.{k}': v for k, v in encoder.state_dict().items()}
@@ -58,7 +49,7 @@ def test_the_file_stands_in_for_the_encoder(main, config, tmp_path, capsys):
         assert json.loads(file.metadata()['text_encoder']) == ENCODER
 
 
-def test_options_change_the_config(main, config, tmp_path, capsys):
+def test_options_change_the_config(config, tmp_path, capsys):
     out = tmp_path / 'vectors.safetensors'
     options = ['--cfg-options', 'model.text_encoder.template_average=none']
     main([config, '--vocabulary', 'camvid_11', '--out', str(out), *options])
@@ -72,7 +63,7 @@ def test_options_change_the_config(main, config, tmp_path, capsys):
         ("model = dict(text_encoder=dict(type='ReLU'))", 'not a text encoder'),
     ],
 )
-def test_config_without_text_encoder(main, tmp_path, text, message):
+def test_config_without_text_encoder(tmp_path, text, message):
     (tmp_path / 'model.py').write_text(text)
     arguments = ['--vocabulary', 'voc_20', '--out', str(tmp_path / 'x.safetensors')]
     with pytest.raises(SystemExit, match=message):

@@ -1,28 +1,20 @@
 """Milliseconds of each transform of a data set."""
 
-from pathlib import Path
-
 import pytest
 
 from mmseg_ovs.datasets.shapes import write_shapes
-from tests.tool_loader import load_tool
+from tests.tool_loader import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/text_similarity/text-similarity_mit-tiny_shapes-112x112.py'
 
 
-@pytest.fixture
-def tool():
-    return load_tool('tools/speed/profile_loading.py')
-
-
 @pytest.mark.parametrize('split', ['train', 'test'])
-def test_every_transform_is_timed(tool, tmp_path, capsys, split):
+def test_every_transform_is_timed(tmp_path, capsys, split):
     write_shapes(tmp_path, sizes=(3, 2, 2))
     root = f'{split}_dataloader.dataset.data_root={tmp_path}'
     workers = f'{split}_dataloader.num_workers=2'
     arguments = ['--split', split, '--samples', '5', '--cfg-options', root, workers]
-    tool.main([str(CONFIG), *arguments])
+    load_tool('tools/speed/profile_loading.py').main([str(CONFIG), *arguments])
     title, *rows, total, rate = capsys.readouterr().out.splitlines()
     assert f'{split}: 5 samples of' in title
     assert rows[0].startswith('LoadImageFromFile')

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,12 +12,10 @@ import pytest
 from mmengine.registry import init_default_scope
 
 from mmseg_ovs.datasets import NounMasksDataset
-from tests.tool_loader import ROOT, load_tool, run_process
+from mmseg_ovs.pseudo_masks import shards
+from tests.tool_loader import load_tool, run_process
 
-TOOL = ROOT / 'tools' / 'pseudo_masks' / 'run.py'
-
-
-main = load_tool(TOOL).main
+main = load_tool('tools/pseudo_masks/run.py').main
 tiny = load_tool('tests/pseudo_masks/tiny_models.py')
 
 
@@ -95,6 +92,13 @@ def test_figures_are_printed(files, tmp_path, capsys):
     assert '0 could not be read' in lines[4]
 
 
+def run_slowly(arguments: list[str]) -> None:
+    """Every record takes a while: time to be killed in the middle."""
+    append = shards._append
+    shards._append = lambda *args: (append(*args), time.sleep(0.2))
+    main(arguments)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('stage', ['tag', 'boxes', 'masks'])
 def test_killed_and_resumed_it_writes_the_same_bytes(stage, files, finished, tmp_path):
@@ -103,24 +107,16 @@ def test_killed_and_resumed_it_writes_the_same_bytes(stage, files, finished, tmp
     ignore = shutil.ignore_patterns(folder, 'pseudo_masks.json', '*.lock')
     shutil.copytree(finished, out, ignore=ignore)
     part = out / folder / 'shard-00001-of-00001.jsonl.part'
-    slow = (  # every record takes a while: time to be killed in the middle
-        'import sys, time, runpy; import mmseg_ovs.pseudo_masks.shards as shards; '
-        'append = shards._append; '
-        'shards._append = lambda *a: (append(*a), time.sleep(0.2)); '
-        f'sys.argv = sys.argv[1:]; runpy.run_path({str(TOOL)!r}, run_name="__main__")'
-    )
-    process = subprocess.Popen(
-        [sys.executable, '-c', slow, str(TOOL), *files.arguments(stage, out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-    )
-    while process.poll() is None and not (
+    context = multiprocessing.get_context('forkserver')
+    process = context.Process(target=run_slowly, args=(files.arguments(stage, out),))
+    process.start()
+    while process.is_alive() and not (
         part.exists() and part.read_bytes().count(b'\n') > 3
     ):
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert 3 < part.read_bytes().count(b'\n') <= len(tiny.CAPTIONS)
 
     assert main(files.arguments(stage, out)) == 0
