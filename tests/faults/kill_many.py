@@ -124,7 +124,7 @@ class TeacherFeatures(Job):
     def __init__(self, inputs: Path) -> None:
         super().__init__(inputs)
         tests = load_tool('tests/tools/test_extract_teacher_features.py')
-        self.config = tests.write_inputs(inputs, images=20)
+        self.config = tests.write_inputs(inputs, 20)
 
     def run(self, out: Path) -> None:
         torch.manual_seed(0)  # the teacher's weights are drawn
