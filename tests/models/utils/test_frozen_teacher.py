@@ -4,19 +4,14 @@ import torch
 from mmengine.model import BaseModule
 
 from mmseg_ovs.models.utils import FrozenTeacher
-
-TEACHER = dict(
-    type='DINOv2',
-    arch=dict(embed_dims=16, depth=2, num_heads=2, feed_forward='mlp'),
-    img_size=56,
-)
+from tests.tiny import BACKBONES
 
 
 class Student(BaseModule):
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(2, 2)
-        self.teacher = FrozenTeacher(TEACHER, input_size=(56, 28))
+        self.teacher = FrozenTeacher(BACKBONES['DINOv2'], input_size=(56, 28))
 
 
 def test_the_teacher_is_no_part_of_the_student():

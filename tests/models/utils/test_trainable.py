@@ -4,59 +4,42 @@ from functools import partial
 
 import pytest
 import torch
-from mmseg.registry import MODELS
 
 from mmseg_ovs.models.utils import set_trainable
+from tests.models.module_tester import check_gradients
+from tests.tiny import BACKBONES, TEXT_ENCODERS, make
 
-VIT = dict(
-    type='DINOv3',
-    arch=dict(embed_dims=16, depth=3, num_heads=2, feed_forward='mlp'),
-    patch_size=8,
-)
-TEXT_TOWER = dict(
-    type='OpenCLIPTextEncoder',
-    model=dict(
-        embed_dim=8, text_cfg=dict(context_length=8, width=8, heads=2, layers=2)
-    ),
-)
-
-
-def vit(**kwargs):
-    return MODELS.build({**VIT, **kwargs})
+IMAGE = BACKBONES['DINOv3']
+TEXT = dict(TEXT_ENCODERS['open_clip'], frozen=False)
 
 
 def trained(module):
     return {name for name, p in module.named_parameters() if p.requires_grad}
 
 
-def test_words():
-    names = {name for name, _ in vit().named_parameters()}
-    model = vit()
-    set_trainable(model, 'all')
-    assert trained(model) == names
-    set_trainable(model, 'attention')
-    assert trained(model) == {name for name in names if '.attn.' in name}
-    assert len(trained(model)) == 3 * 4
-    set_trainable(model, 'none')
-    assert trained(model) == set()
+@pytest.mark.parametrize('tower', [IMAGE, TEXT], ids=['image', 'text'])
+def test_words(tower):
+    names = {name for name, _ in make(tower).named_parameters()}
+    expected = {
+        'all': names,
+        'attention': {name for name in names if '.attn.' in name},
+        'blocks': {name for name in names if 'blocks.' in name},
+        'none': set(),
+    }
+    assert len(expected['attention']) == 2 * 4
+    assert 0 < len(expected['blocks']) < len(names)
+    for word, parts in expected.items():
+        model = make(tower)
+        set_trainable(model, word)
+        assert trained(model) == parts, word
 
 
-def test_the_attention_of_other_networks():
-    clip = MODELS.build(dict(TEXT_TOWER, frozen=False))
-    set_trainable(clip, 'attention')
-    assert len(trained(clip)) == 2 * 4
-    assert all('.attn.' in name for name in trained(clip))
-
-
-@pytest.mark.parametrize('tower', ['image', 'text'])
+@pytest.mark.parametrize('tower', [IMAGE, TEXT], ids=['image', 'text'])
 def test_queries_and_values_without_keys(tower):
-    """CAT-Seg's tuning, though the three lie in one weight."""
-    torch.manual_seed(0)
-    if tower == 'image':
-        model = vit()
-        run = partial(model, torch.randn(1, 3, 16, 24))
-    else:
-        model = MODELS.build(dict(TEXT_TOWER, frozen=False))
+    """CAT-Seg's tuning, although the three are parts of one weight."""
+    model = make(tower)
+    run = partial(model, torch.randn(1, 3, 16, 24))
+    if tower is TEXT:
         run = partial(model.encode, ['a word'])
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     set_trainable(model, 'query_value')
@@ -76,52 +59,27 @@ def test_queries_and_values_without_keys(tower):
         assert query.abs().max() > 0 and value.abs().max() > 0
         assert not key.any()
         changed += 1
-    assert changed == (3 if tower == 'image' else 2)
-
-
-def test_blocks_without_what_is_around_them():
-    model = vit()
-    set_trainable(model, 'blocks')
-    assert trained(model) == {
-        name for name, _ in vit().named_parameters() if name.startswith('blocks.')
-    }
-    clip = MODELS.build(dict(TEXT_TOWER, frozen=False))
-    set_trainable(clip, 'blocks')
-    assert trained(clip) == {
-        name for name, _ in clip.named_parameters() if '.resblocks.' in name
-    }
+    assert changed == 2
 
 
 def test_expressions():
-    model = vit()
-    set_trainable(model, [r'blocks\.2\.attn', '^norm'])
-    assert {name.split('.attn')[0] for name in trained(model)} == {
-        'blocks.2',
-        'norm.weight',
-        'norm.bias',
-    }
+    model = make(IMAGE)
+    set_trainable(model, [r'blocks\.1\.attn', '^norm'])
+    parts = {name.split('.attn')[0] for name in trained(model)}
+    assert parts == {'blocks.1', 'norm.weight', 'norm.bias'}
 
 
 def test_what_is_frozen_stays_frozen():
-    model = vit(frozen_stages=2)
+    model = make(IMAGE, frozen_stages=1)
     set_trainable(model, 'attention')
-    model.train()
-    assert {name.split('.attn')[0] for name in trained(model)} == {'blocks.2'}
+    names = check_gradients(model.train(), model(torch.randn(1, 3, 16, 24)))
+    assert {name.split('.attn')[0] for name in names} == {'blocks.1'}
     set_trainable(model, 'all')
-    assert len(trained(model)) == 4
-
-
-def test_gradients_reach_what_is_trained():
-    model = vit()
-    set_trainable(model, 'attention')
-    model.train()
-    model(torch.randn(1, 3, 16, 24))[0].square().sum().backward()
-    with_gradient = {n for n, p in model.named_parameters() if p.grad is not None}
-    assert with_gradient == trained(model)
+    assert trained(model) == names and len(names) == 4
 
 
 def test_mistakes():
     with pytest.raises(ValueError, match='one of .*all.*attention.*query_value'):
-        set_trainable(vit(), 'attn')
+        set_trainable(make(IMAGE), 'attn')
     with pytest.raises(ValueError, match=r"DINOv3 is trainable by 'q_proj'; names are"):
-        set_trainable(vit(), ['attn', 'q_proj'])
+        set_trainable(make(IMAGE), ['attn', 'q_proj'])
