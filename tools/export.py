@@ -44,8 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--format',
         choices=sorted(FORMATS),
         default='onnx',
-        help='onnx; torch: a program of torch.export (.pt2); aoti: compiled by '
-        'AOTInductor for this processor (.pt2, needs a C++ compiler)',
+        help='onnx; torch: a program of torch.export (.pt2)',
     )
     parser.add_argument(
         '--size',

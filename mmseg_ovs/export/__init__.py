@@ -1,13 +1,12 @@
-"""Models as ONNX files, as programs of ``torch.export`` and as compiled libraries."""
+"""Models as ONNX files and as programs of ``torch.export``."""
 
 from .errors import ExportError
 from .export import Export, export_model
-from .formats import FORMATS, AotiFormat, Format, OnnxFormat, TorchFormat
+from .formats import FORMATS, Format, OnnxFormat, TorchFormat
 from .score_graph import ScoreGraph
 
 __all__ = [
     'FORMATS',
-    'AotiFormat',
     'Export',
     'ExportError',
     'Format',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from .capture import capture
-from .culprit import find_culprit
 from .errors import ExportError
 from .formats import Format, OnnxFormat, Run
 from .inputs import GraphInputs
@@ -127,30 +127,28 @@ def _write(
     path: Path,
     metadata: Mapping[str, str],
 ) -> None:
-    """Trace and write, or say which part of the model does not let itself."""
-
-    def attempt(module: nn.Module, args: tuple, dynamic_shapes: object) -> None:
-        program = capture(module, args, dynamic_shapes)
-        form.write(program, path.with_name(f'part{form.suffix}'), {}, {})
-
-    args = inputs.example()
+    """Trace and write."""
     try:
-        program = capture(graph, args, inputs.dynamic_shapes())
+        program = capture(graph, inputs.example(), inputs.dynamic_shapes())
         form.write(program, path, metadata, inputs.sides)
     except Exception as error:  # whatever tracing and translation may raise
-        free = tuple(inputs.free.values())
-        name, part, reason = find_culprit(graph, args, attempt, free, error)
-        raise ExportError(_failure(name, part, reason, inputs)) from reason
+        raise ExportError(_failure(error, graph, inputs)) from error
 
 
-def _failure(name: str, part: nn.Module, error: Exception, inputs: GraphInputs) -> str:
+def _failure(error: Exception, graph: ScoreGraph, inputs: GraphInputs) -> str:
+    names = {id(module): name for name, module in graph.named_modules() if name}
+    part = 'The model'
+    for frame, _ in traceback.walk_tb(error.__traceback__):  # ends where it failed
+        module = frame.f_locals.get('self')
+        if id(module) in names:
+            part = f'{names[id(module)]} ({type(module).__name__})'
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = f'{type(error).__name__}: {" ".join(lines[:3])}'
     advice = ''
     if inputs.free:
         free = ' and '.join(inputs.free)
         advice = f'. The sizes left open are: {free}; try fixed ones'
-    return f'{name} ({type(part).__name__}) cannot be exported: {reason}{advice}'
+    return f'{part} cannot be exported: {reason}{advice}'
 
 
 def _compare(

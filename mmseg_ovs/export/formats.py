@@ -1,4 +1,4 @@
-"""The three kinds of files: written from a traced program, and run again."""
+"""The kinds of files: written from a traced program, and run again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Format(metaclass=ABCMeta):
             path: The file.
             metadata: Strings to keep in it.
             sides: Names of the inputs, and of the free first side of each, if it is
-                free. Empty: inputs without names.
+                free.
         """
 
     @abstractmethod
@@ -100,15 +100,14 @@ class OnnxFormat(Format):
         metadata: Mapping[str, str],
         sides: Mapping[str, str | None],
     ) -> None:
-        names = {}
-        if sides:
-            names = dict(
-                input_names=list(sides),
-                output_names=['scores'],
-                dynamic_shapes={n: {0: s} if s else {} for n, s in sides.items()},
-            )
         translated = torch.onnx.export(
-            program, dynamo=True, opset_version=self.opset, verbose=False, **names
+            program,
+            dynamo=True,
+            opset_version=self.opset,
+            verbose=False,
+            input_names=list(sides),
+            output_names=['scores'],
+            dynamic_shapes={n: {0: s} if s else {} for n, s in sides.items()},
         )
         translated.model.metadata_props.update(metadata)
         translated.save(path)  # weights beyond 1.5 GiB go into a file beside it
@@ -149,39 +148,4 @@ class TorchFormat(Format):
         return torch.export.load(path).module()
 
 
-class AotiFormat(Format):
-    """AOTInductor: a compiled library that runs without Python, on this processor."""
-
-    suffix = '.pt2'
-
-    def check_tools(self) -> None:
-        super().check_tools()
-        from torch._inductor.cpp_builder import get_cpp_compiler
-        from torch._inductor.exc import InvalidCxxCompiler
-
-        try:
-            get_cpp_compiler()
-        except InvalidCxxCompiler as error:
-            raise ExportError(
-                'AOTInductor compiles C++ and found no compiler that works: install '
-                'g++ (package build-essential or gcc-c++), or name one in the '
-                'environment variable CXX'
-            ) from error
-
-    def write(
-        self,
-        program: ExportedProgram,
-        path: Path,
-        metadata: Mapping[str, str],
-        sides: Mapping[str, str | None],
-    ) -> None:
-        configs = {'aot_inductor.metadata': dict(metadata)}
-        torch._inductor.aoti_compile_and_package(
-            program, package_path=str(path), inductor_configs=configs
-        )
-
-    def load(self, path: Path) -> Run:
-        return torch._inductor.aoti_load_package(str(path))
-
-
-FORMATS = {'onnx': OnnxFormat, 'torch': TorchFormat, 'aoti': AotiFormat}
+FORMATS = {'onnx': OnnxFormat, 'torch': TorchFormat}

@@ -10,8 +10,7 @@ from torch.export import Dim
 
 from .errors import ExportError
 
-# A free size is traced with a value of its own, by which it is found again in the
-# inputs of a part of the model. 1 would be taken for a constant.
+# Free sizes are traced with these: 1 would be taken for a constant.
 _FREE_BATCH, _FREE_ROWS = 2, 7
 
 

@@ -32,7 +32,6 @@ class Linear(nn.Linear):
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``F.linear`` of tokens (..., in) with weights (out, in): (..., out)."""
-        count = x.shape[:-1].numel()
         # A graph is run by other libraries, and has no count to decide by.
         if (
             not self.onednn
@@ -40,8 +39,10 @@ class Linear(nn.Linear):
             or x.device.type != 'cpu'
             or x.dtype != torch.float32
             or torch.is_autocast_enabled('cpu')
-            or count < _FEW
         ):
+            return F.linear(x, weight, bias)
+        count = x.shape[:-1].numel()
+        if count < _FEW:
             return F.linear(x, weight, bias)
         tokens = x.reshape(count, x.shape[-1])
         missing = -count % _BATCH
