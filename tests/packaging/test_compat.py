@@ -19,31 +19,24 @@ from tests.tool_loader import run_process
 COMPAT = Path(mmseg_ovs.__file__).parent / 'compat'
 
 
-def run_python(code: str, path: Path) -> str:
-    """Run code in a fresh interpreter that finds packages in ``path`` first."""
-    return run_process('-c', code, PYTHONPATH=str(path)).stdout.strip()
+def run_python(module: str, code: str, path: Path) -> str:
+    """Run code in an interpreter that finds packages in ``path`` first.
+
+    One compat module is there as ``alone``, without the package.
+    """
+    alone = f'import sys; sys.path.append({str(COMPAT)!r})\nimport {module} as alone\n'
+    return run_process('-c', alone + code, PYTHONPATH=str(path)).stdout.strip()
 
 
-def load_alone(file: str) -> str:
-    """Code that loads one compat module without importing the package."""
-    return (
-        f'import sys; sys.path.append({str(COMPAT)!r})\n'
-        f'import {file.removesuffix(".py")} as alone\n'
-    )
-
-
-def fake_mmcv(folder: Path, compiled: bool) -> Path:
-    (folder / 'mmcv').mkdir()
-    (folder / 'mmcv' / '__init__.py').write_text('')
-    if compiled:
-        (folder / 'mmcv' / '_ext.py').write_text('WHO = "real"\n')
-    return folder
-
-
-def test_missing_operator_raises_when_called_and_names_itself():
+@pytest.fixture
+def stand_in():
     ext = pytest.importorskip('mmcv._ext')
     if not hasattr(ext, 'IS_STAND_IN'):
         pytest.skip('a full mmcv is installed')
+    return ext
+
+
+def test_missing_operator_raises_when_called_and_names_itself(stand_in):
     from mmcv.ops import nms
 
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
@@ -51,28 +44,23 @@ def test_missing_operator_raises_when_called_and_names_itself():
         nms(boxes, torch.ones(1), 0.5)
 
 
-def test_the_stand_in_does_not_pretend_to_have_dunder_attributes():
-    ext = pytest.importorskip('mmcv._ext')
-    if not hasattr(ext, 'IS_STAND_IN'):
-        pytest.skip('a full mmcv is installed')
-    assert ext.__spec__.name == 'mmcv._ext'
+def test_the_stand_in_does_not_pretend_to_have_dunder_attributes(stand_in):
+    assert stand_in.__spec__.name == 'mmcv._ext'
     with pytest.raises(AttributeError):
-        _ = ext.__wrapped__
+        _ = stand_in.__wrapped__
 
 
-def test_stand_in_is_used_without_a_compiled_module(tmp_path):
-    code = load_alone('mmcv_ext.py') + (
-        'alone.install_mmcv_ext()\nimport mmcv._ext as e\nprint(e.IS_STAND_IN)'
-    )
-    assert run_python(code, fake_mmcv(tmp_path, compiled=False)) == 'True'
-
-
-def test_stand_in_steps_aside_for_a_compiled_module(tmp_path):
-    code = load_alone('mmcv_ext.py') + (
+@pytest.mark.parametrize(('compiled', 'used'), [(True, 'real'), (False, 'stand-in')])
+def test_the_stand_in_steps_aside_for_a_compiled_module(tmp_path, compiled, used):
+    (tmp_path / 'mmcv').mkdir()
+    (tmp_path / 'mmcv' / '__init__.py').touch()
+    if compiled:
+        (tmp_path / 'mmcv' / '_ext.py').write_text('WHO = "real"\n')
+    code = (
         'alone.install_mmcv_ext()\nimport mmcv._ext as e\n'
-        'print(e.WHO, hasattr(e, "IS_STAND_IN"))'
+        'print("stand-in" if hasattr(e, "IS_STAND_IN") else e.WHO)'
     )
-    assert run_python(code, fake_mmcv(tmp_path, compiled=True)) == 'real False'
+    assert run_python('mmcv_ext', code, tmp_path) == used
 
 
 def test_installing_twice_adds_one_finder():
@@ -82,11 +70,11 @@ def test_installing_twice_adds_one_finder():
 
 
 def test_missing_host_is_named_with_the_remedy():
-    code = load_alone('host.py') + (
+    code = (
         'alone._HOST = ("mmengine", "no_such_host")\n'
         'try:\n    alone.require_host()\nexcept ImportError as error:\n    print(error)'
     )
-    message = run_python(code, COMPAT)
+    message = run_python('host', code, COMPAT)
     assert 'no_such_host is not installed' in message
     assert "pip install 'mmseg_ovs[openmmlab]'" in message
     assert 'mmengine,' not in message
