@@ -133,19 +133,6 @@ def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors
         assert different.float().mean() <= 0.002
 
 
-@pytest.mark.parametrize('test_cfg', [FEATURES, LOGITS], ids=['features', 'logits'])
-def test_batches_of_mixed_sizes(build_segmentor, test_cfg):
-    model = build_segmentor(test_cfg=dict(test_cfg, keep_logits=True))
-    images = [make_image(h, w, h) for h, w in [(70, 98), (42, 90), (20, 30), (84, 84)]]
-    together = run(model, images)
-    for image, sample in zip(images, together, strict=True):
-        (alone,) = run(model, [image])
-        assert sample.pred_sem_seg.shape == image.shape[-2:]
-        assert_close(
-            sample.seg_logits.data, alone.seg_logits.data, rtol=1e-4, atol=1e-5
-        )
-
-
 def test_softmax_of_windows_is_over_activated_scores(build_segmentor):
     model = build_segmentor(test_cfg=dict(LOGITS, window_softmax=True))
     result = scores(model, make_image(70, 98), chunk_mb=1e-6)
