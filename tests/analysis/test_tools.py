@@ -160,7 +160,7 @@ def test_mistakes(configs, photos, tmp_path, capsys):
         main([configs[0], str(empty), *out])
     with pytest.raises(SystemExit, match='No such file or folder'):
         main([configs[0], str(tmp_path / 'nowhere'), *out])
-    with pytest.raises(SystemExit, match='neither a file nor the name of a config'):
+    with pytest.raises(SystemExit, match='neither a file nor the name of a model'):
         main(['no_config', str(photos), *out])
     with pytest.raises(SystemExit, match=r'4 layers, not \[-5\]'):
         main([configs[0], str(photos), *out, '--layers', '-5'])

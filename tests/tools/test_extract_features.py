@@ -26,10 +26,10 @@ from tests.tool_loader import load_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'extract_features.py'
-PICTURES = 7
+IMAGES = 7
 # (image, caption); captions of an image do not stand together, as in COCO's json
 CAPTIONS = [
-    (i, f'{"a photo of " * k}thing {i}') for k in range(2) for i in range(PICTURES)
+    (i, f'{"a photo of " * k}thing {i}') for k in range(2) for i in range(IMAGES)
 ][:-1]
 
 CONFIG = """
@@ -130,12 +130,12 @@ def config(flat_config, tmp_path):
 def write_inputs(folder, text):
     """Config of a tiny Talk2DINO on seven images, with weights of the towers."""
     data = folder / 'data'
-    (data / 'pictures').mkdir(parents=True)
+    (data / 'images').mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for i in range(PICTURES):
+    for i in range(IMAGES):
         pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(data / 'pictures' / f'{i}.png')
-    images = [dict(id=i, file_name=f'{i}.png') for i in range(PICTURES)]
+        Image.fromarray(pixels).save(data / 'images' / f'{i}.png')
+    images = [dict(id=i, file_name=f'{i}.png') for i in range(IMAGES)]
     annotations = [dict(image_id=i, caption=text) for i, text in CAPTIONS]
     content = dict(images=images, annotations=annotations)
     (data / 'captions.json').write_text(json.dumps(content))
@@ -168,16 +168,16 @@ def contents(folder):
     return {p.name: safe_open(p, 'pt').metadata()['digest'] for p in shards}
 
 
-def test_each_picture_passes_the_backbone_once(main, config, tmp_path, seen, capsys):
+def test_each_image_passes_the_backbone_once(main, config, tmp_path, seen, capsys):
     out = tmp_path / 'features'
     main(arguments(config, out, shard_size=3))
-    assert seen() == PICTURES
+    assert seen() == IMAGES
     output = capsys.readouterr()
     assert '7 images, 13 captions, 3 shards' in output.out
     assert '7/7' in output.err  # the progress bar
 
     manifest = json.loads((out / MANIFEST).read_text())
-    assert (manifest['pictures'], manifest['captions']) == (PICTURES, len(CAPTIONS))
+    assert (manifest['pictures'], manifest['captions']) == (IMAGES, len(CAPTIONS))
     assert [s['visual'] for s in manifest['shards']] == [[n, 3, 24] for n in (3, 3, 1)]
     assert [s['text'] for s in manifest['shards']] == [[n, 16] for n in (6, 6, 1)]
     assert not list(out.glob('*.tmp*'))
@@ -276,9 +276,9 @@ def test_joined_data_sets(main, config, tmp_path):
 def test_goes_on_after_it_stopped_half_way(main, config, tmp_path, seen):
     whole = tmp_path / 'whole'
     main(arguments(config, whole))
-    picture = tmp_path / 'data' / 'pictures' / '4.png'
-    good = picture.read_bytes()
-    picture.write_bytes(good[:50])
+    image = tmp_path / 'data' / 'images' / '4.png'
+    good = image.read_bytes()
+    image.write_bytes(good[:50])
     out = tmp_path / 'features'
     seen()
     with pytest.raises(RuntimeError, match=r'4\.png'):
@@ -286,10 +286,10 @@ def test_goes_on_after_it_stopped_half_way(main, config, tmp_path, seen):
     assert seen() == 4 and len(contents(out)) == 2
     assert not (out / MANIFEST).exists()
 
-    picture.write_bytes(good)
+    image.write_bytes(good)
     (out / '.shard-00002-abc.tmp.safetensors').write_bytes(b'half')  # of a killed run
     main(arguments(config, out))
-    assert seen() == PICTURES - 4
+    assert seen() == IMAGES - 4
     assert contents(out) == contents(whole)
     assert (out / MANIFEST).read_text() == (whole / MANIFEST).read_text()
 
@@ -333,7 +333,7 @@ def test_other_weights_or_captions_are_another_setting(main, config, tmp_path):
         (data / file).write_bytes(good)
     captions = (data / 'captions.json').read_text()
     (data / 'captions.json').write_text(captions.replace('thing 0', 'thing zero'))
-    with pytest.raises(SystemExit, match='differ in: images_and_captions'):
+    with pytest.raises(SystemExit, match='differ in: pictures_and_captions'):
         main(arguments(config, out))
 
 
@@ -356,7 +356,7 @@ def test_training_data_without_captions(main, config, tmp_path):
     cfg.train_dataloader.dataset = dict(
         type='BaseSegDataset',
         data_root=str(tmp_path / 'data'),
-        data_prefix=dict(img_path='pictures', seg_map_path='pictures'),
+        data_prefix=dict(img_path='images', seg_map_path='images'),
         img_suffix='.png',
         metainfo=dict(classes=['a']),
     )
