@@ -1,6 +1,7 @@
 """Sheets: what is drawn, where, for any vocabulary, and through mmseg's hook."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,12 +22,12 @@ GREY = np.full((400, 400, 3), 100, np.uint8)
 
 
 def make_sample(pred=None, label=None):
-    data_sample = SegDataSample()
+    sample = SegDataSample()
     for key, value in dict(pred_sem_seg=pred, gt_sem_seg=label).items():
         if value is not None:
             data = torch.as_tensor(np.asarray(value), dtype=torch.int64)[None]
-            setattr(data_sample, key, PixelData(data=data))
-    return data_sample
+            setattr(sample, key, PixelData(data=data))
+    return sample
 
 
 def halves(left, right, shape=(400, 400)):
@@ -35,11 +36,11 @@ def halves(left, right, shape=(400, 400)):
     return out
 
 
-def draw(tmp_path, data_sample, image=GREY, classes=('sky', 'sea'), **kwargs):
+def draw(tmp_path, sample, image=GREY, classes=('sky', 'sea'), **kwargs):
     options = {k: kwargs.pop(k) for k in ('palette', 'alpha') if k in kwargs}
     visualizer = OpenVocabVisualizer(classes=classes, **options)
     path = tmp_path / 'deep' / 'sheet.png'
-    visualizer.add_datasample('x', image, data_sample, out_file=str(path), **kwargs)
+    visualizer.add_datasample('x', image, sample, out_file=str(path), **kwargs)
     return np.array(Image.open(path))
 
 
@@ -119,15 +120,11 @@ def test_names_do_not_overlap_and_stay_on_their_region():
 
 
 def test_small_and_large_images_get_readable_panels(tmp_path):
-    small = draw(
-        tmp_path, make_sample(pred=np.zeros((20, 10))), np.zeros((20, 10, 3), np.uint8)
+    small, large = (
+        draw(tmp_path, make_sample(np.zeros(size)), np.zeros((*size, 3), np.uint8))
+        for size in ((20, 10), (2000, 3000))
     )
     assert small.shape[0] > 400
-    large = draw(
-        tmp_path,
-        make_sample(pred=np.zeros((2000, 3000))),
-        np.zeros((2000, 3000, 3), np.uint8),
-    )
     assert 2 * 1280 < large.shape[1] < 2 * 1280 + 200
 
 
@@ -151,7 +148,7 @@ def test_legend_entries_never_overlap():
     assert (sheet[:, -4:] == 255).all()
 
 
-def test_names_of_other_scripts(tmp_path, caplog):
+def test_names_of_other_scripts(tmp_path):
     for name in ('žluťoučký kůň', 'дерево', 'δέντρο'):
         text, font = fit_font(name, 16)
         assert text == name
@@ -160,11 +157,8 @@ def test_names_of_other_scripts(tmp_path, caplog):
     # A private-use character: in no sane font, and never an empty box.
     text, _ = fit_font('x\U0010fffd', 16)
     assert text in ('x\\U0010fffd', 'x\U0010fffd')
-    draw(
-        tmp_path,
-        make_sample(pred=halves(0, 1)),
-        classes=('皮卡丘', 'line\nbreak\tand tab'),
-    )
+    names = ('皮卡丘', 'line\nbreak\tand tab')
+    draw(tmp_path, make_sample(halves(0, 1)), classes=names)
 
 
 def test_missing_glyphs_are_spelt_out_with_a_warning(monkeypatch, caplog):
@@ -208,8 +202,7 @@ def test_dataset_meta_without_or_with_another_palette(tmp_path):
     assert len(visualizer.dataset_meta['classes']) == 19  # as in mmseg
     for palette in (None, [[1, 2, 3]]):
         visualizer.dataset_meta = dict(classes=('a', 'b'), palette=palette)
-        path = tmp_path / 'x.png'
-        sample = make_sample(pred=halves(0, 1))
+        path, sample = tmp_path / 'x.png', make_sample(halves(0, 1))
         visualizer.add_datasample('x', GREY, sample, out_file=str(path))
         assert path.exists()
 
@@ -218,24 +211,17 @@ def test_mmseg_hook_draws_into_show_dir(tmp_path):
     image = tmp_path / 'photo.png'
     Image.fromarray(GREY).save(image)
     Visualizer._instance_dict.pop('ovs_hook_test', None)
-    visualizer = VISUALIZERS.build(
-        dict(
-            type='OpenVocabVisualizer',
-            name='ovs_hook_test',
-            vis_backends=[dict(type='LocalVisBackend')],
-            save_dir=str(tmp_path / 'shown'),
-        )
-    )
+    backends = [dict(type='LocalVisBackend')]
+    options = dict(vis_backends=backends, save_dir=str(tmp_path / 'shown'))
+    cfg = dict(type='OpenVocabVisualizer', name='ovs_hook_test', **options)
+    visualizer = VISUALIZERS.build(cfg)
     visualizer.dataset_meta = dict(classes=('a', 'b'))
     hook = SegVisualizationHook(draw=True, interval=1)
     assert hook._visualizer is visualizer
     sample = make_sample(pred=halves(0, 1), label=halves(0, 255))
     sample.set_metainfo(dict(img_path=str(image)))
 
-    class Runner:
-        iter = 3
-
-    hook._after_iter(Runner, 0, {}, [sample], 'test')
+    hook._after_iter(SimpleNamespace(iter=3), 0, {}, [sample], 'test')
     (written,) = (tmp_path / 'shown').rglob('*.png')
     assert written.name == 'test_photo.png_3.png'
     assert np.array(Image.open(written)).shape[1] > 3 * 400

@@ -113,17 +113,6 @@ def test_cache_merges(tmp_path):
     assert read['a'].tolist() == [2, 2, 2] and read['b'].tolist() == [0, 0, 0]
 
 
-def test_damaged_cache_is_reported_and_replaced(tmp_path):
-    path = tmp_path / 'c.safetensors'
-    path.write_bytes(b'\x08garbage')
-    cache = EmbeddingCache(path, {})
-    with pytest.warns(UserWarning, match='damaged.*computed again'):
-        assert cache.read() == {}
-    with pytest.warns(UserWarning, match='damaged'):
-        cache.add({'a': torch.ones(3)})
-    assert list(cache.read()) == ['a']
-
-
 def test_unwritable_cache_is_reported(tmp_path):
     (tmp_path / 'file').write_text('a file where the folder should be')
     cache = EmbeddingCache(tmp_path / 'file' / 'c.safetensors', {})

@@ -6,19 +6,14 @@ import pytest
 import torch
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
-from mmseg_ovs.models.text_encoders import SANTextEncoder, save_embeddings
+from mmseg_ovs.models.text_encoders import SANTextEncoder
+from tests.models.module_tester import label_samples
+from tests.tiny import TEXT_ENCODERS, WIDTH, vectors
 
 CLASSES = ['sky', 'tree', 'road']
-TOWER = dict(
-    type='OpenCLIPTextEncoder',
-    model=dict(embed_dim=32, text_cfg=dict(width=32, heads=4, layers=1)),
-    templates='vild',
-    vocabulary=CLASSES,
-)
+TOWER = dict(TEXT_ENCODERS['open_clip'], vocabulary=CLASSES)
 
 
 def san(text_encoder):
@@ -38,7 +33,7 @@ def san(text_encoder):
     head.san_cfg.cfg_encoder.update(num_encode_layer=4, num_heads=4)
     head.san_cfg.cfg_decoder.update(num_heads=4, embed_channels=16, mlp_channels=16)
     head.maskgen_cfg.update(
-        sos_token_num=5, num_layers=1, embed_dims=48, num_heads=4, out_dims=32
+        sos_token_num=5, num_layers=1, embed_dims=48, num_heads=4, out_dims=WIDTH
     )
     head.loss_decode[0].class_weight = [1.0] * len(CLASSES) + [0.1]
     head.train_cfg.num_points = 64
@@ -47,22 +42,17 @@ def san(text_encoder):
 
 
 def inputs():
-    sample = SegDataSample(
-        metainfo=dict(
-            img_shape=(64, 64),
-            ori_shape=(64, 64),
-            pad_shape=(64, 64),
-            padding_size=[0, 0, 0, 0],
-        )
-    )
-    sample.gt_sem_seg = PixelData(data=torch.randint(0, 3, (1, 64, 64)))
-    return torch.randn(1, 3, 64, 64), [sample]
+    size = (64, 64)
+    shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'), size)
+    (sample,) = label_samples(torch.randint(0, 3, (1, *size)))
+    sample.set_metainfo(dict(shapes, padding_size=[0, 0, 0, 0]))
+    return torch.randn(1, 3, *size), [sample]
 
 
 def test_classes_and_a_learned_row_of_unit_length_times_the_scale():
     encoder = SANTextEncoder(TOWER, logit_scale=50)
     weights = encoder()
-    assert weights.shape == (4, 32)
+    assert weights.shape == (4, WIDTH)
     torch.testing.assert_close(weights.norm(dim=-1), torch.full((4,), 50.0))
     trained = [n for n, p in encoder.named_parameters() if p.requires_grad]
     assert trained == ['bg_embed']
@@ -92,9 +82,7 @@ def test_san_predicts_any_vocabulary_and_trains():
 def test_other_encoders_are_callable_the_same_way(tmp_path, kind):
     encoder = TOWER
     if kind == 'precomputed':
-        path = tmp_path / 'vectors.safetensors'
-        save_embeddings(path, CLASSES, torch.randn(3, 32))
-        precomputed = dict(type='PrecomputedTextEncoder', path=str(path))
+        precomputed = vectors(tmp_path / 'x.safetensors', CLASSES, WIDTH)
         precomputed['vocabulary'] = CLASSES
         encoder = dict(type='SANTextEncoder', encoder=precomputed)
     model = san(encoder).eval()

@@ -1,5 +1,7 @@
 """Checkpoints of a whole model: what is completed and what is refused."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.model import BaseModule, BaseTTAModel, Sequential
@@ -36,11 +38,6 @@ class Model(BaseModule):
 class Augmenting(BaseTTAModel):
     def merge_preds(self, samples):
         return samples
-
-
-class Runner:
-    def __init__(self, model):
-        self.model = model
 
 
 @pytest.fixture
@@ -148,7 +145,7 @@ def test_the_hook_completes_and_refuses(trained, published):
     model = Model(published)
     state = {f'module.{k}': v for k, v in trained.state_dict().items() if 'head' in k}
     checkpoint = dict(state_dict=state)
-    runner = Runner(Augmenting(model))
+    runner = SimpleNamespace(model=Augmenting(model))
     CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
     found = {k.removeprefix('module.') for k in checkpoint['state_dict']}
     assert found == set(model.state_dict())
