@@ -63,7 +63,7 @@ def test_weights_stay_as_they_are(checkpoint):
 def with_anyup():
     cfg = tiny_config()
     cfg.model.neck = [
-        dict(type='FPN', in_channels=[24], out_channels=24, num_outs=1),
+        dict(type='FPN', in_channels=[16], out_channels=16, num_outs=1),
         dict(type='AnyUp', qk_dim=16, num_heads=2, kernel_size_lfu=3),
     ]
     return cfg

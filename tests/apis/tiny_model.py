@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.config import Config
 
+from tests.tiny import BACKBONES, HEADS, PIXELS, TEXT_ENCODERS
+
 WORDS = ('red disc', 'blue bar', 'sand')
 
 
 def tiny_config(**test_cfg) -> Config:
-    """ViT and text tower of a few thousand weights, pipeline with labels."""
+    """DINOv3 with a text tower of its own, and a pipeline with labels."""
+    model = dict(
+        type='OpenVocabSegmentor',
+        data_preprocessor=PIXELS,
+        backbone=dict(BACKBONES['DINOv3'], num_registers=0, layer_scale=None),
+        text_encoder=dict(TEXT_ENCODERS['open_clip'], templates='identity'),
+        decode_head=HEADS['text similarity'],
+        test_cfg=test_cfg or dict(mode='whole'),
+    )
+    steps = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
+    data = dict(type='BaseSegDataset', pipeline=[dict(type=step) for step in steps])
     return Config(
         dict(
             default_scope='mmseg',
-            model=dict(
-                type='OpenVocabSegmentor',
-                data_preprocessor=dict(
-                    type='OpenVocabDataPreProcessor',
-                    mean=[127.5] * 3,
-                    std=[64.0] * 3,
-                    bgr_to_rgb=True,
-                ),
-                backbone=dict(
-                    type='DINOv3',
-                    arch=dict(embed_dims=24, depth=2, num_heads=2, feed_forward='mlp'),
-                    num_registers=0,
-                    patch_size=8,
-                    layer_scale=None,
-                ),
-                text_encoder=dict(
-                    type='OpenCLIPTextEncoder',
-                    model=dict(
-                        embed_dim=24,
-                        text_cfg=dict(context_length=16, width=16, heads=2, layers=1),
-                    ),
-                    templates='identity',
-                ),
-                decode_head=dict(
-                    type='TextSimilarityHead', in_channels=24, text_channels=24
-                ),
-                test_cfg=test_cfg or dict(mode='whole'),
-            ),
-            test_dataloader=dict(
-                dataset=dict(
-                    type='BaseSegDataset',
-                    pipeline=[
-                        dict(type='LoadImageFromFile'),
-                        dict(type='LoadAnnotations'),
-                        dict(type='PackSegInputs'),
-                    ],
-                )
-            ),
+            model=copy.deepcopy(model),
+            test_dataloader=dict(dataset=data),
         )
     )
 
