@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
 from mmseg_ovs.models.layers import FeatureUnification, PixelEncoder, row_bands
@@ -11,7 +10,8 @@ from mmseg_ovs.models.layers.windowed_attention import axis_tiles, window_mask
 from mmseg_ovs.models.necks import AnyUp
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from mmseg_ovs.structures.visual_features import VisualFeatures
-from tests.tiny import STOCK_BACKBONES, shake
+from tests.models.module_tester import check_gradients
+from tests.tiny import NECKS, STOCK_BACKBONES, make, shake
 
 SMALL = dict(qk_dim=16, num_heads=2, kernel_size_lfu=3)
 
@@ -189,10 +189,9 @@ def test_only_the_named_map_changes(neck):
 @torch.no_grad()
 def test_output_sizes(output_size, expected):
     neck = AnyUp(output_size, **SMALL)
-    features = VisualFeatures(
-        (torch.randn(1, 4, 3, 5),), image=torch.randn(1, 3, 33, 50)
-    )
-    assert neck(features).maps[0].shape[-2:] == expected
+    maps, image = (torch.randn(1, 4, 3, 5),), torch.randn(1, 3, 33, 50)
+    out = neck(VisualFeatures(maps, image=image))
+    assert out.maps[0].shape[-2:] == expected
 
 
 @torch.no_grad()
@@ -219,36 +218,15 @@ def test_images_normalised_for_another_network(neck):
     ('name', 'channels'),
     [('ResNet', [8, 16, 32, 64]), ('MixVisionTransformer', [8, 8, 16, 16])],
 )
-def test_stock_segmentor_after_any_backbone(name, channels):
-    necks = [
-        dict(type='AnyUp', in_index=index, output_size=(24, 32), **SMALL)
-        for index in (3, 2)
-    ]
-    model = EncoderDecoder(
-        backbone=dict(
-            type='BackboneWithNeck', backbone=STOCK_BACKBONES[name], neck=necks
-        ),
-        decode_head=dict(
-            type='FCNHead',
-            in_channels=channels[2:],
-            in_index=[2, 3],
-            input_transform='resize_concat',
-            channels=8,
-            num_classes=3,
-            norm_cfg=dict(type='BN'),
-        ),
-        test_cfg=dict(mode='whole'),
-    )
-    model.init_weights()
-    image = torch.randn(2, 3, 96, 128)
-    maps = model.extract_feat(image)
+def test_after_any_backbone(name, channels):
+    two = [dict(NECKS['AnyUp'], in_index=i, output_size=(24, 32)) for i in (3, 2)]
+    cfg = dict(type='BackboneWithNeck', backbone=STOCK_BACKBONES[name], neck=two)
+    model = make(cfg)
+    maps = model(torch.randn(2, 3, 96, 128))
     assert [m.shape[1] for m in maps] == channels
-    assert maps[1].shape[-2:] == (12, 16) and maps[3].shape[-2:] == (24, 32)
-    logits = model._forward(image)
-    assert logits.shape == (2, 3, 24, 32)
-    logits.square().mean().backward()
-    necks = model.backbone.neck.named_parameters()
-    assert not [name for name, p in necks if p.grad is None]
+    sizes = [(24, 32), (12, 16), (24, 32), (24, 32)]
+    assert [m.shape[-2:] for m in maps] == sizes
+    check_gradients(model.neck, maps[2:])
 
 
 @torch.no_grad()
