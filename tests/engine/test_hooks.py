@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_ovs.engine.hooks import CheckpointGuardHook, VocabularyHook
-from mmseg_ovs.models.backbones import DINOv3
 from mmseg_ovs.models.utils import CheckpointError
+from tests.tiny import BACKBONES
 
 
 class Model(nn.Module):
@@ -46,17 +47,17 @@ def test_each_loop_gets_its_own_classes():
     assert runner.model.vocabulary.classes == ('b', 'c')
 
 
-def test_caption_data_without_classes_leave_the_vocabulary():
-    runner = runner_with(test=dict(classes=('b',)))
-    hook = VocabularyHook()
-    hook.before_train(runner)
-    assert runner.model.vocabulary is None
-
-
-def test_nouns_are_the_classes_of_a_data_set_of_masks():
-    runner = runner_with(train=dict(nouns=('cat', 'dog')))
+@pytest.mark.parametrize(
+    ('train', 'classes'),
+    [
+        (dict(), None),  # captions, which have no classes, leave the vocabulary
+        (dict(nouns=('cat', 'dog')), ('cat', 'dog')),
+    ],
+)
+def test_what_is_not_a_data_set_of_labels(train, classes):
+    runner = runner_with(train=train, test=dict(classes=('b',)))
     VocabularyHook().before_train(runner)
-    assert runner.model.vocabulary.classes == ('cat', 'dog')
+    assert getattr(runner.model.vocabulary, 'classes', None) == classes
 
 
 def test_prompts_may_differ_from_the_class_names():
@@ -77,19 +78,10 @@ def test_vocabulary_of_another_length():
         VocabularyHook(vocabulary=['a', 'b']).before_test(runner)
 
 
-ARCH = dict(embed_dims=16, depth=1, num_heads=2, feed_forward='mlp')
-
-
-def model_with(tmp_path=None):
-    """A part with published weights and a head."""
+def model_with(init_cfg=None):
+    """A part that may have published weights, and a head."""
     model = nn.Module()
-    init_cfg = None
-    if tmp_path is not None:
-        torch.manual_seed(5)
-        path = tmp_path / 'published.pth'
-        torch.save(DINOv3(ARCH).state_dict(), path)
-        init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    model.backbone = DINOv3(ARCH, init_cfg=init_cfg)
+    model.backbone = MODELS.build(dict(BACKBONES['DINOv3'], init_cfg=init_cfg))
     model.head = nn.Linear(16, 4)
     return model
 
@@ -106,10 +98,11 @@ def test_a_checkpoint_that_fits_passes():
 
 
 def test_a_missing_part_brings_its_own_weights(tmp_path):
-    model = model_with(tmp_path)
-    state = {k: v for k, v in model.state_dict().items() if k.startswith('head.')}
-    load(model, state)
-    published = torch.load(tmp_path / 'published.pth', weights_only=True)
+    path = str(tmp_path / 'published.pth')
+    published = model_with().backbone.state_dict()
+    torch.save(published, path)
+    model = model_with(dict(type='Pretrained', checkpoint=path))
+    load(model, {f'head.{k}': v for k, v in model.head.state_dict().items()})
     for key, value in model.backbone.state_dict().items():
         assert torch.equal(value, published[key])
 
