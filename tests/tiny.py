@@ -120,6 +120,14 @@ HEADS = {
     'text similarity': dict(
         type='TextSimilarityHead', in_channels=WIDTH, text_channels=WIDTH
     ),
+    'projected text similarity': dict(
+        type='TextSimilarityHead',
+        in_channels=WIDTH,
+        text_channels=WIDTH,
+        channels=8,
+        logit_scale=5.0,
+        logit_bias=-1.0,
+    ),
     'Talk2DINO': dict(type='Talk2DINOHead', in_channels=WIDTH, text_channels=20),
     'OVS-DINO': dict(
         type='OVSDINOHead', in_channels=WIDTH, text_channels=20, activation='sigmoid'

@@ -7,9 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import Resize
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from segment_anything import sam_model_registry
 from segment_anything.modeling import (
     ImageEncoderViT,
@@ -24,12 +22,11 @@ from torch.testing import assert_close
 
 from mmseg_ovs.models.backbones import SAMImageEncoder
 from mmseg_ovs.models.utils import CheckpointError, FrozenTeacher
-from tests.models.module_tester import LargestTensor
+from tests.models.module_tester import LargestTensor, label_samples
 
 # Native grid 8 x 8 in windows of 3, so windows are padded at the native size too.
 ARCH = dict(embed_dims=32, depth=4, num_heads=4, global_attn_indexes=(1, 3))
 SIZES = dict(img_size=64, patch_size=8, window_size=3, out_channels=16)
-PARTS = dict(img_size=64, patch_size=8, window_size=3, out_chans=16, embed_dim=32)
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
@@ -44,10 +41,14 @@ def build(**kwargs):
     return randomise(SAMImageEncoder(ARCH, **{**SIZES, **kwargs}))
 
 
-def official(**kwargs):
+def official():
     return randomise(
         ImageEncoderViT(
-            **{**PARTS, **kwargs},
+            img_size=64,
+            patch_size=8,
+            window_size=3,
+            out_chans=16,
+            embed_dim=32,
             depth=4,
             num_heads=4,
             global_attn_indexes=(1, 3),
@@ -283,8 +284,7 @@ def test_the_package_s_own_protocol_is_a_config():
         )
     )
     image = torch.tensor(resized).permute(2, 0, 1)
-    label = PixelData(data=torch.zeros(1, *image.shape[1:], dtype=torch.long))
     for training in (True, False):
-        sample = SegDataSample(gt_sem_seg=label)
-        data = dict(inputs=[image], data_samples=[sample])
+        samples = label_samples(torch.zeros(1, *image.shape[1:]))
+        data = dict(inputs=[image], data_samples=samples)
         assert torch.equal(preprocessor(data, training)['inputs'][0], expected)
