@@ -130,6 +130,14 @@ def check_gradients(module: nn.Module, outputs: Sequence[Tensor]) -> set[str]:
     return trained
 
 
+def check_same_weights(one: nn.Module, other: nn.Module) -> None:
+    """Two modules have the same state dict."""
+    expected = other.state_dict()
+    assert one.state_dict().keys() == expected.keys()
+    for key, value in one.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
 def label_samples(labels: Tensor) -> list[SegDataSample]:
     """Samples of label maps (B, H, W)."""
     return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]

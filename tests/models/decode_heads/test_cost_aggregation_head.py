@@ -9,7 +9,7 @@ from mmseg_ovs.models.decode_heads.cost_aggregation.class_targets import sample_
 from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
-from tests.models.module_tester import label_samples
+from tests.models.module_tester import check_same_weights, label_samples
 from tests.tiny import AGGREGATOR, make
 
 # As CAT-Seg: the features themselves, and two layers at the stride of the features.
@@ -212,8 +212,7 @@ def test_whole_published_checkpoint(tmp_path):
         parameter.normal_()
     torch.save(published(source), tmp_path / 'model.pth')
     load_pretrained(target, tmp_path / 'model.pth')
-    for key, value in source.state_dict().items():
-        assert torch.equal(target.state_dict()[key], value), key
+    check_same_weights(target, source)
 
 
 def test_test_pooling_is_for_tests():
