@@ -61,16 +61,14 @@ def test_without_padding_equals_encode_text(kind, pool):
             torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
 def test_end_token_missing_from_the_text():
     # pool_type 'eos' then takes the first token, in open_clip and here.
     model = open_clip_model(open_clip.CustomTextCLIP, pool_type='eos', eos_id=49407)
     tokens = torch.randint(1, 1000, (3, 77))
-    with torch.no_grad():
-        expected = model.encode_text(tokens)
-        tower = OpenCLIPTextTower(model)
-        lengths = tower.used_lengths(tokens)
-        assert lengths.tolist() == [1, 1, 1]
-        torch.testing.assert_close(tower.embed(tokens[:, :1]), expected)
+    expected, tower = model.encode_text(tokens), OpenCLIPTextTower(model)
+    assert tower.used_lengths(tokens).tolist() == [1, 1, 1]
+    torch.testing.assert_close(tower.embed(tokens[:, :1]), expected)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +126,6 @@ def test_quick_gelu_of_openais_weights():
 
 # ------------------------------------------------------- templates and averages
 def test_zero_shot_classifier_of_open_clip():
-    torch.manual_seed(1)
     model = open_clip_model(open_clip.CLIP)
     names, templates = ['cat', 'dog', 'traffic light'], get_templates('vild')
     expected = open_clip.build_zero_shot_classifier(
@@ -172,28 +169,19 @@ def test_gradient_equals_that_of_the_padded_tower():
 
 
 # ----------------------------------------------------------------------- cache
-@pytest.mark.parametrize(
-    'other',
-    [
-        dict(model=dict(MODEL, quick_gelu=True)),
-        dict(model=dict(MODEL, text_cfg=dict(CLIP_TEXT, heads=4))),
-        dict(model=dict(MODEL, text_cfg=dict(CLIP_TEXT, layers=1))),
-    ],
-)
-def test_cache_is_keyed_by_the_tower(tmp_path, other):
-    names = ['a', 'b']
-    tiny(vocabulary=names, cache_dir=tmp_path)()
-    cached = tiny(vocabulary=names, cache_dir=tmp_path, **other)()
-    assert cached.equal(tiny(vocabulary=names, **other)())
-    assert len(list(tmp_path.glob('*.safetensors'))) == 2
-
-
-def test_cache_is_keyed_by_the_tokenizer(tmp_path):
+def test_cache_is_keyed_by_tower_and_tokenizer(tmp_path):
     tiny(vocabulary=['a'], cache_dir=tmp_path)()
+    for other in (
+        dict(MODEL, quick_gelu=True),
+        dict(MODEL, text_cfg=dict(CLIP_TEXT, heads=4)),
+        dict(MODEL, text_cfg=dict(CLIP_TEXT, layers=1)),
+    ):
+        cached = tiny(model=other, vocabulary=['a'], cache_dir=tmp_path)()
+        assert cached.equal(tiny(model=other, vocabulary=['a'])())
     encoder = tiny(vocabulary=['a'], cache_dir=tmp_path)
     encoder.tokenizer = open_clip.SimpleTokenizer(clean='canonicalize')
     encoder()
-    assert len(list(tmp_path.glob('*.safetensors'))) == 2
+    assert len(list(tmp_path.glob('*.safetensors'))) == 5
 
 
 # --------------------------------------------------------------------- weights
@@ -330,13 +318,9 @@ def test_what_prompts_share_is_computed_once(kind, pool):
     assert torch.equal(again, tower(tokens[:1].fill_(3)))
 
 
-@pytest.mark.parametrize(
-    'prompts', [['a photo of a cat'] * 3, ['', 'a photo of a cat'], ['cat', 'dog']]
-)
-def test_little_or_everything_in_common(prompts):
+@torch.no_grad()
+def test_little_or_everything_in_common():
     tower = OpenCLIPTextTower(open_clip_model(open_clip.CLIP))
-    tokens = open_clip.tokenize(prompts)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            tower.embed(tokens), tower(tokens), rtol=1e-5, atol=1e-6
-        )
+    for prompts in (['a cat'] * 3, ['', 'a photo of a cat'], ['cat', 'dog']):
+        tokens = open_clip.tokenize(prompts)
+        torch.testing.assert_close(tower.embed(tokens), tower(tokens))
