@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from mmengine.dataset import Compose
 from mmseg.registry import DATASETS, TRANSFORMS
-from pycocotools import mask as coco_mask
 
 import mmseg_ovs.datasets  # noqa: F401
 from mmseg_ovs.datasets import NounMasksDataset
+from tests.instance_file import encode, instance_file
 
 # (height, width, {noun: share of rows}) an image; the second has no mask.
 IMAGES = [
@@ -32,29 +32,13 @@ def upper_rows(height, width, share):
     return mask
 
 
-def encode(mask):
-    return coco_mask.encode(np.asfortranarray(mask))['counts'].decode()
-
-
 @pytest.fixture
 def content():
-    """A file in COCO's instance format."""
-    images, annotations = [], []
-    for number, (height, width, shares) in enumerate(IMAGES):
-        image = dict(id=number, file_name=f'{number}.png', height=height, width=width)
-        images.append(dict(image, captions=[f'Image {number}.']))
-        for noun, share in shares.items():
-            counts = encode(upper_rows(height, width, share))
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=number,
-                    category_id=NAMES.index(noun) + 5,
-                    segmentation=dict(size=[height, width], counts=counts),
-                )
-            )
-    categories = [dict(id=k, name=name) for k, name in enumerate(NAMES, 5)]
-    return dict(images=images, categories=categories, annotations=annotations)
+    images = [
+        (height, width, {n: upper_rows(height, width, s) for n, s in shares.items()})
+        for height, width, shares in IMAGES
+    ]
+    return instance_file(images, NAMES, first=5)
 
 
 @pytest.fixture

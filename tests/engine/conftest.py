@@ -4,10 +4,9 @@ from functools import partial
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmseg.registry import MODELS
 from processes import run_processes
-from tiny_run import train, write_config
+from tiny_run import MODEL, train, write_config
 
 
 @pytest.fixture(scope='session')
@@ -16,7 +15,7 @@ def tiny_config(tmp_path_factory):
     folder = tmp_path_factory.mktemp('tiny')
     path = write_config(folder)
     torch.manual_seed(2)
-    model = MODELS.build(Config.fromfile(path).model)
+    model = MODELS.build(MODEL)
     model.init_weights()
     torch.save(model.state_dict(), folder / 'start.pth')
     path.write_text(f'{path.read_text()}load_from = {str(folder / "start.pth")!r}\n')

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import ConfigDict
 from mmengine.dist import get_rank, get_world_size
 from mmengine.model import MMDistributedDataParallel
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from processes import run_processes
-from tiny_run import CONFIG, largest_difference
+from tiny_run import MODEL, largest_difference
 
 from tests import tiny
 
@@ -61,7 +63,7 @@ HEADS = {
 
 
 def build_model(kind: str):
-    cfg = Config.fromstring(CONFIG.format(bases='', data=''), '.py').model
+    cfg = ConfigDict(copy.deepcopy(MODEL))
     cfg.decode_head = HEADS[kind]
     if kind == 'captions':
         cfg.backbone.extra_outputs = ('cls_attention',)

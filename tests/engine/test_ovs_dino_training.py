@@ -1,43 +1,41 @@
 """OVS-DINO trained from masks of nouns by the runner, and what is saved of it."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmseg_ovs.utils.rle import encode_mask
+from tests.instance_file import instance_file
+from tests.tiny import HEADS
+from tests.tool_loader import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOUNS = ('cat', 'dog', 'tree')
 
-CONFIG = """
-_base_ = '{root}/configs/ovs_dino/ovs-dino_tiny_shapes-112x112.py'
-model = dict(
-    decode_head=dict(
-        _delete_=True,
-        type='OVSDINOHead',
-        in_channels=96,
-        text_channels=96,
-        in_index=-1,
-        mask_size=(112, 112),
-        activation='sigmoid',
-    ),
-    auxiliary_head=dict(teacher=dict(init_cfg=None)),
-)
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        _delete_=True,
+
+@pytest.fixture
+def config(tmp_path):
+    """The tiny OVS-DINO, to be trained three steps from masks of nouns."""
+    rng = np.random.default_rng(0)
+    (tmp_path / 'images').mkdir()
+    images = []
+    for i in range(4):
+        image = rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / f'images/{i}.png')
+        masks = {noun: rng.random((50, 60)) > 0.5 for noun in NOUNS[: 1 + i % 3]}
+        images.append((50, 60, masks))
+    (tmp_path / 'masks.json').write_text(json.dumps(instance_file(images, NOUNS)))
+    cfg = Config.fromfile(ROOT / 'configs/ovs_dino/ovs-dino_tiny_shapes-112x112.py')
+    cfg.model.decode_head = dict(
+        HEADS['OVS-DINO'], in_channels=96, text_channels=96, mask_size=(112, 112)
+    )
+    cfg.model.auxiliary_head.teacher.init_cfg = None
+    data = dict(
         type='NounMasksDataset',
-        data_root='{data}',
+        data_root=str(tmp_path),
         ann_file='masks.json',
         data_prefix=dict(img_path='images'),
         pipeline=[
@@ -47,54 +45,19 @@ train_dataloader = dict(
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackNounMasks'),
         ],
-    ),
-)
-val_dataloader = None
-val_cfg = None
-val_evaluator = None
-test_dataloader = None
-test_cfg = None
-test_evaluator = None
-max_iters = 3
-train_cfg = dict(max_iters=max_iters)
-default_hooks = dict(checkpoint=dict(interval=max_iters))
-work_dir = '{data}/work'
-"""
-
-
-@pytest.fixture
-def config(tmp_path):
-    rng = np.random.default_rng(0)
-    (tmp_path / 'images').mkdir()
-    images, annotations = [], []
-    for i in range(4):
-        image = rng.integers(0, 255, (50, 60, 3), dtype=np.uint8)
-        Image.fromarray(image).save(tmp_path / f'images/{i}.png')
-        images.append(dict(id=i, file_name=f'{i}.png', height=50, width=60))
-        for noun in range(1 + i % 3):
-            counts = encode_mask(rng.random((50, 60)) > 0.5)
-            annotations.append(
-                dict(
-                    id=len(annotations),
-                    image_id=i,
-                    category_id=noun,
-                    segmentation=dict(size=[50, 60], counts=counts),
-                )
-            )
-    content = dict(
-        images=images,
-        annotations=annotations,
-        categories=[dict(id=i, name=name) for i, name in enumerate(NOUNS)],
     )
-    (tmp_path / 'masks.json').write_text(json.dumps(content))
-    path = tmp_path / 'config.py'
-    path.write_text(CONFIG.format(root=ROOT, data=tmp_path))
-    return path
+    cfg.train_dataloader.update(
+        batch_size=2, num_workers=0, persistent_workers=False, dataset=data
+    )
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        cfg[f'val_{part}'] = cfg[f'test_{part}'] = None
+    cfg.train_cfg.max_iters = cfg.default_hooks.checkpoint.interval = 3
+    cfg.work_dir = str(tmp_path / 'work')
+    return cfg
 
 
 def test_masks_of_nouns_train_the_model_and_the_teacher_is_not_saved(config):
-    init_default_scope('mmseg')
-    runner = Runner.from_cfg(Config.fromfile(config))
+    runner = Runner.from_cfg(config)
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}
     runner.train()
     model = runner.model
@@ -105,8 +68,7 @@ def test_masks_of_nouns_train_the_model_and_the_teacher_is_not_saved(config):
     for part in ('backbone.blocks.3', 'neck.0', 'neck.1', 'decode_head', 'text_enc'):
         assert any(key.startswith(part) for key in moved), part
 
-    path = config.parent / 'work' / 'iter_3.pth'
-    saved = torch.load(path, weights_only=True)['state_dict']
+    saved = torch.load(f'{config.work_dir}/iter_3.pth', weights_only=True)['state_dict']
     assert set(saved) == set(before)
     own = sum(v.numel() for v in saved.values())
     assert own == sum(v.numel() for v in model.state_dict().values())

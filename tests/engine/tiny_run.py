@@ -3,104 +3,93 @@
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmseg_ovs.engine.launch import load_config
 from mmseg_ovs.engine.sharding import whole_state_dict
+from tests.tiny import BACKBONES, HEADS, PIXELS, TEXT_ENCODERS
 from tests.tool_loader import ROOT
 
-# Every batch of four has classes and ignored pixels that its halves have not alike.
-CONFIG = """
-_base_ = [{bases}]
-data = dict(
-    type='BaseSegDataset',
-    data_root='{data}',
-    metainfo=dict(classes=('sky', 'road', 'red car', 'tree')),
-    data_prefix=dict(img_path='images', seg_map_path='labels'),
-    pipeline=[
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadLabelMap', num_classes=4),
-        dict(type='PackSegInputs'),
-    ],
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=data,
-)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(data, indices=5),
-)
-test_evaluator = [
-    dict(type='OpenVocabIoUMetric', iou_metrics=['mIoU']),
-    dict(type='BoundaryIoUMetric'),
-]
-test_cfg = dict(type='TestLoop')
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=4)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=1e-4),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0, custom_keys=dict(text_encoder=dict(lr_mult=0.1))
-    ),
-    clip_grad=dict(max_norm=0.5),
-)
-param_scheduler = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=3)]
-default_hooks = dict(checkpoint=dict(interval=2))
-randomness = dict(seed=5)
-log_level = 'ERROR'
-visualizer = dict(vis_backends=[])
-model = dict(
+MODEL = dict(
     type='OpenVocabSegmentor',
-    data_preprocessor=dict(
-        type='OpenVocabDataPreProcessor',
-        mean=[127.5] * 3,
-        std=[64.0] * 3,
-        bgr_to_rgb=True,
-        size=(32, 32),
-    ),
-    backbone=dict(
-        type='DINOv3',
-        arch=dict(embed_dims=16, depth=2, num_heads=2, feed_forward='mlp'),
-        patch_size=8,
-        layer_scale=None,
-    ),
-    text_encoder=dict(
-        type='OpenCLIPTextEncoder',
-        model=dict(
-            embed_dim=16, text_cfg=dict(context_length=16, width=8, heads=1, layers=1)
-        ),
-        templates='identity',
-        frozen=False,
-    ),
+    data_preprocessor=dict(PIXELS, size=(32, 32)),
+    backbone=dict(BACKBONES['DINOv3'], num_registers=0, layer_scale=None),
+    text_encoder=dict(TEXT_ENCODERS['open_clip'], templates='identity', frozen=False),
     decode_head=dict(
-        type='TextSimilarityHead',
-        in_channels=16,
-        text_channels=16,
+        HEADS['text similarity'],
         logit_scale=5.0,
         loss_classes='labelled',
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     ),
     test_cfg=dict(mode='whole'),
 )
-"""
 
 
-def write_config(folder: Path, images: int = 10, bases: tuple[str, ...] = ()) -> Path:
-    """Write images, their labels and the config into an empty folder."""
+def make_config(folder: Path) -> Config:
+    """Four steps with batches of four, of which halves are labelled otherwise."""
+    data = dict(
+        type='BaseSegDataset',
+        data_root=str(folder),
+        metainfo=dict(classes=('sky', 'road', 'red car', 'tree')),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadLabelMap', num_classes=4),
+            dict(type='PackSegInputs'),
+        ],
+    )
+    text_rate = dict(text_encoder=dict(lr_mult=0.1))
+    cfg = dict(
+        model=MODEL,
+        train_dataloader=dict(
+            batch_size=4,
+            num_workers=0,
+            sampler=dict(type='InfiniteSampler', shuffle=True),
+            dataset=data,
+        ),
+        test_dataloader=dict(
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=dict(data, indices=5),
+        ),
+        test_evaluator=[
+            dict(type='OpenVocabIoUMetric', iou_metrics=['mIoU']),
+            dict(type='BoundaryIoUMetric'),
+        ],
+        test_cfg=dict(type='TestLoop'),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=4),
+        optim_wrapper=dict(
+            type='OptimWrapper',
+            optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=1e-4),
+            paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=text_rate),
+            clip_grad=dict(max_norm=0.5),
+        ),
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=3)
+        ],
+        randomness=dict(seed=5),
+        log_level='ERROR',
+        visualizer=dict(vis_backends=[]),
+    )
+    base = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
+    base.merge_from_dict({**copy.deepcopy(cfg), 'default_hooks.checkpoint.interval': 2})
+    return base
+
+
+def write_config(folder: Path) -> Path:
+    """Write ten images, their labels and the config into an empty folder."""
     rng = np.random.default_rng(0)
     for sub in ('images', 'labels'):
         (folder / sub).mkdir()
-    for i in range(images):
+    for i in range(10):
         label = rng.choice(4, (4, 4), p=np.roll([0.7, 0.2, 0.1, 0.0], i))
         label = np.kron(label, np.ones((8, 8))).astype(np.uint8)
         noise = rng.integers(0, 60, (32, 32, 3))
@@ -108,11 +97,8 @@ def write_config(folder: Path, images: int = 10, bases: tuple[str, ...] = ()) ->
         label[: 3 * i] = 255
         cv2.imwrite(str(folder / f'images/{i}.jpg'), image.astype(np.uint8))
         cv2.imwrite(str(folder / f'labels/{i}.png'), label)
-    bases = ('default_runtime.py', *bases)
-    names = ', '.join(repr(str(ROOT / 'configs/_base_' / base)) for base in bases)
-    path = folder / 'tiny.py'
-    path.write_text(CONFIG.format(bases=names, data=folder))
-    return path
+    make_config(folder).dump(folder / 'tiny.py')
+    return folder / 'tiny.py'
 
 
 def make_runner(config: Path, work_dir: Path, launcher: str, options: dict):
