@@ -19,6 +19,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..models.postprocessors import ImagePostProcessor
 from ..models.segmentors import InferenceCfg
 from ..models.utils import parts_at_random, unwrap_model, weights_digest
 from ..structures import Vocabulary
@@ -206,7 +207,13 @@ def _background(vocabulary: Vocabulary) -> str:
 
 
 def _postprocessors(model: nn.Module) -> str:
-    return _join([_settings(p) for p in getattr(model, 'postprocessors', ())])
+    refine = (getattr(model, 'test_cfg', None) or {}).get('refine', True)
+    run = [
+        processor
+        for processor in getattr(model, 'postprocessors', ())
+        if refine or not isinstance(processor, ImagePostProcessor)
+    ]
+    return _join(map(_settings, run))
 
 
 def _settings(module: nn.Module) -> str:

@@ -13,8 +13,7 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..models.necks import apply_neck, as_visual_features
 from ..models.postprocessors import GridPostProcessor, ImagePostProcessor
-from ..models.segmentors.inference import InferenceCfg
-from ..models.segmentors.local_global import build_inference
+from ..models.segmentors import FeatureAggregation, InferenceCfg
 from ..models.text_encoders import PrecomputedTextEncoder
 from .errors import ExportError
 
@@ -75,7 +74,7 @@ class ScoreGraph(nn.Module):
     def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
         """Normalised images (B, 3, H, W), text (R, D): maps (B, R, h, w)."""
         if _aggregates_features(self.cfg):
-            features = build_inference(self, self.cfg).aggregate(image)
+            features = FeatureAggregation(self, self.cfg).aggregate(image)
         else:
             features = self.run_backbone(image)
         if self.neck is not None:

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from mmseg_ovs.export import ExportError, OnnxFormat, TorchFormat, export_model
-from mmseg_ovs.models.segmentors.inference import InferenceCfg
-from mmseg_ovs.models.segmentors.local_global import build_inference
 from tests.tiny import NAMES, SYSTEMS, build, cat_seg, dinotxt, talk2dino
 
 BY_NAME = pytest.mark.parametrize('system', SYSTEMS, ids=lambda s: s.__name__)
@@ -30,7 +28,7 @@ def facts(session):
 
 def window_scores(model, image, text):
     """What the model's own inference resizes and merges."""
-    inference = build_inference(model, InferenceCfg(**model.test_cfg))
+    inference = model.build_inference()
     with torch.no_grad():
         return inference.score_batch(image, model.decode_head.project_text(text))
 

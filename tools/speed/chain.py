@@ -54,8 +54,7 @@ from mmseg_ovs.models.decode_heads import CostAggregationHead
 from mmseg_ovs.models.layers import LayerScale, Linear
 from mmseg_ovs.models.necks import AnyUp, SemanticPriorEncoder, apply_neck
 from mmseg_ovs.models.postprocessors import PAMR
-from mmseg_ovs.models.segmentors.inference import InferenceCfg
-from mmseg_ovs.models.segmentors.local_global import FeatureAggregation, build_inference
+from mmseg_ovs.models.segmentors import FeatureAggregation
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.text_encoders.templates import fill_templates
 from mmseg_ovs.models.utils import load_pretrained
@@ -256,8 +255,7 @@ class Chain:
         vectors = folder / 'text_1.safetensors'
         save_embeddings(vectors, ['class 0'], torch.randn(1, self.system.text_channels))
         self.model = build_model(self.cfg, vectors)
-        cfg = InferenceCfg(**self.model.test_cfg)
-        self.inference = build_inference(self.model, cfg)
+        self.inference = self.model.build_inference()
 
     def ways(self, run: Callable[[], Any], published: Callable | None = None) -> Runs:
         """A run of the model as it is and with switches."""

@@ -29,8 +29,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.models.necks import BackboneWithNeck
-from mmseg_ovs.models.segmentors.inference import InferenceCfg
-from mmseg_ovs.models.segmentors.local_global import build_inference
 
 TEXT = 'text_encoder'
 
@@ -131,7 +129,7 @@ def count(model: nn.Module, shape: tuple[int, int]) -> list[Row]:
     model.requires_grad_(True)
     with FlopCounterMode(display=False) as text_counter:
         text = model.text_encoder.encode_names(model.vocabulary.rows)
-    inference = build_inference(model, InferenceCfg(**(model.test_cfg or {})))
+    inference = model.build_inference()
     image = torch.empty(3, *shape, device='meta')
     with PartCounter(parts) as counter:
         text = model.decode_head.project_text(text)

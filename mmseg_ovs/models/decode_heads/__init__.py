@@ -1,7 +1,7 @@
 """Open-vocabulary decode heads."""
 
 from .alignment_head import AlignmentHead
-from .base import OpenVocabHead
+from .base import FeatureAuxiliaryHead, OpenVocabHead
 from .cost_aggregation_head import CostAggregationHead
 from .ovs_dino_head import OVSDINOHead
 from .talk2dino_head import Talk2DINOHead, Talk2DINOProjection
@@ -10,6 +10,7 @@ from .text_similarity_head import TextSimilarityHead
 __all__ = [
     'AlignmentHead',
     'CostAggregationHead',
+    'FeatureAuxiliaryHead',
     'OVSDINOHead',
     'OpenVocabHead',
     'Talk2DINOHead',

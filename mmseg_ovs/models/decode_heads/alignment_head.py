@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
@@ -15,10 +14,11 @@ from torch import Tensor
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..utils import FrozenTeacher
+from .base import FeatureAuxiliaryHead
 
 
 @MODELS.register_module()
-class AlignmentHead(BaseModule):
+class AlignmentHead(FeatureAuxiliaryHead):
     """Auxiliary head of training: distance of a map from that of a frozen teacher.
 
     It has no weights. The teacher is built when the first loss is computed, is in no
@@ -33,6 +33,8 @@ class AlignmentHead(BaseModule):
         cosine_weight: Weight of equation 10.
         mse_weight: Weight of equation 11.
     """
+
+    loss_prefix = 'align'
 
     def __init__(
         self,

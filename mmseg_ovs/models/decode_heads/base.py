@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
+import torch
 from mmengine.model import BaseModule
+from mmseg.models.builder import build_loss
+from mmseg.models.utils import resize
 from mmseg.utils import SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from ..text_encoders import BaseTextEncoder
+from ..text_encoders import BaseTextEncoder
+
+ACTIVATIONS = {'none': nn.Identity, 'sigmoid': nn.Sigmoid}
 
 
 class OpenVocabHead(BaseModule, metaclass=ABCMeta):
     """Scores every text row at every position; no weight depends on their number.
 
     Args:
+        loss_decode: Loss(es) in MMSegmentation's form; by default
+            ``CrossEntropyLoss``.
+        ignore_index: Label of unlabelled pixels.
+        activation: 'none' or 'sigmoid', applied before scores are resized.
         align_corners: How score maps are resized.
         init_cfg: Initialisation.
 
     Attributes:
         in_float32: The head only compares vectors, which no lower precision may round.
+
+    Raises:
+        ValueError: Unknown activation.
     """
 
     in_float32 = False
 
     def __init__(
-        self, align_corners: bool = False, init_cfg: dict | list[dict] | None = None
+        self,
+        loss_decode: dict | list[dict] | None = None,
+        ignore_index: int = 255,
+        activation: str = 'none',
+        align_corners: bool = False,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
+            )
+        losses = loss_decode or dict(type='CrossEntropyLoss')
+        losses = [losses] if isinstance(losses, Mapping) else losses
+        self.loss_decode = nn.ModuleList(build_loss(cfg) for cfg in losses)
+        self.ignore_index = ignore_index
+        self.activation = ACTIVATIONS[activation]()
         self.align_corners = align_corners
         # Read by mmseg.EncoderDecoder; the segmentor keeps them with the vocabulary.
         self.num_classes = self.out_channels = 0
@@ -46,8 +71,8 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
         """Logits (B, R, h, w) of projected text rows (R, C)."""
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Logits to the scores that are resized, merged and compared."""
-        return logits
+        """Logits (B, R, h, w) to the scores that are resized, merged and compared."""
+        return self.activation(logits)
 
     @abstractmethod
     def loss(
@@ -67,4 +92,61 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
 
         Raises:
             RuntimeError: The head needs the vocabulary and there is none.
+        """
+
+    def resize(self, logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+        """Bilinear resize of logits (B, N, h, w)."""
+        return resize(
+            logits,
+            size,
+            mode='bilinear',
+            align_corners=self.align_corners,
+            warning=False,
+        )
+
+    def sum_losses(self, evaluate: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:
+        """The value of each of ``loss_decode``; those of one name are added."""
+        losses: dict[str, Tensor] = {}
+        for loss in self.loss_decode:
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + evaluate(loss)
+        return losses
+
+    def split_checkpoint(
+        self, state: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]] | None:
+        """The parts' shares of a published file that holds a whole model.
+
+        Args:
+            state: A state dict.
+
+        Returns:
+            State dicts by part ('backbone', 'text_encoder', 'decode_head', ...) that
+            the part's own ``convert_state_dict`` reads. What belongs to no part goes to
+            one of them, where a strict loader lists it. None: not a file of the
+            method's authors.
+        """
+        return None
+
+
+class FeatureAuxiliaryHead(BaseModule, metaclass=ABCMeta):
+    """Auxiliary head of training that sees all features and the images.
+
+    Stock auxiliary heads see feature maps alone.
+
+    Attributes:
+        loss_prefix: Put before the names of its losses.
+    """
+
+    loss_prefix = 'aux'
+
+    @abstractmethod
+    def loss(
+        self, features: VisualFeatures, data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Losses by name.
+
+        Args:
+            features: Maps and tokens of the model, and as ``image`` the images at the
+                size of the training pipeline.
+            data_samples: Their labels.
         """

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.builder import build_loss
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
+from ..text_encoders import BaseTextEncoder
 from ..utils import PretrainedModule
 from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
@@ -31,7 +30,6 @@ from .cost_aggregation.class_targets import (
     sample_classes,
     sub_vocabulary,
 )
-from .text_similarity_head import ACTIVATIONS
 
 IGNORED = ('zero', 'skip')
 
@@ -100,13 +98,16 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         align_corners: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(align_corners, init_cfg)
+        super().__init__(
+            loss_decode
+            or dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True),
+            ignore_index,
+            activation,
+            align_corners,
+            init_cfg,
+        )
         if ignored not in IGNORED:
             raise ValueError(f'ignored has to be one of {IGNORED}, got {ignored!r}')
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
-            )
         if sampled_classes is not None and sampled_classes < 1:
             raise ValueError(
                 'sampled_classes has to be at least 1, or None for all classes, got '
@@ -117,8 +118,6 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         self.text_parts = text_parts
         self.ignored = ignored
         self.sampled_classes = sampled_classes
-        self.ignore_index = ignore_index
-        self.activation = ACTIVATIONS[activation]()
         self.appearance_guidance = None
         if appearance_guidance is not None:
             self.appearance_guidance = GuidanceMap(stride, **appearance_guidance)
@@ -134,11 +133,6 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             decoder_guidance_channels=[g.out_channels for g in self.decoder_guidance],
             **(aggregator or {}),
         )
-        losses = loss_decode or dict(
-            type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True
-        )
-        losses = [losses] if isinstance(losses, dict) else losses
-        self.loss_decode = nn.ModuleList(build_loss(cfg) for cfg in losses)
 
     def project_text(self, text: Tensor) -> Tensor:
         """Text embeddings of every row, apart: (R, D) or (R, P, D) to (R, P', C).
@@ -171,15 +165,11 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             [guidance(features.maps) for guidance in self.decoder_guidance],
         )
 
-    def activate(self, logits: Tensor) -> Tensor:
-        """Logits to scores, (B, R, h, w)."""
-        return self.activation(logits)
-
     def loss(
         self,
         features: VisualFeatures,
         data_samples: SampleList,
-        text_encoder,
+        text_encoder: BaseTextEncoder,
         vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Losses of every class against the label maps of the samples."""
@@ -203,24 +193,30 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         Raises:
             ValueError: A label is of none of the N classes.
         """
-        logits = resize(
-            logits,
-            labels.shape[-2:],
-            mode='bilinear',
-            align_corners=self.align_corners,
-            warning=False,
-        )
+        logits = self.resize(logits, labels.shape[-2:])
         targets = class_targets(
             labels, logits.shape[1], self.ignore_index, self.ignored == 'skip'
         )
-        losses = {}
-        for module in self.loss_decode:
-            # Not (B, N, ...): for one class mmseg would take the targets for labels.
-            value = loss_of_batch(
-                module, logits.flatten(1, 2), targets.flatten(1, 2), SKIPPED
-            )
-            losses[module.loss_name] = losses.get(module.loss_name, 0) + value
-        return losses
+        # Not (B, N, ...): for one class mmseg would take the targets for labels.
+        logits, targets = logits.flatten(1, 2), targets.flatten(1, 2)
+        return self.sum_losses(
+            lambda loss: loss_of_batch(loss, logits, targets, SKIPPED)
+        )
+
+    def split_checkpoint(
+        self, state: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]] | None:
+        """CAT-Seg's file to its CLIP's two towers and the head."""
+        if not any(key.startswith(_PUBLISHED_CLIP) for key in state):
+            return None
+        shares = dict(backbone={}, text_encoder={}, decode_head={})
+        for key, value in state.items():
+            part = 'decode_head'
+            if key.startswith(_PUBLISHED_CLIP):
+                key = key.removeprefix(_PUBLISHED_CLIP)
+                part = 'backbone' if key.startswith('visual.') else 'text_encoder'
+            shares[part][key] = value
+        return shares
 
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """CAT-Seg's whole checkpoint, or its aggregator alone, to our keys."""

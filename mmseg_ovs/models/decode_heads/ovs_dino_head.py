@@ -13,11 +13,12 @@ import torch
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
+from ..text_encoders import BaseTextEncoder
 from ..utils.global_batch import loss_of_batch
 from .text_similarity_head import TextSimilarityHead
 
@@ -89,7 +90,7 @@ class OVSDINOHead(TextSimilarityHead):
         self,
         features: VisualFeatures,
         data_samples: SampleList,
-        text_encoder,
+        text_encoder: BaseTextEncoder,
         vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Losses of the masks of the images' nouns and of the negatives.
@@ -118,26 +119,18 @@ class OVSDINOHead(TextSimilarityHead):
         if self.mask_size is not None:
             masks = resize(masks[:, None].float(), self.mask_size, mode='nearest')
             masks = masks.squeeze(1)
-        logits = resize(
-            logits[:, None],
-            masks.shape[-2:],
-            mode='bilinear',
-            align_corners=self.align_corners,
-            warning=False,
-        )
+        logits = self.resize(logits[:, None], masks.shape[-2:])
         logits, masks = logits.flatten(1), masks.flatten(1)
         unknown = masks == self.ignore_index
-        losses = {}
-        for module in self.loss_decode:
-            # Dice has no ignore index: what is unknown is outside of both masks.
-            value = loss_of_batch(
-                module,
-                logits.masked_fill(unknown, _HIDDEN),
-                masks.masked_fill(unknown, 0) if _is_dice(module) else masks,
-                self.ignore_index,
-            )
-            losses[module.loss_name] = losses.get(module.loss_name, 0) + value
-        return losses
+        logits = logits.masked_fill(unknown, _HIDDEN)
+        # Dice has no ignore index: what is unknown is outside of both masks.
+        known = masks.masked_fill(unknown, 0)
+
+        def evaluate(loss: nn.Module) -> Tensor:
+            targets = known if loss.loss_name.endswith('dice') else masks
+            return loss_of_batch(loss, logits, targets, self.ignore_index)
+
+        return self.sum_losses(evaluate)
 
 
 def masks_of_nouns(samples: SampleList, classes: Sequence[str]) -> MaskTargets:
@@ -216,7 +209,3 @@ def _best_synonym(logits: Tensor, row_label: Tensor, count: int) -> Tensor:
     index = row_label[None, :, None, None].expand_as(logits)
     best = logits.new_full((len(logits), count, *logits.shape[2:]), -torch.inf)
     return best.scatter_reduce(1, index, logits, 'amax')
-
-
-def _is_dice(module: torch.nn.Module) -> bool:
-    return module.loss_name.endswith('dice')

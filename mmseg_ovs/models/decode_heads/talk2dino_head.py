@@ -16,6 +16,7 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
 from ..layers import Linear
+from ..text_encoders import BaseTextEncoder
 from ..utils import PretrainedModule
 from ..utils.global_batch import gather_batch
 from .text_similarity_head import TextSimilarityHead
@@ -160,7 +161,7 @@ class Talk2DINOHead(TextSimilarityHead):
         self,
         features: VisualFeatures,
         data_samples: SampleList,
-        text_encoder,
+        text_encoder: BaseTextEncoder,
         vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Alignment loss where samples have captions, mask losses where they do not."""

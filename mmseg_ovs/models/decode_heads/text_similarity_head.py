@@ -10,8 +10,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.builder import build_loss
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
@@ -20,11 +18,11 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 
 from ..layers import Linear
+from ..text_encoders import BaseTextEncoder
 from ..utils import cosine_similarity_map
 from ..utils.global_batch import in_any_process, loss_of_batch
 from .base import OpenVocabHead
 
-ACTIVATIONS = {'none': nn.Identity, 'sigmoid': nn.Sigmoid}
 LOSS_CLASSES = ('all', 'labelled')
 
 
@@ -78,11 +76,7 @@ class TextSimilarityHead(OpenVocabHead):
         align_corners: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(align_corners, init_cfg)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f'activation has to be one of {sorted(ACTIVATIONS)}, got {activation!r}'
-            )
+        super().__init__(loss_decode, ignore_index, activation, align_corners, init_cfg)
         if loss_classes not in LOSS_CLASSES:
             raise ValueError(
                 f'loss_classes has to be one of {LOSS_CLASSES}, got {loss_classes!r}'
@@ -95,8 +89,6 @@ class TextSimilarityHead(OpenVocabHead):
         self.num_points = num_points
         self.balanced_points = balanced_points
         self.loss_classes = loss_classes
-        self.ignore_index = ignore_index
-        self.activation = ACTIVATIONS[activation]()
         self.visual_projection = self.text_projection = nn.Identity()
         if channels is not None and 'visual' in project:
             self.visual_projection = nn.Conv2d(in_channels, channels, 1)
@@ -109,9 +101,6 @@ class TextSimilarityHead(OpenVocabHead):
             self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         if logit_bias is not None:
             self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
-        losses = loss_decode or dict(type='CrossEntropyLoss')
-        losses = [losses] if isinstance(losses, dict) else losses
-        self.loss_decode = nn.ModuleList(build_loss(cfg) for cfg in losses)
 
     def project_text(self, text: Tensor) -> Tensor:
         """(R, D) -> (R, C), normalised."""
@@ -127,15 +116,11 @@ class TextSimilarityHead(OpenVocabHead):
             logits = logits + self.logit_bias
         return logits
 
-    def activate(self, logits: Tensor) -> Tensor:
-        """Logits to scores, (B, R, h, w)."""
-        return self.activation(logits)
-
     def loss(
         self,
         features: VisualFeatures,
         data_samples: SampleList,
-        text_encoder,
+        text_encoder: BaseTextEncoder,
         vocabulary: Vocabulary | None,
     ) -> dict[str, Tensor]:
         """Losses against the label maps of the samples."""
@@ -149,13 +134,7 @@ class TextSimilarityHead(OpenVocabHead):
         if self.loss_classes == 'labelled':
             logits, labels = keep_labelled(logits, labels, self.ignore_index)
         if self.num_points is None:
-            logits = resize(
-                logits,
-                labels.shape[-2:],
-                mode='bilinear',
-                align_corners=self.align_corners,
-                warning=False,
-            )
+            logits = self.resize(logits, labels.shape[-2:])
         else:
             logits, labels = sample_points(
                 logits,
@@ -165,11 +144,9 @@ class TextSimilarityHead(OpenVocabHead):
                 self.align_corners,
                 self.balanced_points,
             )
-        losses = {}
-        for module in self.loss_decode:
-            value = loss_of_batch(module, logits, labels, self.ignore_index)
-            losses[module.loss_name] = losses.get(module.loss_name, 0) + value
-        return losses
+        return self.sum_losses(
+            lambda loss: loss_of_batch(loss, logits, labels, self.ignore_index)
+        )
 
 
 def keep_labelled(

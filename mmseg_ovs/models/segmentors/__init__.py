@@ -1,9 +1,9 @@
 """Segmentors."""
 
 from .feature_alignment import FeatureAlignment
-from .inference import InferenceCfg
 from .local_global import FeatureAggregation, LogitsAggregation
 from .open_vocab_segmentor import OpenVocabSegmentor
+from .settings import InferenceCfg
 
 __all__ = [
     'FeatureAggregation',

@@ -16,7 +16,7 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..postprocessors import GridPostProcessor
 from ..utils import Window, merge_windows, split_windows
-from .inference import InferenceCfg, Layout, WindowedInference
+from .inference import Layout, WindowedInference
 
 
 class LogitsAggregation(WindowedInference):
@@ -144,12 +144,3 @@ class FeatureAggregation(WindowedInference):
                 )
             placed.append(Window(*[cell for cell, _ in rows + columns]))
         return placed
-
-
-def build_inference(model, cfg: InferenceCfg) -> WindowedInference:
-    """The strategy that a ``test_cfg`` names."""
-    if cfg.mode != 'local-global':
-        return WindowedInference(model, cfg)
-    if cfg.aggregation == 'features':
-        return FeatureAggregation(model, cfg)
-    return LogitsAggregation(model, cfg)

@@ -22,13 +22,13 @@ from mmseg_ovs.structures.visual_features import VisualFeatures
 from mmseg_ovs.structures.vocabulary import Vocabulary
 from mmseg_ovs.visualization.palette import make_palette
 
-from ..decode_heads import AlignmentHead
+from ..decode_heads import FeatureAuxiliaryHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor, ImagePostProcessor
 from ..utils import PretrainedModule, resize_images, to_float32
-from .catseg_checkpoint import catseg_state_dict
-from .inference import InferenceCfg
-from .local_global import build_inference
+from .inference import WindowedInference
+from .local_global import FeatureAggregation, LogitsAggregation
+from .settings import InferenceCfg, TrainCfg, read_settings
 
 
 @MODELS.register_module()
@@ -41,23 +41,25 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         decode_head: Config of an :class:`OpenVocabHead`.
         neck: Config of a neck, or a list of them that run in order. Stock necks see
             and replace the feature maps, a :class:`FeatureNeck` everything.
-        auxiliary_head: Stock head(s) on the feature maps, or an
-            :class:`AlignmentHead`; in training only.
+        auxiliary_head: Stock head(s) on the feature maps, or those that see more
+            (:class:`FeatureAuxiliaryHead`); in training only.
         vocabulary: The default vocabulary (see :meth:`Vocabulary.build`), for calls
             that name none; ``VocabularyHook`` sets that of the running data set. None:
             the text encoder's own, if it has one.
         postprocessors: Configs of post-processors, run in the order given within their
             stage (grid, window, image).
-        train_cfg: ``input_size`` (height, width): images are resized to it
-            (bilinear) before the backbone, while a teacher sees them as the training
-            pipeline made them. ``input_antialias``: whether that resize is antialiased
-            (default True).
+        train_cfg: See :class:`TrainCfg`.
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
             deviation also give post-processors the image back.
         pretrained: As in ``EncoderDecoder``; ``mmseg.apis.init_model`` sets it to None.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads a
-            file of the whole model strictly: an own one, or CAT-Seg's as published.
+            file of the whole model strictly: an own one, or one of the method's authors
+            that the head knows (:meth:`OpenVocabHead.split_checkpoint`).
+
+    Raises:
+        ValueError: A key of ``train_cfg`` or ``test_cfg`` is unknown, or a value does
+            not fit.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             pretrained=pretrained,
             init_cfg=init_cfg,
         )
+        read_settings(TrainCfg, 'train_cfg', self.train_cfg)
+        read_settings(InferenceCfg, 'test_cfg', self.test_cfg)
         self.text_encoder = MODELS.build(text_encoder)
         self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
@@ -180,9 +184,9 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name of a batch of images (B, 3, H, W)."""
-        cfg = self.train_cfg or {}
-        size, antialias = cfg.get('input_size'), cfg.get('input_antialias', True)
-        features = self.extract_feat(resize_images(inputs, size, antialias))
+        cfg = read_settings(TrainCfg, 'train_cfg', self.train_cfg)
+        resized = resize_images(inputs, cfg.input_size, cfg.input_antialias)
+        features = self.extract_feat(resized)
         losses = self._decode_head_forward_train(features, data_samples)
         if self.with_auxiliary_head:
             features = features._replace(image=inputs)
@@ -200,10 +204,20 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
     def _auxiliary_head_forward_train(
         self, inputs: VisualFeatures, data_samples: SampleList
     ) -> dict[str, Tensor]:
-        if isinstance(self.auxiliary_head, AlignmentHead):
-            losses = self.auxiliary_head.loss(inputs, data_samples)
-            return add_prefix(losses, 'align')
-        return super()._auxiliary_head_forward_train(inputs.maps, data_samples)
+        several = isinstance(self.auxiliary_head, nn.ModuleList)
+        losses: dict[str, Tensor] = {}
+        for i, head in enumerate(
+            self.auxiliary_head if several else [self.auxiliary_head]
+        ):
+            if isinstance(head, FeatureAuxiliaryHead):
+                own, prefix = head.loss(inputs, data_samples), head.loss_prefix
+            else:
+                own, prefix = (
+                    head.loss(inputs.maps, data_samples, self.train_cfg),
+                    'aux',
+                )
+            losses.update(add_prefix(own, f'{prefix}_{i}' if several else prefix))
+        return losses
 
     def project_vocabulary(self, vocabulary: object | None = None) -> Tensor:
         """Text rows (R, C) of a vocabulary in the space of the features.
@@ -239,8 +253,21 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         return scores
 
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Published files of the whole model (CAT-Seg's) to the keys of its parts."""
-        return catseg_state_dict(self, state)
+        """A published file of the whole model to the keys of its parts.
+
+        The head knows the files of its method, and each part brings its share to its
+        own keys. A part without weights (precomputed text vectors) takes none.
+        """
+        shares = self.decode_head.split_checkpoint(state)
+        if shares is None:
+            return state
+        parts = {name: getattr(self, name) for name in shares}
+        return {
+            f'{name}.{key}': value
+            for name, part in parts.items()
+            if part.state_dict()
+            for key, value in part.convert_state_dict(shares[name]).items()
+        }
 
     def image_postprocessors(self, stage: str) -> list[ImagePostProcessor]:
         """Post-processors that refine maps with the image at a stage."""
@@ -256,9 +283,19 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             return image
         return image * self.data_preprocessor.std + self.data_preprocessor.mean
 
-    def inference_cfg(self, **test_cfg) -> InferenceCfg:
-        """``test_cfg`` with the settings of a call."""
-        return InferenceCfg(**{**(self.test_cfg or {}), **test_cfg})
+    def build_inference(self, **test_cfg) -> WindowedInference:
+        """The strategy that ``test_cfg`` names, with the settings of a call.
+
+        Raises:
+            ValueError: A key is unknown, or a value does not fit.
+        """
+        cfg = {**(self.test_cfg or {}), **test_cfg}
+        cfg = read_settings(InferenceCfg, 'test_cfg', cfg)
+        strategy = WindowedInference
+        if cfg.mode == 'local-global':
+            by_features = cfg.aggregation == 'features'
+            strategy = FeatureAggregation if by_features else LogitsAggregation
+        return strategy(self, cfg)
 
     @torch.no_grad()
     def predict(
@@ -292,8 +329,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             data_samples = [SegDataSample() for _ in inputs]
         metas = [sample.metainfo for sample in data_samples]
         images = [_unpad(image, m) for image, m in zip(inputs, metas, strict=True)]
-        inference = build_inference(self, self.inference_cfg(**test_cfg))
-        results = inference(images, metas, vocabulary)
+        results = self.build_inference(**test_cfg)(images, metas, vocabulary)
         for sample, (labels, scores) in zip(data_samples, results, strict=True):
             sample.pred_sem_seg = PixelData(data=labels[None])
             if scores is not None:

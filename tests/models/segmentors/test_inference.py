@@ -6,9 +6,12 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_ovs.models.decode_heads import FeatureAuxiliaryHead
 from tests.models.module_tester import LargestTensor
+from tests.models.segmentors.running import make_image, run, scores
 
 SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
 SOFTMAX = dict(SLIDE, window_softmax=True)
@@ -17,21 +20,6 @@ PROCESSORS = [
     dict(type='PAMR', num_iter=2, dilations=(1, 2)),
     dict(type='PAMR', num_iter=1, dilations=(1,), stage='image'),
 ]
-
-
-def make_image(height, width, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (3, height, width), generator=generator)
-
-
-def run(model, images, **metas):
-    samples = [SegDataSample(metainfo=dict(metas)) for _ in images]
-    return model.test_step(dict(inputs=images, data_samples=samples))
-
-
-def scores(model, image, **test_cfg):
-    model.test_cfg = dict(model.test_cfg, keep_logits=True, **test_cfg)
-    return run(model, [image])[0].seg_logits.data
 
 
 def assert_same_labels(first, second, tolerance=0.002):
@@ -55,8 +43,7 @@ def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors
         torch.testing.assert_close(
             scores(model, image, **args), reference, rtol=1e-4, atol=1e-5
         )
-        model.test_cfg['keep_logits'] = False
-        (sample,) = run(model, [image])
+        (sample,) = run(model, [image], **args)
         assert 'seg_logits' not in sample
         assert_same_labels(sample.pred_sem_seg.data[0], labels)
 
@@ -159,23 +146,22 @@ def test_scores_of_all_classes_never_exist_at_the_size_of_a_window(
 def test_result_has_the_original_size(build_segmentor):
     model = build_segmentor()
     image = make_image(50, 60)
-    (sample,) = run(model, [image], ori_shape=(101, 123))
-    kept = scores(model, image)
+    metas = dict(ori_shape=(101, 123))
+    (sample,) = run(model, [image], metas)
     assert sample.pred_sem_seg.shape == (101, 123)
-    (kept,) = run(model, [image], ori_shape=(101, 123))
+    (kept,) = run(model, [image], metas, keep_logits=True)
     assert kept.seg_logits.data.shape == (12, 101, 123)
     assert_same_labels(kept.seg_logits.data.argmax(0), sample.pred_sem_seg.data[0])
 
 
 def test_flipped_input_is_flipped_back(build_segmentor):
-    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    model = build_segmentor(test_cfg=dict(mode='whole'))
     image = make_image(56, 56)
-    plain = run(model, [image])[0].seg_logits.data
+    plain = scores(model, image)
     for direction, axis in (('horizontal', -1), ('vertical', -2)):
-        (sample,) = run(
-            model, [image], flip=True, flip_direction=direction, ori_shape=(56, 56)
-        )
-        torch.testing.assert_close(sample.seg_logits.data, plain.flip(axis))
+        metas = dict(flip=True, flip_direction=direction, ori_shape=(56, 56))
+        flipped = scores(model, image, metas=metas)
+        torch.testing.assert_close(flipped, plain.flip(axis))
 
 
 def test_windows_are_resized_to_the_input_size(build_segmentor):
@@ -194,22 +180,26 @@ def test_windows_larger_than_the_image_and_tiny_images(build_segmentor, size):
     assert run(model, [make_image(*size)])[0].pred_sem_seg.shape == size
 
 
-def test_vocabulary_changes_between_calls(build_segmentor):
-    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+def test_the_vocabulary_is_an_argument(build_segmentor):
+    """A call changes nothing in the model; ``set_vocabulary`` sets the default."""
+    model = build_segmentor(test_cfg=dict(mode='whole'))
     image = make_image(56, 56)
-    everything = run(model, [image])[0].seg_logits.data
-    model.set_vocabulary(['thing 3', 'thing 8'])
-    few = run(model, [image])[0].seg_logits.data
-    torch.testing.assert_close(few, everything[[3, 8]])
+    everything = scores(model, image)
+    few = ['thing 3', 'thing 8']
+    torch.testing.assert_close(scores(model, image, vocabulary=few), everything[[3, 8]])
+    assert torch.equal(scores(model, image), everything)
+    assert model.num_classes == model.out_channels == 12
+    model.set_vocabulary(few)
+    torch.testing.assert_close(scores(model, image), everything[[3, 8]])
     assert model.num_classes == model.out_channels == model.decode_head.num_classes == 2
 
 
 def test_synonyms_take_the_maximum(build_segmentor):
-    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    model = build_segmentor(test_cfg=dict(mode='whole'))
     image = make_image(56, 56)
-    rows = run(model, [image])[0].seg_logits.data
-    model.set_vocabulary([['thing 0', 'thing 5', 'thing 7'], 'thing 2'])
-    (sample,) = run(model, [image])
+    rows = scores(model, image)
+    words = [['thing 0', 'thing 5', 'thing 7'], 'thing 2']
+    (sample,) = run(model, [image], vocabulary=words, keep_logits=True)
     best = rows[[0, 5, 7]].amax(0)
     torch.testing.assert_close(sample.seg_logits.data, torch.stack([best, rows[2]]))
     assert torch.equal(sample.pred_sem_seg.data[0], (rows[2] > best).long())
@@ -217,19 +207,27 @@ def test_synonyms_take_the_maximum(build_segmentor):
 
 @pytest.mark.parametrize('label', [0, 2])
 def test_background_by_threshold(build_segmentor, label):
-    model = build_segmentor(test_cfg=dict(mode='whole', keep_logits=True))
+    model = build_segmentor(test_cfg=dict(mode='whole'))
     image = make_image(56, 56)
-    rows = run(model, [image])[0].seg_logits.data
+    rows = scores(model, image)
     threshold = rows[[4, 5]].amax(0).median().item() + 1e-6  # not a tie
     background = dict(type='threshold', value=threshold, label=label)
-    model.set_vocabulary(dict(source=['thing 4', 'thing 5'], background=background))
-    (sample,) = run(model, [image])
+    words = dict(source=['thing 4', 'thing 5'], background=background)
+    (sample,) = run(model, [image], vocabulary=words, keep_logits=True)
     planes = list(rows[[4, 5]])
     planes.insert(label, torch.full_like(rows[0], threshold))
     expected = torch.stack(planes)
     torch.testing.assert_close(sample.seg_logits.data, expected)
     assert torch.equal(sample.pred_sem_seg.data[0], expected.argmax(0))
     assert set(sample.pred_sem_seg.data.unique().tolist()) > {label}
+
+
+@pytest.mark.parametrize('refine', [True, False])
+def test_refinement_of_a_call(build_segmentor, refine):
+    model = build_segmentor(postprocessors=PROCESSORS)
+    plain = build_segmentor(postprocessors=PROCESSORS[:1])
+    maps = scores(model, make_image(70, 98), refine=refine)
+    assert torch.equal(maps, scores(plain, make_image(70, 98))) != refine
 
 
 def test_without_a_vocabulary(build_segmentor):
@@ -244,17 +242,36 @@ def test_without_a_vocabulary(build_segmentor):
         (dict(mode='tiles'), "mode has to be one of .*'tiles'"),
         (dict(mode='slide'), "'slide' needs crop_size and stride"),
         (dict(SLIDE, stride=(50, 28)), 'stride'),
+        (dict(keep_logit=True), "no setting 'keep_logit': did you mean 'keep_logits'"),
     ],
 )
 def test_wrong_test_cfg(build_segmentor, test_cfg, message):
-    model = build_segmentor(test_cfg=test_cfg)
     with pytest.raises(ValueError, match=message):
-        run(model, [make_image(70, 98)])
+        run(build_segmentor(test_cfg=test_cfg), [make_image(70, 98)])
+    with pytest.raises(ValueError, match=message):
+        run(build_segmentor(test_cfg={}), [make_image(70, 98)], **test_cfg)
+
+
+def test_unknown_train_cfg(build_segmentor):
+    message = "train_cfg has no setting 'foo': Known are input_size, input_antialias"
+    with pytest.raises(ValueError, match=message):
+        build_segmentor(train_cfg=dict(foo=1))
 
 
 def test_tensor_mode_gives_grid_logits(build_segmentor):
     model = build_segmentor()
     assert model(torch.randn(2, 3, 56, 42)).shape == (2, 12, 4, 3)
+
+
+@MODELS.register_module()
+class ImageMean(FeatureAuxiliaryHead):
+    """Sees the image as the training pipeline made it."""
+
+    loss_prefix = 'mean'
+
+    def loss(self, features, data_samples):
+        assert len(features.image) == len(data_samples)
+        return dict(loss_image=features.image.mean().abs())
 
 
 def test_any_mixture_builds_and_runs(build_segmentor):
@@ -277,9 +294,12 @@ def test_any_mixture_builds_and_runs(build_segmentor):
             in_index=0,
             logit_scale=10.0,
         ),
-        auxiliary_head=dict(
-            type='FCNHead', in_channels=16, channels=8, in_index=1, num_classes=12
-        ),
+        auxiliary_head=[
+            dict(
+                type='FCNHead', in_channels=16, channels=8, in_index=1, num_classes=12
+            ),
+            dict(type='ImageMean'),
+        ],
     )
     assert run(model, [make_image(64, 64)])[0].pred_sem_seg.shape == (64, 64)
     label = PixelData(data=torch.randint(0, 12, (1, 56, 56)))
@@ -291,4 +311,4 @@ def test_any_mixture_builds_and_runs(build_segmentor):
         training=True,
     )
     losses = model.train()(**data, mode='loss')
-    assert {'decode.loss_ce', 'aux.loss_ce'} <= set(losses)
+    assert {'decode.loss_ce', 'aux_0.loss_ce', 'mean_1.loss_image'} <= set(losses)

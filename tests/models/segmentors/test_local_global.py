@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from mmseg_ovs.models.necks import FeatureNeck
+from tests.models.segmentors.running import make_image, run, scores
 
 COMMON = dict(
     mode='local-global', image_size=(84, 84), crop_size=(56, 56), stride=(14, 14)
@@ -32,21 +32,6 @@ SIGMOID_HEAD = dict(
     logit_scale=8.0,
     activation='sigmoid',
 )
-
-
-def make_image(height, width, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (3, height, width), generator=generator)
-
-
-def run(model, images, **metas):
-    samples = [SegDataSample(metainfo=dict(metas)) for _ in images]
-    return model.test_step(dict(inputs=images, data_samples=samples))
-
-
-def scores(model, image, **test_cfg):
-    model.test_cfg = dict(model.test_cfg, keep_logits=True, **test_cfg)
-    return run(model, [image])[0].seg_logits.data
 
 
 def stretch(image, size, antialias=True):
@@ -126,8 +111,7 @@ def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors
     for batch, chunk_mb in ((1, 100), (2, 0.1), (16, 1e-6)):
         args = dict(window_batch_size=batch, chunk_mb=chunk_mb)
         assert_close(scores(model, image, **args), reference, rtol=1e-4, atol=1e-5)
-        model.test_cfg['keep_logits'] = False
-        (sample,) = run(model, [image])
+        (sample,) = run(model, [image], **args)
         assert 'seg_logits' not in sample
         different = sample.pred_sem_seg.data[0] != labels
         assert different.float().mean() <= 0.002
@@ -141,12 +125,11 @@ def test_softmax_of_windows_is_over_activated_scores(build_segmentor):
 
 @pytest.mark.parametrize('test_cfg', [FEATURES, LOGITS], ids=['features', 'logits'])
 def test_flipped_input_is_flipped_back(build_segmentor, test_cfg):
-    model = build_segmentor(test_cfg=dict(test_cfg, keep_logits=True))
+    model = build_segmentor(test_cfg=test_cfg)
     image = make_image(84, 70)
-    plain = run(model, [image])[0].seg_logits.data
     flip = dict(flip=True, flip_direction='horizontal', ori_shape=(84, 70))
-    (sample,) = run(model, [image], **flip)
-    assert_close(sample.seg_logits.data, plain.flip(-1), rtol=1e-4, atol=1e-5)
+    flipped, plain = scores(model, image, metas=flip), scores(model, image)
+    assert_close(flipped, plain.flip(-1), rtol=1e-4, atol=1e-5)
 
 
 def test_every_map_is_merged_on_its_own_grid(build_segmentor):
@@ -225,9 +208,8 @@ def test_original_image_is_the_last_view(build_segmentor):
     ],
 )
 def test_wrong_test_cfg(build_segmentor, test_cfg, message):
-    model = build_segmentor(test_cfg=test_cfg)
     with pytest.raises(ValueError, match=message):
-        run(model, [make_image(70, 98)])
+        run(build_segmentor(test_cfg=test_cfg), [make_image(70, 98)])
 
 
 def test_logits_have_no_scores_on_the_grid(build_segmentor):
@@ -235,5 +217,5 @@ def test_logits_have_no_scores_on_the_grid(build_segmentor):
     model = build_segmentor(test_cfg=LOGITS, postprocessors=cleaning)
     with pytest.raises(ValueError, match='BackgroundCleaning works on scores on the'):
         run(model, [make_image(70, 98)])
-    model.test_cfg = FEATURES
-    assert run(model, [make_image(70, 98)])[0].pred_sem_seg.shape == (70, 98)
+    (sample,) = run(model, [make_image(70, 98)], mode='whole')
+    assert sample.pred_sem_seg.shape == (70, 98)

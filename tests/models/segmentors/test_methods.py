@@ -3,11 +3,11 @@
 import pytest
 import torch
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch.testing import assert_close
 
 from mmseg_ovs.models.utils import load_model_checkpoint
 from tests.models.module_tester import check_learns_two_halves, label_samples
+from tests.models.segmentors.running import make_image, run
 from tests.tiny import SYSTEMS, build, config
 
 NAMES = [f'thing {i}' for i in range(12)]
@@ -15,16 +15,12 @@ every_method = pytest.mark.parametrize('system', SYSTEMS, ids=lambda s: s.__name
 
 
 def images():
-    draw = torch.Generator().manual_seed(1)
-    sizes = ((50, 71), (64, 48))
-    return [torch.randint(0, 256, (3, *size), generator=draw) for size in sizes]
+    return [make_image(50, 71), make_image(64, 48)]
 
 
-def scores(model, inputs, **test_cfg):
+def scores(model, inputs, **call):
     """Scores (N, H, W) of each image; labels are their arg max."""
-    model.test_cfg = dict(model.test_cfg, keep_logits=True, **test_cfg)
-    samples = [SegDataSample() for _ in inputs]
-    results = model.test_step(dict(inputs=inputs, data_samples=samples))
+    results = run(model, inputs, keep_logits=True, **call)
     for image, sample in zip(inputs, results, strict=True):
         assert sample.seg_logits.shape == image.shape[1:]
         assert torch.equal(
@@ -52,8 +48,8 @@ def test_other_words_between_calls(system, tmp_path):
     """More and fewer classes than CAT-Seg's 8, and synonyms."""
     model = build(system, tmp_path, NAMES)
     for words in (NAMES[:1], NAMES[2:5], NAMES, ['thing 3', ['thing 1', 'thing 2']]):
-        model.set_vocabulary(words)
-        assert [len(s) for s in scores(model, images())] == [len(words)] * 2
+        found = scores(model, images(), vocabulary=words)
+        assert [len(s) for s in found] == [len(words)] * 2
 
 
 @every_method

@@ -1,0 +1,141 @@
+"""``train_cfg`` and ``test_cfg`` of the segmentor: their keys, checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from ..utils import Window, window_grid
+
+MODES = ('whole', 'slide', 'local-global')
+AGGREGATIONS = ('features', 'logits')
+
+
+@dataclass
+class InferenceCfg:
+    """``test_cfg`` of :class:`OpenVocabSegmentor`.
+
+    Attributes:
+        mode: 'whole', 'slide' or 'local-global' (windows of the image stretched to
+            ``image_size``, and all of it at once).
+        crop_size: Height and width of a window ('slide', 'local-global').
+        stride: Vertical and horizontal step of the windows ('slide', 'local-global').
+        image_size: Height and width to which images are stretched, whatever their
+            aspect ('local-global').
+        aggregation: What of windows and whole image is averaged ('local-global'):
+            'features' (:class:`FeatureAggregation`) or 'logits'
+            (:class:`LogitsAggregation`).
+        input_size: Windows are resized to it (bilinear) before the backbone, whatever
+            their aspect. None: windows go in as they are.
+        input_antialias: Whether images and windows are resized with antialiasing.
+            torchvision did not for tensors below version 0.17, which Talk2DINO pins.
+        window_batch_size: Windows run through the backbone together. None: as many as
+            a GPU has memory for, on a CPU one (see :class:`WindowBatches`).
+        window_softmax: Whether scores become a softmax over all text rows, at the size
+            of each window, before windows are merged (where scores are merged; scores
+            of the whole image at once stay as they are).
+        chunk_mb: Size in MiB of the score maps that are resized, refined and merged
+            together. Bounds the memory, does not change the result.
+        keep_logits: Keep the scores of all classes at the size of the original image in
+            ``seg_logits`` (large: classes x height x width x 4 bytes).
+        refine: Whether post-processors that use the image (such as PAMR) run.
+    """
+
+    mode: str = 'whole'
+    crop_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None = None
+    aggregation: str = 'features'
+    input_size: tuple[int, int] | None = None
+    input_antialias: bool = True
+    window_batch_size: int | None = None
+    window_softmax: bool = False
+    chunk_mb: float = 30
+    keep_logits: bool = False
+    refine: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f'test_cfg.mode has to be one of {MODES}: {self.mode!r}')
+        if self.window_batch_size is not None and self.window_batch_size < 1:
+            raise ValueError(
+                'test_cfg.window_batch_size has to be at least 1, or None, not '
+                f'{self.window_batch_size}'
+            )
+        if self.mode != 'whole' and not (self.crop_size and self.stride):
+            raise ValueError(f'test_cfg.mode {self.mode!r} needs crop_size and stride')
+        if self.mode == 'local-global':
+            self._check_local_global()
+
+    def _check_local_global(self) -> None:
+        if self.aggregation not in AGGREGATIONS:
+            raise ValueError(
+                f'test_cfg.aggregation has to be one of {AGGREGATIONS}: '
+                f'{self.aggregation!r}'
+            )
+        if not self.image_size:
+            raise ValueError(
+                "test_cfg.mode 'local-global' needs image_size, the height and width "
+                'to which images are stretched'
+            )
+        crop, image = tuple(self.crop_size), tuple(self.image_size)
+        if crop[0] > image[0] or crop[1] > image[1]:
+            raise ValueError(
+                f'test_cfg.crop_size {crop} has to fit into image_size {image}: '
+                'windows are cut from the stretched image'
+            )
+        if self.aggregation == 'features' and self.input_size:
+            raise ValueError(
+                "test_cfg.input_size is for aggregation='logits': features of resized "
+                'windows have no place on the grid of the whole image'
+            )
+
+    def windows(self, size: tuple[int, int]) -> list[Window]:
+        """The windows of an image of a size."""
+        if self.mode == 'whole':
+            return window_grid(size, size, size)
+        return window_grid(size, tuple(self.crop_size), tuple(self.stride))
+
+
+@dataclass
+class TrainCfg:
+    """``train_cfg`` of :class:`OpenVocabSegmentor`.
+
+    Attributes:
+        input_size: Height and width to which images are resized (bilinear) before the
+            backbone, while a teacher sees them as the training pipeline made them.
+            None: as they are.
+        input_antialias: Whether that resize is antialiased.
+    """
+
+    input_size: tuple[int, int] | None = None
+    input_antialias: bool = True
+
+
+Settings = TypeVar('Settings', InferenceCfg, TrainCfg)
+
+
+def read_settings(
+    kind: type[Settings], name: str, cfg: Mapping[str, Any] | None
+) -> Settings:
+    """The settings of a config.
+
+    Args:
+        kind: Which.
+        name: What the config calls them.
+        cfg: The config.
+
+    Raises:
+        ValueError: A key is unknown, or a value does not fit.
+    """
+    known = [field.name for field in fields(kind)]
+    for key in cfg or {}:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f'did you mean {close[0]!r}? ' if close else ''
+            raise ValueError(
+                f'{name} has no setting {key!r}: {hint}Known are {", ".join(known)}.'
+            )
+    return kind(**(cfg or {}))
