@@ -80,6 +80,20 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
+def run_test(runner: Runner, checkpoint: str | None) -> None:
+    """Test, with a readable error if the checkpoint cannot be read."""
+    if not checkpoint:
+        init_own_weights(unwrap_model(runner.model))
+    try:
+        runner.test()
+    except CheckpointError:
+        raise
+    except Exception:
+        if checkpoint:
+            read_checkpoint(checkpoint)  # says more than MMEngine if this is the cause
+        raise
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -99,11 +113,7 @@ def main() -> None:
         first.output_dir = args.out
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     try:
-        if args.checkpoint:
-            read_checkpoint(args.checkpoint)  # mmengine's own message is obscure
-        else:
-            init_own_weights(unwrap_model(runner.model))
-        runner.test()
+        run_test(runner, args.checkpoint)
     except CheckpointError as error:
         raise SystemExit(str(error)) from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
+from numpy._core import multiarray
 
 
 def _history_buffer_getattr(obj, name, *default):
@@ -25,10 +26,6 @@ def allow_mmengine_checkpoints() -> None:
     """Allow the globals of mmengine's own checkpoints, and no others."""
     if digit_version(torch.__version__) < digit_version('2.6.0'):
         return  # weights_only is False by default and names cannot be mapped
-    try:
-        from numpy._core import multiarray
-    except ImportError:  # numpy < 1.26
-        from numpy.core import multiarray
     HistoryBuffer()  # fills _statistics_methods
     allowed = [
         HistoryBuffer,

@@ -34,6 +34,8 @@ from torch import Tensor
 
 from mmseg_ovs.models.backbones import DINOv2, DINOv3
 from mmseg_ovs.models.postprocessors import PAMR
+from mmseg_ovs.models.text_encoders import save_embeddings
+from mmseg_ovs.models.text_encoders.templates import fill_templates, get_templates
 from mmseg_ovs.models.utils import RunningArgmax, load_pretrained, resize_argmax
 
 Variant = Callable[[], Tensor]
@@ -103,7 +105,7 @@ def compare(
 # --------------------------------------------------------------------- backbone
 def backbone(pairs: int) -> None:
     """ViT-B at 448 x 448 against timm and transformers at the same weights."""
-    import timm
+    import timm  # in the test environment alone, and for this section alone
     import transformers
 
     image = torch.randn(1, 3, 448, 448)
@@ -153,9 +155,6 @@ def backbone(pairs: int) -> None:
 # ------------------------------------------------------------------------- text
 def text(pairs: int) -> None:
     """1,000 prompts through CLIP ViT-B/16's text tower, padded against ours."""
-    from mmseg_ovs.models.text_encoders.templates import fill_templates, get_templates
-    from mmseg_ovs.structures.vocabulary import Vocabulary
-
     rows = Vocabulary.build('ade20k_847').rows
     names, templates = rows[:: len(rows) // 125][:125], get_templates('imagenet')[::10]
     prompts = fill_templates(templates, names)
@@ -242,8 +241,6 @@ def pamr(pairs: int) -> None:
 # ------------------------------------------------------------------------ slide
 def slide(pairs: int) -> None:
     """Sliding windows: ours against EncoderDecoder's loop with the same network."""
-    from mmseg_ovs.models.text_encoders import save_embeddings
-
     names = [f'class {i}' for i in range(150)]
     test_cfg = dict(mode='slide', crop_size=(224, 224), stride=(112, 112))
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,8 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmseg_ovs.acceleration import accelerate
+from mmseg_ovs.models.text_encoders import TowerTextEncoder
 from mmseg_ovs.models.utils import unwrap_model
 
 
@@ -37,10 +39,6 @@ class AccelerationHook(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Once; a stock model stays as it is unless a switch is set."""
-        # models import the engine's registries; not at the top
-        from mmseg_ovs.acceleration import accelerate
-        from mmseg_ovs.models.text_encoders import TowerTextEncoder
-
         model = unwrap_model(runner.model)
         if any(self.switches.values()) and not hasattr(model, 'acceleration'):
             accelerate(model, **self.switches)
