@@ -16,7 +16,6 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 
 from .acceleration import add_switches, chosen_switches
 from .apis import (
-    ImageError,
     ImageSource,
     OpenVocabInferencer,
     ResultFolder,
@@ -26,23 +25,14 @@ from .apis import (
     list_images,
 )
 from .apis.image_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
-from .apis.job_size import SizeError, job_size, seconds_per_window, set_short_side
+from .apis.job_size import job_size, seconds_per_window, set_short_side
 from .composition import MODEL_KEYS, add_config_arguments, read_config
 from .engine import data_vocabulary
-from .models.text_encoders import UnknownNameError
-from .models.utils import CheckpointError
-from .structures.vocabulary import Vocabulary, VocabularyError
+from .structures.vocabulary import Vocabulary
+from .utils import exit_with_message
 
 # What the inferencer reads of a config.
 _READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline')
-# What the caller can fix; anything else keeps its traceback.
-_MISTAKES = (
-    CheckpointError,
-    ImageError,
-    SizeError,
-    UnknownNameError,
-    VocabularyError,
-)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -114,27 +104,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> int:
     """Segment, write, report; returns the exit code."""
     args = parse_args(argv)
-    try:
-        # Cheap checks come before the weights are loaded.
-        images, videos = _list_inputs(args)
-        words = args.classes or args.vocabulary
-        vocabulary = None if words is None else Vocabulary.build(words)
-        cfg = read_config(args, read=_READ)
-        if args.short_side:
-            set_short_side(cfg, args.short_side)
-        if args.data and vocabulary is None:
-            vocabulary = data_vocabulary(cfg)
-        inferencer = OpenVocabInferencer(
-            cfg, args.checkpoint, args.device, **chosen_switches(args)
-        )
-        vocabulary = inferencer.read_vocabulary(
-            vocabulary, background_score=args.background_score
-        )
-    except _MISTAKES as error:
-        raise SystemExit(f'error: {error}') from error
+    # Cheap checks come before the weights are loaded.
+    images, videos = _list_inputs(args)
+    words = args.classes or args.vocabulary
+    vocabulary = None if words is None else Vocabulary.build(words)
+    cfg = read_config(args, read=_READ)
+    if args.short_side:
+        set_short_side(cfg, args.short_side)
+    if args.data and vocabulary is None:
+        vocabulary = data_vocabulary(cfg)
+    inferencer = OpenVocabInferencer(
+        cfg, args.checkpoint, args.device, **chosen_switches(args)
+    )
+    vocabulary = inferencer.read_vocabulary(
+        vocabulary, background_score=args.background_score
+    )
 
     failures = []
     with ResultFolder(

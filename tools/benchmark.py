@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from mmseg_ovs.benchmark.plan import Plan, PlanError, make_plan, read_plan
+from mmseg_ovs.benchmark.plan import Plan, make_plan, read_plan
 from mmseg_ovs.benchmark.processes import run_rows
 from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
 from mmseg_ovs.benchmark.tables import write_tables
@@ -30,7 +30,7 @@ from mmseg_ovs.benchmark.zoo import Zoo
 from mmseg_ovs.composition import ConfigOptions
 from mmseg_ovs.composition.names import configs_folder
 from mmseg_ovs.evaluation.protocol import format_protocol
-from mmseg_ovs.utils import remove_leftovers
+from mmseg_ovs.utils import exit_with_message, remove_leftovers
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -73,14 +73,12 @@ def plan_of(args: argparse.Namespace, zoo: Zoo) -> Plan:
     return make_plan(args.models, args.datasets, zoo, args.cfg_options)
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing, write and print the table."""
     args = parse_args(argv)
     zoo = Zoo.read(configs_folder())
-    try:
-        plan = plan_of(args, zoo)
-    except PlanError as error:
-        raise SystemExit(str(error)) from error
+    plan = plan_of(args, zoo)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(args.out / '.lock', timeout=0):

@@ -12,14 +12,11 @@ import argparse
 from pathlib import Path
 
 from mmseg_ovs.composition import (
-    CompositionError,
     ConfigOptions,
-    OptionError,
-    UnknownConfigError,
     apply_options,
     compose,
 )
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import exit_with_message, replacing
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,14 +34,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Compose and write."""
     args = parse_args(argv)
-    try:
-        cfg = compose(args.model, args.data, args.train)
-        apply_options(cfg, args.cfg_options)
-    except (CompositionError, OptionError, UnknownConfigError) as error:
-        raise SystemExit(f'error: {error}') from error
+    cfg = compose(args.model, args.data, args.train)
+    apply_options(cfg, args.cfg_options)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out) as temporary:
         cfg.dump(temporary)

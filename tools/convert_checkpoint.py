@@ -37,7 +37,7 @@ from mmseg_ovs.models.utils import (
 )
 from mmseg_ovs.models.utils.key_report import key_report
 from mmseg_ovs.models.utils.model_checkpoint import brings_weights
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import exit_with_message, replacing
 from mmseg_ovs.version import __version__
 
 
@@ -76,18 +76,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Convert, or export."""
     args = parse_args(argv)
     cfg = read_config(args, read=MODEL_KEYS)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    try:
-        if args.part:
-            convert(cfg, args.part, args.out)
-        else:
-            export(cfg, args.checkpoint, args.export)
-    except CheckpointError as error:
-        raise SystemExit(str(error)) from error
+    if args.part:
+        convert(cfg, args.part, args.out)
+    else:
+        export(cfg, args.checkpoint, args.export)
 
 
 def convert(cfg: Config, parts: dict[str, str], out: Path) -> None:

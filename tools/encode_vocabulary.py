@@ -23,8 +23,9 @@ from mmseg_ovs.composition import (
 )
 from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
-from mmseg_ovs.models.utils import CheckpointError, load_pretrained
+from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import exit_with_message
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,6 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Encode the names and write the file."""
     args = parse_args(argv)
@@ -64,10 +66,7 @@ def main(argv: list[str] | None = None) -> None:
             'mmseg_ovs.'
         )
     if args.checkpoint:
-        try:
-            load_pretrained(encoder, args.checkpoint, prefix='text_encoder')
-        except CheckpointError as error:
-            raise SystemExit(str(error)) from error
+        load_pretrained(encoder, args.checkpoint, prefix='text_encoder')
     else:
         encoder.init_weights()
     encoder.to(args.device).eval()

@@ -14,20 +14,10 @@ import argparse
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 from mmseg_ovs.apis import OpenVocabInferencer
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
-from mmseg_ovs.export import FORMATS, ExportError, export_model
+from mmseg_ovs.export import FORMATS, export_model
 from mmseg_ovs.export.formats import OPSET
 from mmseg_ovs.export.score_graph import left_out
-from mmseg_ovs.models.text_encoders import UnknownNameError
-from mmseg_ovs.models.utils import CheckpointError
-from mmseg_ovs.structures.vocabulary import VocabularyError
-
-# What the caller can mend; anything else keeps its traceback.
-_MISTAKES = (
-    CheckpointError,
-    ExportError,
-    UnknownNameError,
-    VocabularyError,
-)
+from mmseg_ovs.utils import exit_with_message
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -82,30 +72,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Export and report."""
     args = parse_args(argv)
     form = FORMATS[args.format]
     form = form(args.opset) if args.format == 'onnx' else form()
-    try:
-        form.check_tools()  # before the weights are loaded
-        cfg = read_config(args, read=MODEL_KEYS)
-        model = OpenVocabInferencer(cfg, args.checkpoint, 'cpu').model
-        if args.vocabulary is not None:
-            model.set_vocabulary(args.vocabulary)
-        result = export_model(
-            model,
-            args.out,
-            form,
-            size=args.size,
-            batch=None if args.dynamic_batch else args.batch_size,
-            rows=args.rows,
-            bake_vocabulary=args.vocabulary is not None,
-            tolerance=args.tolerance,
-            config=args.config,
-        )
-    except _MISTAKES as error:
-        raise SystemExit(f'error: {error}') from error
+    form.check_tools()  # before the weights are loaded
+    cfg = read_config(args, read=MODEL_KEYS)
+    model = OpenVocabInferencer(cfg, args.checkpoint, 'cpu').model
+    if args.vocabulary is not None:
+        model.set_vocabulary(args.vocabulary)
+    result = export_model(
+        model,
+        args.out,
+        form,
+        size=args.size,
+        batch=None if args.dynamic_batch else args.batch_size,
+        rows=args.rows,
+        bake_vocabulary=args.vocabulary is not None,
+        tolerance=args.tolerance,
+        config=args.config,
+    )
     ours, theirs = result.seconds
     print(f'{result.path}: {result.path.stat().st_size / 2**20:.1f} MiB')
     for key in ('size', 'grid', 'output', 'channels', 'mean', 'std', 'text'):

@@ -32,6 +32,7 @@ from mmseg_ovs.models.utils import (
     read_checkpoint,
     unwrap_model,
 )
+from mmseg_ovs.utils import exit_with_message
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,6 +95,7 @@ def run_test(runner: Runner, checkpoint: str | None) -> None:
         raise
 
 
+@exit_with_message()
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -112,10 +114,7 @@ def main() -> None:
         first = evaluator[0] if isinstance(evaluator, list) else evaluator
         first.output_dir = args.out
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    try:
-        run_test(runner, args.checkpoint)
-    except CheckpointError as error:
-        raise SystemExit(str(error)) from error
+    run_test(runner, args.checkpoint)
 
 
 if __name__ == '__main__':

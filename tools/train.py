@@ -18,7 +18,7 @@ from mmseg_ovs.engine.launch import (
     make_deterministic,
 )
 from mmseg_ovs.engine.resume import resume_training
-from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.utils import exit_with_message
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,15 +42,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@exit_with_message()
 def main() -> None:
     args = parse_args()
     cfg = load_config(args, train=True)
     cfg.resume = False
     if args.resume:
-        try:
-            resume_training(cfg, args.cfg_options)
-        except CheckpointError as error:
-            raise SystemExit(str(error)) from error
+        resume_training(cfg, args.cfg_options)
     if args.amp:
         enable_amp(cfg)
     if args.deterministic:

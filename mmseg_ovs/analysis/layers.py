@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from ..models.utils import init_own_weights, load_pretrained, read_state_dict
 from ..models.utils.model_checkpoint import brings_weights
 from ..structures.visual_features import VisualFeatures
+from ..utils import OpenVocabError
 
 # Where backbones keep the things that ``out_indices`` counts, first come first served
 # (``depth`` is no candidate: ResNet's is 50).
 _LAYER_LISTS = ('num_stages', 'blocks', 'layers', 'stages')
 
 
-class BackboneConfigError(ValueError):
+class BackboneConfigError(OpenVocabError):
     """The config, or what was asked of it, does not give layers of a backbone."""
 
 

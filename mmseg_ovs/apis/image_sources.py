@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..utils import OpenVocabError
+
 IMAGE_SUFFIXES = frozenset(
     ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 )
@@ -18,7 +20,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-class ImageError(ValueError):
+class ImageError(OpenVocabError):
     """No such images, or something that is no image."""
 
 

@@ -13,10 +13,11 @@ from mmengine.config import Config
 from PIL import Image, UnidentifiedImageError
 
 from ..structures.vocabulary import Vocabulary
+from ..utils import OpenVocabError
 from .image_sources import ImageSource
 
 
-class SizeError(ValueError):
+class SizeError(OpenVocabError):
     """A size that the model would not see."""
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from ..composition import UnknownConfigError, find_config, find_data
 from ..composition.names import data_name
+from ..utils import OpenVocabError
 from .zoo import DATASETS, Zoo
 
 _MODEL_KEYS = {'config', 'name', 'checkpoint', 'cfg_options', 'published'}
@@ -18,7 +19,7 @@ _DATA_KEYS = {'config', 'cfg_options'}
 _PLAN_KEYS = {'models', 'datasets', 'cfg_options'}
 
 
-class PlanError(ValueError):
+class PlanError(OpenVocabError):
     """A plan that cannot be run; the message says why."""
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from ..utils import OpenVocabError
+
 METHOD_CLASSES = ('mask-supervised', 'caption-supervised', 'training-free')
 ORIGINS = ('published', 'measured')
 # Column titles by the name of the data set's config; in the order of tables.
@@ -50,7 +52,7 @@ ABBREVIATIONS = {
 }
 
 
-class ZooError(ValueError):
+class ZooError(OpenVocabError):
     """A metafile that cannot be used."""
 
 

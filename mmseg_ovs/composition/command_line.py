@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .compose import CompositionError, compose
-from .data_files import MissingDataError, check_data_files
-from .names import UnknownConfigError, find_config, shipped_data
-from .options import ConfigOptions, OptionError, apply_options
+from ..utils import exit_with_message
+from .compose import compose
+from .data_files import check_data_files
+from .names import find_config, shipped_data
+from .options import ConfigOptions, apply_options
 
 # What a command that builds a model, and no runner, reads of a config.
 MODEL_KEYS = ('model', 'custom_imports')
@@ -58,14 +59,12 @@ def read_config(
     Raises:
         SystemExit: In one line, what is wrong with them.
     """
-    try:
+    with exit_with_message():
         if args.data is None:
             cfg = Config.fromfile(find_config(args.config))
         else:
             cfg = compose(args.config, args.data, train)
         apply_options(cfg, args.cfg_options, read)
-    except (UnknownConfigError, CompositionError, OptionError) as error:
-        raise SystemExit(f'error: {error}') from error
     return cfg
 
 
@@ -84,7 +83,5 @@ def require_data(cfg: Config, part: str) -> None:
             f'error: {Path(cfg.filename).stem} is a model without data ({part}): name '
             f'a data set with --data. There are: {", ".join(shipped_data())}'
         )
-    try:
+    with exit_with_message():
         check_data_files(cfg, part)
-    except MissingDataError as error:
-        raise SystemExit(f'error: {error}') from error

@@ -24,6 +24,7 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
+from ..utils import OpenVocabError
 from .names import configs_folder, data_name, find_config, find_data
 
 # What a test does not need; a runner wants all of a kind or none.
@@ -35,7 +36,7 @@ _TABLES = ('data_overrides', 'train_overrides')
 _NOT_OF_DATA = ('model', 'default_hooks', 'custom_hooks', 'custom_imports', *_TABLES)
 
 
-class CompositionError(ValueError):
+class CompositionError(OpenVocabError):
     """A model and a data set that cannot be composed; the message says why."""
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..utils import OpenVocabError
 
-class MissingDataError(FileNotFoundError):
+
+class MissingDataError(OpenVocabError):
     """A data set is not there, or not all of it."""
 
 

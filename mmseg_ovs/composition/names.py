@@ -7,12 +7,14 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..utils import OpenVocabError
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 # openmim's folder in a wheel, and that of a checkout.
 _ROOTS = (_PACKAGE / '.mim' / 'configs', _PACKAGE.parent / 'configs')
 
 
-class UnknownConfigError(FileNotFoundError):
+class UnknownConfigError(OpenVocabError):
     """There is no such model or data set."""
 
 

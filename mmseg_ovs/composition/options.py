@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 from mmseg import registry
 
+from ..utils import OpenVocabError
 from .names import did_you_mean
 
 # Read by mmengine's runner or our tools, besides the arguments of the runner.
@@ -24,7 +25,7 @@ _ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
 _REGISTRIES = [value for name, value in vars(registry).items() if name.isupper()]
 
 
-class OptionError(ValueError):
+class OptionError(OpenVocabError):
     """A setting of the command line that would change nothing."""
 
 

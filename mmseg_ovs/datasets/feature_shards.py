@@ -24,13 +24,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mmseg_ovs.utils import replacing, tensor_file
+from mmseg_ovs.utils import OpenVocabError, replacing, tensor_file
 
 MANIFEST = 'manifest.json'
 _KEYS = ('visual', 'text', 'picture')
 
 
-class FeatureFileError(ValueError):
+class FeatureFileError(OpenVocabError):
     """A shard or manifest is missing, damaged or of another setting."""
 
 

@@ -12,8 +12,7 @@ import sys
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 
 from ..acceleration import add_switches, chosen_switches
-from ..apis import UnknownConfigError
-from ..models.utils import CheckpointError
+from ..utils import exit_with_message
 from .images import Limits
 from .models import PageModel
 
@@ -92,16 +91,14 @@ def _import_page():
     return page
 
 
+@exit_with_message()
 def start(args: argparse.Namespace):
     """Serve in the background; returns the page, whose ``close()`` ends it."""
     limits = Limits(args.max_megabytes, args.max_megapixels, args.max_requests)
-    try:
-        models = {
-            name: PageModel(*files, device=args.device, **chosen_switches(args))
-            for name, *files in args.model
-        }
-    except (CheckpointError, UnknownConfigError) as error:
-        raise SystemExit(f'error: {error}') from error
+    models = {
+        name: PageModel(*files, device=args.device, **chosen_switches(args))
+        for name, *files in args.model
+    }
     gradio_page = _import_page()
     page = gradio_page.build_page(models, limits)
     try:

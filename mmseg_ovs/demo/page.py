@@ -8,16 +8,13 @@ from collections.abc import Mapping
 import gradio as gr
 
 from ..apis import ImageError, ImageSource
-from ..models.text_encoders import UnknownNameError
-from ..models.utils import CheckpointError
-from ..structures.vocabulary import VocabularyError
+from ..utils import OpenVocabError
 from .images import Limits, check_image
 from .models import Answer, PageModel
 from .overlay import make_overlay
 from .words import hint, read_words
 
 # What people can mend, told as it stands; anything else leaves a traceback as well.
-_MISTAKES = (CheckpointError, ImageError, UnknownNameError, VocabularyError)
 # Uploads and overlays are deleted an hour after they were made.
 _CLEANING = (600, 3600)
 _NO_RESULT = 'Choose an image, type classes, press *Segment*.'
@@ -39,7 +36,7 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
             answer = models[model].segment(
                 image, vocabulary, score if has_background else None, refine
             )
-        except _MISTAKES as error:
+        except OpenVocabError as error:
             raise gr.Error(
                 html.escape(str(error)), duration=None, print_exception=False
             ) from error

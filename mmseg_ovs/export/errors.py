@@ -1,5 +1,7 @@
 """What goes wrong when a model is exported."""
 
+from ..utils import OpenVocabError
 
-class ExportError(RuntimeError):
+
+class ExportError(OpenVocabError):
     """A model cannot be exported as asked, or its graph does not give its results."""

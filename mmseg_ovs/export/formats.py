@@ -113,7 +113,7 @@ class OnnxFormat(Format):
         translated.save(path)  # weights beyond 1.5 GiB go into a file beside it
 
     def load(self, path: Path) -> Run:
-        import onnxruntime
+        import onnxruntime  # optional
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

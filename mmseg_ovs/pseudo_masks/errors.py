@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..utils import OpenVocabError
 
-class PseudoMaskError(ValueError):
+
+class PseudoMaskError(OpenVocabError):
     """Input, setting or a file of an earlier stage is not as it has to be."""
 
 

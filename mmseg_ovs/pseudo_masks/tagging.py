@@ -79,7 +79,7 @@ def tag_words(caption: str, tagger: Tagger) -> list[tuple[str, str]]:
     Capitals are given up, because captions are careless with them and a capital makes a
     proper noun of any word.
     """
-    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize import NLTKWordTokenizer  # optional
 
     words = []
     # Captions have a sentence or two, so that NLTK's Punkt model is not needed.

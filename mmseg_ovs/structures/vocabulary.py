@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils import replacing
+from ..utils import OpenVocabError, replacing
 
 # Labels are kept in 16 bits and the last value, 65535, means "ignore".
 MAX_CLASSES = 65535
@@ -34,7 +34,7 @@ _FILE_KEYS = {
 _BUILD_KEYS = {'source', 'synonyms', 'background'}
 
 
-class VocabularyError(ValueError):
+class VocabularyError(OpenVocabError):
     """A vocabulary that cannot be used; the message says why and where."""
 
 

@@ -6,12 +6,15 @@ from .atomic_file import (
     remove_leftovers,
     replacing,
 )
+from .errors import OpenVocabError, exit_with_message
 from .image_check import RefusedImageError, check_image
 from .tensor_file import tensor_file
 
 __all__ = [
+    'OpenVocabError',
     'RefusedImageError',
     'check_image',
+    'exit_with_message',
     'move_into_place',
     'naming_full_disk',
     'remove_leftovers',

@@ -22,35 +22,23 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 from mmengine.config import Config
 
 from mmseg_ovs.analysis import (
-    BackboneConfigError,
     ImageStream,
     LayerFeatures,
     StreamingCKA,
     paired_positions,
     plot_cka,
 )
-from mmseg_ovs.apis import ImageError
 from mmseg_ovs.composition import (
     MODEL_KEYS,
     ConfigOptions,
-    OptionError,
-    UnknownConfigError,
     apply_options,
     find_config,
 )
-from mmseg_ovs.models.utils import CheckpointError
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import exit_with_message, replacing
 
 BACKBONES = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 DEFAULTS = dict(
     first=str(BACKBONES / 'dinov2-b14.py'), second=str(BACKBONES / 'sam-vit-b.py')
-)
-MISTAKES = (
-    BackboneConfigError,
-    CheckpointError,
-    ImageError,
-    OptionError,
-    UnknownConfigError,
 )
 
 
@@ -110,17 +98,15 @@ def build(args: argparse.Namespace, which: str) -> tuple[str, LayerFeatures]:
     return f'{config.stem} ({network.kind}, {network.size} pixels)', network
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write, report; returns the exit code."""
     args = parse_args(argv)
-    try:
-        images = ImageStream(args.images)
-        networks = [build(args, which) for which in DEFAULTS]
-        cka = StreamingCKA()
-        for image in images:
-            cka.update(*paired_positions(*(network(image) for _, network in networks)))
-    except MISTAKES as error:
-        raise SystemExit(f'error: {error}') from error
+    images = ImageStream(args.images)
+    networks = [build(args, which) for which in DEFAULTS]
+    cka = StreamingCKA()
+    for image in images:
+        cka.update(*paired_positions(*(network(image) for _, network in networks)))
     matrix = cka.matrix().numpy()
     first, second = ((name, network.names) for name, network in networks)
     with (

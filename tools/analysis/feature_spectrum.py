@@ -20,18 +20,13 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 # isort: split
 
 from mmseg_ovs.analysis import (
-    BackboneConfigError,
     ImageStream,
     LayerFeatures,
     RadialSpectrum,
     plot_spectrum,
 )
-from mmseg_ovs.apis import ImageError
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
-from mmseg_ovs.models.utils import CheckpointError
-from mmseg_ovs.utils import replacing
-
-MISTAKES = (BackboneConfigError, CheckpointError, ImageError)
+from mmseg_ovs.utils import exit_with_message, replacing
 
 
 def layer_list(values: list[str]) -> str | list[int]:
@@ -107,16 +102,14 @@ def write_tables(out: Path, spectra: dict[str, RadialSpectrum]) -> None:
             table.writerow([name, *(f'{x:.6g}' for x in row)])
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write, report; returns the exit code."""
     args = parse_args(argv)
-    try:
-        images = ImageStream(args.images)
-        cfg = read_config(args, read=MODEL_KEYS)
-        network = LayerFeatures(cfg, args.layers, args.weights, args.size, args.device)
-        spectra = analyse(network, images, args.cutoff, args.rings)
-    except MISTAKES as error:
-        raise SystemExit(f'error: {error}') from error
+    images = ImageStream(args.images)
+    cfg = read_config(args, read=MODEL_KEYS)
+    network = LayerFeatures(cfg, args.layers, args.weights, args.size, args.device)
+    spectra = analyse(network, images, args.cutoff, args.rings)
     write_tables(args.out, spectra)
     title = (
         f'{Path(cfg.filename).stem} ({network.kind}), '

@@ -37,6 +37,7 @@ from mmseg_ovs.models.postprocessors import PAMR
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.text_encoders.templates import fill_templates, get_templates
 from mmseg_ovs.models.utils import RunningArgmax, load_pretrained, resize_argmax
+from mmseg_ovs.structures import Vocabulary
 
 Variant = Callable[[], Tensor]
 

@@ -26,14 +26,14 @@ from filelock import FileLock, Timeout
 from mmengine.utils import ProgressBar
 from PIL import Image
 
-from mmseg_ovs.utils import remove_leftovers, replacing
+from mmseg_ovs.utils import OpenVocabError, remove_leftovers, replacing
 
 from .label_files import count_labels, encode_labels
 
 _POOL_FROM = 64  # images; fewer are done sooner than processes start
 
 
-class ConversionError(ValueError):
+class ConversionError(OpenVocabError):
     """A data set that cannot be converted; the message says why and how to mend it."""
 
 

@@ -18,10 +18,10 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...utils import replacing, tensor_file
+from ...utils import OpenVocabError, replacing, tensor_file
 
 
-class EmbeddingFileError(ValueError):
+class EmbeddingFileError(OpenVocabError):
     """A file that is not a readable file of names and vectors."""
 
 

@@ -280,7 +280,7 @@ def _check_vocabulary_size(text_cfg: Mapping[str, Any], needed: int) -> None:
 
 def build_clip(config: Mapping[str, Any]) -> nn.Module:
     """The model with random text weights and no vision tower worth the name."""
-    import open_clip
+    import open_clip  # takes seconds, and models without a tower do not need it
 
     config = dict(config)
     text_cfg = dict(config.pop('text_cfg'))

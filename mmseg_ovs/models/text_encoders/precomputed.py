@@ -10,11 +10,12 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...utils import OpenVocabError
 from .base import BaseTextEncoder
 from .embedding_file import load_embeddings
 
 
-class UnknownNameError(LookupError):
+class UnknownNameError(OpenVocabError):
     """Names for which there is no text embedding."""
 
 

@@ -17,11 +17,13 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ...utils import OpenVocabError
+
 # Where training scripts put the state dict inside a checkpoint.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'module', 'teacher')
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(OpenVocabError):
     """A checkpoint cannot be read, or does not fit the module."""
 
 

@@ -26,7 +26,7 @@ def is_self_contained(name: str) -> bool:
 
 def named_config(name: str, pretrained: Any = None) -> dict[str, Any]:
     """open_clip's description of a model, with the activation of its weights."""
-    import open_clip
+    import open_clip  # takes seconds, and models without a tower do not need it
 
     scheme = is_self_contained(name)
     identifier = name if scheme else name.replace('/', '-')
@@ -51,7 +51,7 @@ def named_config(name: str, pretrained: Any = None) -> dict[str, Any]:
 
 def pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
     """The whole model with its weights, loaded by open_clip."""
-    import open_clip
+    import open_clip  # takes seconds, and models without a tower do not need it
 
     if pretrained is not None:
         tags = open_clip.list_pretrained_tags_by_model(model.replace('/', '-'))

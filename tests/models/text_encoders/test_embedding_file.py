@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from mmseg_ovs.models.text_encoders import (
     EmbeddingFileError,
     PrecomputedTextEncoder,
+    UnknownNameError,
     load_embeddings,
     save_embeddings,
 )
@@ -85,13 +86,13 @@ def test_precomputed_gives_the_rows_of_the_vocabulary(path):
 
 def test_precomputed_lists_the_names_it_lacks(path):
     encoder = PrecomputedTextEncoder(path, vocabulary=['sky', 'moon', 'star'])
-    with pytest.raises(LookupError, match=r"2 of 3 names: \['moon', 'star'\]"):
+    with pytest.raises(UnknownNameError, match=r"2 of 3 names: \['moon', 'star'\]"):
         encoder()
 
 
 def test_precomputed_does_not_guess_between_two_spellings(path):
     # 'POT' could be 'pot' or 'Pot', which have different vectors.
-    with pytest.raises(LookupError, match=r"\['POT'\]"):
+    with pytest.raises(UnknownNameError, match=r"\['POT'\]"):
         PrecomputedTextEncoder(path).encode_names(['POT'])
 
 

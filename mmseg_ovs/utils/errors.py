@@ -1,0 +1,25 @@
+"""Errors that the caller can fix, and how commands end with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class OpenVocabError(ValueError):
+    """The caller can fix it; the message says what is wrong and how to fix it."""
+
+
+@contextmanager
+def exit_with_message() -> Iterator[None]:
+    """End a command with the message of an :class:`OpenVocabError` alone.
+
+    Other errors keep their traceback. Also a decorator: ``@exit_with_message()``.
+
+    Raises:
+        SystemExit: Instead of an :class:`OpenVocabError`.
+    """
+    try:
+        yield
+    except OpenVocabError as error:
+        raise SystemExit(f'error: {error}') from error
