@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from importlib.metadata import packages_distributions
-from pathlib import Path
+from importlib.metadata import packages_distributions, version
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tool_loader import ROOT
+
 FILES = ('requirements.txt', 'requirements/tests.txt')
 
 
@@ -54,7 +54,7 @@ def imported_modules(folder: str) -> dict[str, set[str]]:
     """Top-level modules imported under a folder, and the files that do it."""
     found: dict[str, set[str]] = {}
     for path in (ROOT / folder).rglob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -116,8 +116,6 @@ def test_every_import_is_a_stated_requirement(folder):
 
 
 def test_the_running_environment_satisfies_the_files():
-    from importlib.metadata import version
-
     for file in FILES:
         for name, requirement in requirements(file).items():
             if name == 'mmcv-lite' and 'mmcv' in packages_distributions()['mmcv']:
