@@ -143,17 +143,15 @@ def label_samples(labels: Tensor) -> list[SegDataSample]:
     return [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
 
 
-def check_learns_two_halves(
-    model: nn.Module, steps: int = 15, lr: float = 1e-2
-) -> None:
+def check_learns_two_halves(model: nn.Module) -> None:
     """A segmentor learns to tell the dark half of an image from the bright one."""
     labels = torch.zeros(2, 56, 56, dtype=torch.long)
     labels[..., 28:] = 2
     image = torch.where(labels == 2, 2.0, -2.0)[:, None].expand(-1, 3, -1, -1)
     samples = label_samples(labels)
-    optimizer = torch.optim.AdamW(model.train().parameters(), lr=lr)
+    optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-2)
     history = []
-    for _ in range(steps):
+    for _ in range(15):
         loss = model(image, samples, mode='loss')['decode.loss_ce']
         optimizer.zero_grad()
         loss.backward()

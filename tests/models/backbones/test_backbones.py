@@ -110,4 +110,4 @@ class TestBackbones(PretrainedModuleTester):
             test_cfg=dict(mode='whole'),
         )
         model.init_weights()
-        check_learns_two_halves(model, lr=1e-2)
+        check_learns_two_halves(model)

@@ -74,7 +74,7 @@ def test_training_lowers_the_loss(system, tmp_path):
     head = system()['decode_head']
     if head['type'] != 'CostAggregationHead':  # cosines alone bound the loss
         head = dict(head, logit_scale=10.0)
-    check_learns_two_halves(build(system, tmp_path, decode_head=head), lr=1e-2)
+    check_learns_two_halves(build(system, tmp_path, decode_head=head))
 
 
 @every_method
