@@ -127,7 +127,7 @@ def job_size(inferencer, sources: Sequence[ImageSource]) -> JobSize | None:
 def seconds_per_window(inferencer, vocabulary: Vocabulary, job: JobSize) -> float:
     """Time of a window, measured on random pixels of the least that can be run."""
     model = inferencer.model
-    cfg = model.inference_cfg()
+    cfg = model.build_inference().cfg
     size = tuple(cfg.crop_size) if cfg.mode == 'slide' else job.largest[1]
     image = torch.randn(1, 3, *size, device=model.data_preprocessor.device)
     start = time.perf_counter()
@@ -137,7 +137,7 @@ def seconds_per_window(inferencer, vocabulary: Vocabulary, job: JobSize) -> floa
 
 
 def _count_windows(model, size: tuple[int, int]) -> int:
-    cfg = model.inference_cfg()
+    cfg = model.build_inference().cfg
     if cfg.mode == 'local-global':
         return len(cfg.windows(tuple(cfg.image_size))) + 1
     return len(cfg.windows(size))

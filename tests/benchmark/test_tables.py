@@ -44,17 +44,21 @@ def test_tables(tmp_path):
     )
     assert second == '| b | not stated | not stated | 13.00 (12.5) | absent | – |'
 
-    page = (tmp_path / 'table.md').read_text()
+    page = (tmp_path / 'table.md').read_text(encoding='utf-8')
     assert text in page and 'absent: data/ade is not there' in page
     assert 'mode     slide\nweights  hash 21.256' in page
 
-    lines = list(csv.DictReader(io.StringIO((tmp_path / 'table.csv').read_text())))
+    lines = list(
+        csv.DictReader(
+            io.StringIO((tmp_path / 'table.csv').read_text(encoding='utf-8'))
+        )
+    )
     assert [line['mIoU'] for line in lines] == ['50.0', '21.256', '13.0', '']
     assert [line['published mIoU'] for line in lines] == ['64.0', '20.6', '12.5', '']
     assert [line['mode'] for line in lines] == ['slide'] * 3 + ['']
     assert lines[3]['status'] == 'absent'
 
-    latex = (tmp_path / 'table.tex').read_text()
+    latex = (tmp_path / 'table.tex').read_text(encoding='utf-8')
     assert r'ours \& theirs' in latex and '% weights  hash 13.0' in latex
 
 
@@ -64,6 +68,10 @@ def test_a_failure_is_no_zero(tmp_path):
     assert made[1].status == FAILED
     text = write_tables(made, ZOO, tmp_path)
     assert '| 50.00 (64) | failed (20.6) | – (42.3) |' in text
-    lines = list(csv.DictReader(io.StringIO((tmp_path / 'table.csv').read_text())))
+    lines = list(
+        csv.DictReader(
+            io.StringIO((tmp_path / 'table.csv').read_text(encoding='utf-8'))
+        )
+    )
     assert (lines[1]['status'], lines[1]['mIoU']) == ('failed', '')
     assert lines[1]['reason'] == 'exit code 1'

@@ -53,8 +53,8 @@ def test_models_build(method, tmp_path):
 @pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
 def test_metafile(method):
     assert (method / 'README.md').is_file()
-    metafile = yaml.safe_load((method / 'metafile.yml').read_text())
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    metafile = yaml.safe_load((method / 'metafile.yml').read_text(encoding='utf-8'))
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
     assert f'configs/{method.name}/metafile.yml' in index['Import']
     names = [model['Name'] for model in metafile['Models']]
     assert names == sorted(p.stem for p in CONFIGS if p.parent == method)
@@ -69,7 +69,7 @@ def test_metafile(method):
 @pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
 def test_metafile_says_what_weights_and_figures_are(method):
     zoo = Zoo.read(ROOT / 'configs')
-    content = yaml.safe_load((method / 'metafile.yml').read_text())
+    content = yaml.safe_load((method / 'metafile.yml').read_text(encoding='utf-8'))
     for item in content['Collections']:
         assert missing_facts(zoo, item['Name']) == []
 
@@ -77,8 +77,10 @@ def test_metafile_says_what_weights_and_figures_are(method):
 @pytest.mark.parametrize('method', METHODS, ids=lambda path: path.name)
 def test_figures_of_the_readme_are_in_the_metafile(method):
     """Every row of figures is the results of some model, and the other way round."""
-    figures = readme_figures((method / 'README.md').read_text())
-    models = yaml.safe_load((method / 'metafile.yml').read_text())['Models']
+    figures = readme_figures((method / 'README.md').read_text(encoding='utf-8'))
+    models = yaml.safe_load((method / 'metafile.yml').read_text(encoding='utf-8'))[
+        'Models'
+    ]
     results = [
         {item['Dataset']: item['Metrics']['mIoU'] for item in model['Results']}
         for model in models

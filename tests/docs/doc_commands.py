@@ -169,13 +169,13 @@ def _check_names(values: argparse.Namespace, training: bool) -> None:
 
 
 def _check_make(args: list[str]) -> None:
-    makefile = (ROOT / 'Makefile').read_text()
+    makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
     for target in [word for word in args if '=' not in word]:
         assert re.search(rf'^{target}:', makefile, re.MULTILINE), f'no target {target}'
 
 
 def _check_pip(args: list[str]) -> None:
-    setup = (ROOT / 'setup.py').read_text()
+    setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
     assert args[0] in ('install', 'uninstall'), args[0]
     for flag, value in zip(args, args[1:], strict=False):
         if flag == '-r':

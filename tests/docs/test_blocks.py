@@ -95,7 +95,9 @@ def test_blocks_run(page, workspace, monkeypatch):
             if 'file' in block.marks:
                 write_file(block, workspace)
             elif 'run by' in block.marks:
-                assert page.name in (ROOT / block.marks['run by']).read_text()
+                assert page.name in (ROOT / block.marks['run by']).read_text(
+                    encoding='utf-8'
+                )
             elif block.needs:
                 check_block(block, variables, monkeypatch)
             else:
@@ -132,7 +134,9 @@ def run_block(block: Block, namespace: dict, variables: dict, monkeypatch) -> No
 def write_file(block: Block, folder: Path) -> None:
     name = block.marks['file']
     if (DOCS / name).is_file():
-        assert block.text == (DOCS / name).read_text(), f'differs from docs/{name}'
+        assert block.text == (DOCS / name).read_text(encoding='utf-8'), (
+            f'differs from docs/{name}'
+        )
         return  # run by test_drop_in.py
     (folder / name).write_text(block.text)
     if block.language == 'python' and '_base_' in block.text:

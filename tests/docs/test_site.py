@@ -53,7 +53,9 @@ def documented(site: Path) -> set[str]:
 
 @pytest.mark.slow
 def test_what_the_packages_offer_is_in_the_reference(site):
-    text = '\n'.join(p.read_text() for p in (ROOT / 'docs' / 'api').glob('*.md'))
+    text = '\n'.join(
+        p.read_text(encoding='utf-8') for p in (ROOT / 'docs' / 'api').glob('*.md')
+    )
     names = documented(site)
     packages = re.findall(r'^::: ([\w.]+)$', text, re.MULTILINE)
     missing = []
@@ -87,14 +89,16 @@ def test_the_site_loads_nothing_from_elsewhere(site):
     loaded = re.compile(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:)?//[^"]*"')
     for page in site.rglob('*.html'):
         found = [
-            m[0] for m in loaded.finditer(page.read_text()) if 'canonical' not in m[0]
+            m[0]
+            for m in loaded.finditer(page.read_text(encoding='utf-8'))
+            if 'canonical' not in m[0]
         ]
         assert not found, page
 
 
 @pytest.mark.slow
 def test_marks_of_blocks_are_not_seen(site):
-    page = (site / 'own_data' / 'index.html').read_text()
+    page = (site / 'own_data' / 'index.html').read_text(encoding='utf-8')
     text = re.sub(r'<!--.*?-->', '', page, flags=re.DOTALL)
     assert 'needs:' not in text and 'file:' not in text
     assert 'farm.py' in text
@@ -103,4 +107,4 @@ def test_marks_of_blocks_are_not_seen(site):
 @pytest.mark.slow
 def test_roles_of_sphinx_are_not_seen(site):
     for page in (site / 'api').rglob('*.html'):
-        assert ':class:' not in page.read_text(), page
+        assert ':class:' not in page.read_text(encoding='utf-8'), page
