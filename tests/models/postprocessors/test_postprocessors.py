@@ -14,10 +14,11 @@ from tests.tiny import POSTPROCESSORS, make
 def scores_and_features(batch=BOTH):
     draw = torch.Generator().manual_seed(1)
     shapes = [(6, 8, 10), (16, 8, 10), (2, 8, 10), (3, 8, 10)]
+    scale = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)  # two ranges of values
     scores, maps, attention, image = (
-        torch.rand(2, *shape, generator=draw)[batch] for shape in shapes
+        (scale * torch.rand(2, *shape, generator=draw))[batch] for shape in shapes
     )
-    return scores, VisualFeatures((maps,), cls_attention=attention, image=255 * image)
+    return scores, VisualFeatures((maps,), cls_attention=attention, image=85 * image)
 
 
 class TestPostProcessors(ModuleTester):
