@@ -20,7 +20,6 @@ import argparse
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from mmseg_ovs.benchmark.plan import Plan, make_plan, read_plan
 from mmseg_ovs.benchmark.processes import run_rows
@@ -30,6 +29,7 @@ from mmseg_ovs.benchmark.zoo import Zoo
 from mmseg_ovs.composition import ConfigOptions
 from mmseg_ovs.composition.names import configs_folder
 from mmseg_ovs.evaluation.protocol import format_protocol
+from mmseg_ovs.jobs import alone
 from mmseg_ovs.utils import exit_with_message, remove_leftovers
 
 
@@ -79,14 +79,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     zoo = Zoo.read(configs_folder())
     plan = plan_of(args, zoo)
-    args.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(args.out / '.lock', timeout=0):
-            for folder in (args.out, *args.out.glob('runs/*/')):
-                remove_leftovers(folder)
-            rows = run(plan, zoo, args)
-    except Timeout as error:
-        raise SystemExit(f'Another benchmark is writing to {args.out}.') from error
+    with alone(args.out):
+        for folder in (args.out, *args.out.glob('runs/*/')):
+            remove_leftovers(folder)
+        rows = run(plan, zoo, args)
     if any(row.status == FAILED for row in rows):
         raise SystemExit(1)
 

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
-from mmseg_ovs.evaluation.protocol import file_digest
+from mmseg_ovs.jobs import file_digest
 from mmseg_ovs.models.text_encoders import OpenCLIPTextEncoder
 from mmseg_ovs.models.utils import (
     CheckpointError,

@@ -13,7 +13,6 @@ once, not every epoch.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -37,16 +35,16 @@ from mmseg_ovs.composition import (
     read_config,
     require_data,
 )
+from mmseg_ovs.datasets.feature_files import FeatureFileError
 from mmseg_ovs.datasets.feature_shards import (
-    FeatureFileError,
-    differing_keys,
     shard_name,
     verify_shard,
     write_manifest,
     write_shard,
 )
+from mmseg_ovs.jobs import alone, plain, require_same, sha256
 from mmseg_ovs.models.utils import weights_digest
-from mmseg_ovs.utils import remove_leftovers
+from mmseg_ovs.utils import exit_with_message, remove_leftovers
 
 # Arguments that change how features are computed or where weights come from, but not
 # the features of given weights.
@@ -146,17 +144,17 @@ def describe(
         data_preprocessor=relevant('data_preprocessor'),
         attention=dict(scale=head.attention_scale, in_index=head.in_index),
         pipeline=source.get('pipeline', source),  # a wrapper such as ConcatDataset
-        pictures_and_captions=hashlib.sha256(json.dumps(data).encode()).hexdigest(),
+        pictures_and_captions=sha256(json.dumps(data)),
         shard_size=shard_size,
     )
-    return json.loads(json.dumps(setting, default=str))
+    return plain(setting)
 
 
 def find_done(out: Path, count: int, setting: dict) -> dict[int, dict]:
     """Records of the intact shards by number.
 
     Raises:
-        SystemExit: A shard was made in another setting.
+        JobError: A shard was made in another setting.
     """
     done = {}
     for number in range(count):
@@ -168,12 +166,7 @@ def find_done(out: Path, count: int, setting: dict) -> dict[int, dict]:
         except FeatureFileError as error:
             print(f'{error}; it is made again', file=sys.stderr)
             continue
-        differing = differing_keys(found, setting)
-        if differing:
-            raise SystemExit(
-                f'{out} holds features of another setting, which differ in: '
-                f'{differing}. Give another --out, or delete that folder.'
-            )
+        require_same(out, found, setting)
         done[number] = record
     return done
 
@@ -225,6 +218,7 @@ def extract(
         write_shard(args.out / shard_name(number), visual, text, image_index, setting)
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Extract what is missing, then write the manifest."""
     args = parse_args(argv)
@@ -238,12 +232,8 @@ def main(argv: list[str] | None = None) -> None:
     model = build_model(cfg, args.device)
     setting = describe(cfg, model, listed, args.shard_size)
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(args.out / '.lock', timeout=0):
-            run(model, dataset, listed, setting, args)
-    except Timeout as error:
-        raise SystemExit(f'Another process is writing to {args.out}.') from error
+    with alone(args.out):
+        run(model, dataset, listed, setting, args)
 
 
 def run(

@@ -12,12 +12,10 @@ SAM's features of an image take 2 MB: 248 GB for the 118,287 images of COCO 2017
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -32,7 +30,7 @@ from mmseg_ovs.composition import (
     read_config,
     require_data,
 )
-from mmseg_ovs.datasets.feature_shards import FeatureFileError
+from mmseg_ovs.datasets.feature_files import FeatureFileError
 from mmseg_ovs.datasets.teacher_features import (
     feature_path,
     read_features,
@@ -40,9 +38,10 @@ from mmseg_ovs.datasets.teacher_features import (
     write_features,
     write_manifest,
 )
+from mmseg_ovs.jobs import alone, plain
 from mmseg_ovs.models.decode_heads import AlignmentHead
 from mmseg_ovs.models.utils import weights_digest
-from mmseg_ovs.utils import remove_leftovers
+from mmseg_ovs.utils import exit_with_message, remove_leftovers
 
 _BY_CHANCE = ('Random', 'PhotoMetric')
 
@@ -109,18 +108,13 @@ def is_done(path: Path, setting: str) -> bool:
     """Whether intact features of this setting are there.
 
     Raises:
-        SystemExit: They were made in another setting.
+        JobError: They were made in another setting.
     """
     if not path.exists():
         return False
     try:
         read_features(path, setting)
     except FeatureFileError as error:
-        if 'another setting' in str(error):
-            raise SystemExit(
-                f'{path.parent} holds features of another setting (teacher, weights, '
-                'size or pipeline). Give another folder, or delete that one.'
-            ) from error
         print(f'{error}; they are made again', file=sys.stderr)
         return False
     return True
@@ -155,6 +149,7 @@ def extract(
     bar.file.write('\n')
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> None:
     """Extract what is missing, then write the manifest."""
     args = parse_args(argv)
@@ -178,25 +173,21 @@ def main(argv: list[str] | None = None) -> None:
         data_preprocessor=cfg.model.data_preprocessor,
         pipeline=pipeline,
     )
-    setting = json.loads(json.dumps(setting, default=str))
+    setting = plain(setting)
     digest = setting_digest(setting)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / '.lock', timeout=0):
-            remove_leftovers(folder)
-            listed = list_images(dataset)
-            todo = [
-                place
-                for path, place in listed.items()
-                if not is_done(feature_path(folder, path), digest)
-            ]
-            print(f'{folder}: {len(listed) - len(todo)} of {len(listed)} done')
-            if todo:
-                extract(head, preprocessor, dataset, todo, folder, digest, args)
-            write_manifest(folder, setting, len(listed))
-    except Timeout as error:
-        raise SystemExit(f'Another process is writing to {folder}.') from error
+    with alone(folder):
+        remove_leftovers(folder)
+        listed = list_images(dataset)
+        todo = [
+            place
+            for path, place in listed.items()
+            if not is_done(feature_path(folder, path), digest)
+        ]
+        print(f'{folder}: {len(listed) - len(todo)} of {len(listed)} done')
+        if todo:
+            extract(head, preprocessor, dataset, todo, folder, digest, args)
+        write_manifest(folder, setting, len(listed))
     print(f'{folder}: features of {len(listed)} images')
 
 

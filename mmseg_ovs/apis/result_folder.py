@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..structures.vocabulary import Vocabulary
-from ..utils import replacing
+from ..utils import replacing, write_whole
 from ..visualization import make_palette
 from .coco_rle import CocoRleFile
 from .image_sources import ImageSource, output_names
@@ -74,9 +74,8 @@ class ResultFolder:
             images={n: s.name for n, s in zip(names, images, strict=False)},
             videos=dict(zip(self.video_names, videos, strict=True)),
         )
-        with replacing(self.folder / 'legend.json') as temporary:
-            text = json.dumps(legend, ensure_ascii=False, indent=1)
-            temporary.write_text(text + '\n', encoding='utf-8')
+        text = json.dumps(legend, ensure_ascii=False, indent=1)
+        write_whole(self.folder / 'legend.json', text + '\n')
         self._coco = CocoRleFile(self.folder / 'coco_rle.json') if coco_rle else None
         self._count = 0  # images and frames so far
 

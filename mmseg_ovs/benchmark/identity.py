@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from ..composition import MissingDataError, check_data_files
-from ..evaluation.protocol import file_digest, versions
+from ..evaluation.protocol import versions
+from ..jobs import file_digest, sha256
 
 # They change how fast a test is, or where it writes, and not what comes out.
 _NEUTRAL = {
@@ -64,11 +64,11 @@ def data_state(cfg: Config) -> DataState:
             f'{len(missing)} of {len(files)} files are missing, such as {missing[0]}'
         )
     root = Path(data.get('data_root') or '.')
-    digest = hashlib.sha256()
+    lines = []
     for path in files:
         name = path.relative_to(root) if path.is_relative_to(root) else path
-        digest.update(f'{name.as_posix()} {_digest(path)}\n'.encode())
-    return DataState(len(dataset), digest.hexdigest())
+        lines.append(f'{name.as_posix()} {_digest(path)}\n')
+    return DataState(len(dataset), sha256(*lines))
 
 
 def run_key(cfg: Config, data: DataState) -> str:
@@ -86,8 +86,7 @@ def run_key(cfg: Config, data: DataState) -> str:
     content = dict(
         cfg=plain, files=files, data=data.digest, versions=versions().split(', ')
     )
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(json.dumps(content, sort_keys=True, default=str))
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..evaluation.protocol import format_protocol
-from ..utils import replacing
+from ..utils import write_whole
 from .markdown import markdown_table
 from .rows import DONE, PER_CLASS, Row
 from .zoo import Zoo, dataset_title
@@ -27,8 +27,7 @@ def write_tables(rows: Sequence[Row], zoo: Zoo, out: Path) -> str:
         'table.tex': latex_text(rows, wide),
     }
     for name, text in texts.items():
-        with replacing(out / name) as temporary:
-            temporary.write_text(text, encoding='utf-8')
+        write_whole(out / name, text)
     return wide.markdown()
 
 

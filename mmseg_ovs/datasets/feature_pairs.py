@@ -13,13 +13,10 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .feature_shards import (
-    FeatureFileError,
-    differing_keys,
-    open_shard,
-    read_manifest,
-    shard_setting,
-)
+from mmseg_ovs.jobs import require_same
+
+from .feature_files import FeatureFileError
+from .feature_shards import open_shard, read_manifest, shard_setting
 
 
 @DATASETS.register_module()
@@ -39,8 +36,8 @@ class FeaturePairsDataset(Dataset):
         data_root: Folder of the shards and their manifest.
 
     Raises:
-        FeatureFileError: The manifest or a shard is missing or damaged, a shard was
-            made in another setting, or counts and shapes are not the manifest's.
+        JobError: The manifest or a shard is missing or damaged, a shard was made in
+            another setting, or counts and shapes are not the manifest's.
     """
 
     def __init__(self, data_root: str | os.PathLike) -> None:
@@ -70,12 +67,12 @@ class FeaturePairsDataset(Dataset):
                 f'{path} holds features of shapes {shapes}, its manifest says '
                 f'{expected}: extract the features again'
             )
-        differing = differing_keys(shard_setting(file), self.metainfo['features'])
-        if differing:
-            raise FeatureFileError(
-                f'{path} was made in another setting than its manifest says '
-                f'({differing}): extract the features again'
-            )
+        require_same(
+            path,
+            shard_setting(file),
+            self.metainfo['features'],
+            'This is not what its manifest says: extract the features again',
+        )
 
     def __len__(self) -> int:
         """Number of captions."""

@@ -4,34 +4,37 @@ A folder holds ``manifest.json`` and the shards that it lists, safetensors files
 
 - ``visual`` (n, heads, C): unit head embeddings of n images,
 - ``text`` (m, D): raw text embeddings of their m captions,
-- ``image`` (m,): which of the n images each caption belongs to.
+- ``picture`` (m,): which of the n images each caption belongs to.
 
 The metadata of a shard holds ``setting``, a JSON object that says how the features were
-made, and ``digest``, the SHA-256 of the tensors. The manifest is written last: a folder
-without it is not finished.
+made, and ``digest``, the SHA-256 of the tensors.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from mmseg_ovs.utils import OpenVocabError, replacing, tensor_file
+from mmseg_ovs.jobs import sha256, write_json
+from mmseg_ovs.utils import tensor_file, write_whole
 
-MANIFEST = 'manifest.json'
+from . import feature_files
+from .feature_files import (
+    MANIFEST,
+    FeatureFileError,
+    in_half_precision,
+    open_features,
+)
+
+TOOL = 'tools/extract_features.py'
 _KEYS = ('visual', 'text', 'picture')
-
-
-class FeatureFileError(OpenVocabError):
-    """A shard or manifest is missing, damaged or of another setting."""
 
 
 def shard_name(number: int) -> str:
@@ -48,26 +51,19 @@ def write_shard(
         path: Where to.
         visual: Head embeddings (n, heads, C), normalised.
         text: Text embeddings (m, D).
-        image: Index (m,) of each text's image.
+        image_index: Index (m,) of each text's image.
         setting: JSON-like facts that the features depend on.
 
     Raises:
         FeatureFileError: Values are not finite in half precision.
     """
     tensors = dict(
-        visual=visual.detach().cpu().half().contiguous(),
-        text=text.detach().cpu().half().contiguous(),
+        visual=in_half_precision(visual, f'visual features for {path.name}'),
+        text=in_half_precision(text, f'text features for {path.name}'),
         picture=image_index.to('cpu', torch.int32).contiguous(),
     )
-    for name in ('visual', 'text'):
-        if not tensors[name].isfinite().all():
-            raise FeatureFileError(
-                f'{name} features for {path.name} are not finite in half precision; '
-                'are the right weights loaded?'
-            )
     metadata = dict(setting=json.dumps(setting), digest=_digest(tensors))
-    with replacing(path) as temporary:
-        temporary.write_bytes(tensor_file(tensors, metadata))
+    write_whole(path, tensor_file(tensors, metadata))
 
 
 def open_shard(path: Path) -> safe_open:
@@ -76,17 +72,7 @@ def open_shard(path: Path) -> safe_open:
     Raises:
         FeatureFileError: It is missing, truncated or no shard.
     """
-    try:
-        file = safe_open(path, 'pt')
-    except FileNotFoundError as error:
-        raise FeatureFileError(f'the feature shard {path} is missing') from error
-    except (SafetensorError, OSError) as error:
-        raise FeatureFileError(
-            f'the feature shard {path} is damaged or truncated: {error}'
-        ) from error
-    if set(file.keys()) != set(_KEYS) or 'setting' not in (file.metadata() or {}):
-        raise FeatureFileError(f'{path} is not a feature shard')
-    return file
+    return open_features(path, TOOL, _KEYS)
 
 
 def shard_setting(file: safe_open) -> dict[str, Any]:
@@ -106,17 +92,11 @@ def verify_shard(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     file = open_shard(path)
     tensors = {key: file.get_tensor(key) for key in _KEYS}
     if file.metadata().get('digest') != _digest(tensors):
-        raise FeatureFileError(f'the feature shard {path} is damaged: digests differ')
+        raise FeatureFileError(f'the features {path} are damaged: digests differ')
     record = dict(
         file=path.name, visual=[*tensors['visual'].shape], text=[*tensors['text'].shape]
     )
     return shard_setting(file), record
-
-
-def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Names of the facts in which two settings differ."""
-    keys = [k for k in {**one, **other} if one.get(k) != other.get(k)]
-    return ', '.join(keys)
 
 
 def write_manifest(folder: Path, setting: Mapping, shards: list[dict]) -> None:
@@ -133,43 +113,20 @@ def write_manifest(folder: Path, setting: Mapping, shards: list[dict]) -> None:
         setting=setting,
         shards=shards,
     )
-    with replacing(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
+    write_json(folder / MANIFEST, content, end='')
 
 
-def read_manifest(
-    folder: str | os.PathLike,
-    tool: str = 'tools/extract_features.py',
-    keys: Sequence[str] = ('setting', 'shards'),
-) -> dict[str, Any]:
+def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     """Read the manifest of a finished folder.
 
-    Args:
-        folder: The folder.
-        tool: What writes such folders, for messages.
-        keys: What the manifest has to hold.
-
     Raises:
-        FeatureFileError: It is missing or damaged.
+        JobError: It is missing or damaged.
     """
-    path = Path(folder).expanduser() / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise FeatureFileError(
-            f'there is no {path}: no features were extracted there, or not all yet. '
-            f'Run {tool} (again, to go on)'
-        ) from error
-    except ValueError as error:
-        raise FeatureFileError(f'{path} is damaged: {error}') from error
-    if not isinstance(manifest, dict) or not set(keys) <= set(manifest):
-        raise FeatureFileError(f'{path} is not a manifest of features')
-    return manifest
+    return feature_files.read_manifest(folder, TOOL, ('setting', 'shards'))
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+    parts: list[Any] = []
     for key in _KEYS:
-        digest.update(f'{key} {tuple(tensors[key].shape)}'.encode())
-        digest.update(tensors[key].contiguous().numpy())
-    return digest.hexdigest()
+        parts += [f'{key} {tuple(tensors[key].shape)}', tensors[key].numpy()]
+    return sha256(*parts)

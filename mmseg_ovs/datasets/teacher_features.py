@@ -1,37 +1,40 @@
-"""Features of a frozen teacher on disk: one float16 file an image, and a manifest.
+"""Features of a frozen teacher on disk: one float16 file per image, and a manifest.
 
 A folder holds ``IMAGE.safetensors`` for each image (``features`` (C, h, w), the
-digest of the tensor and of how it was made) and ``manifest.json``, written last: a
-folder without it is not finished.
+digest of the tensor and of how it was made) and ``manifest.json``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mmseg_ovs.utils import replacing, tensor_file
+from mmseg_ovs.jobs import require_same, sha256, write_json
+from mmseg_ovs.utils import tensor_file, write_whole
 
-from .feature_shards import MANIFEST, FeatureFileError, read_manifest
+from .feature_files import (
+    MANIFEST,
+    FeatureFileError,
+    in_half_precision,
+    open_features,
+    read_manifest,
+)
 
 TOOL = 'tools/extract_teacher_features.py'
 
 
 def feature_path(folder: Path, img_path: str | Path) -> Path:
-    """Where the features of an image lie."""
+    """The file of an image's features."""
     return folder / f'{Path(img_path).name}.safetensors'
 
 
 def setting_digest(setting: Mapping[str, Any]) -> str:
     """Digest of the JSON-like facts that features depend on."""
-    return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(setting, sort_keys=True))
 
 
 def write_features(path: Path, features: Tensor, setting: str) -> None:
@@ -45,15 +48,9 @@ def write_features(path: Path, features: Tensor, setting: str) -> None:
     Raises:
         FeatureFileError: They are not finite in half precision.
     """
-    features = features.detach().cpu().half().contiguous()
-    if not features.isfinite().all():
-        raise FeatureFileError(
-            f"the teacher's features for {path.name} are not finite in half precision; "
-            'are the right weights loaded?'
-        )
+    features = in_half_precision(features, f"the teacher's features for {path.name}")
     metadata = dict(setting=setting, digest=_digest(features))
-    with replacing(path) as temporary:
-        temporary.write_bytes(tensor_file(dict(features=features), metadata))
+    write_whole(path, tensor_file(dict(features=features), metadata))
 
 
 def read_features(path: Path, setting: str) -> Tensor:
@@ -64,26 +61,17 @@ def read_features(path: Path, setting: str) -> Tensor:
         setting: Digest of how they have to have been made.
 
     Raises:
-        FeatureFileError: It is missing, damaged, or was made in another setting.
+        FeatureFileError: It is missing or damaged.
+        JobError: It was made in another setting.
     """
-    try:
-        with safe_open(path, 'pt') as file:
-            metadata = file.metadata() or {}
-            features = file.get_tensor('features')
-    except FileNotFoundError as error:
-        raise FeatureFileError(
-            f'the features {path} are missing: run {TOOL} again, it makes what is not '
-            'there'
-        ) from error
-    except (SafetensorError, OSError) as error:
-        raise FeatureFileError(
-            f'the features {path} are damaged or truncated ({error}): run {TOOL} again'
-        ) from error
-    if metadata.get('setting') != setting:
-        raise FeatureFileError(
-            f'the features {path} were made in another setting than those of its '
-            f'folder: delete it and run {TOOL} again'
-        )
+    file = open_features(path, TOOL, ['features'])
+    metadata, features = file.metadata(), file.get_tensor('features')
+    require_same(
+        path,
+        dict(setting=metadata['setting']),
+        dict(setting=setting),
+        f'Delete it or its folder and run {TOOL} again, or give another folder',
+    )
     if metadata.get('digest') != _digest(features):
         raise FeatureFileError(
             f'the features {path} are damaged, digests differ: run {TOOL} again'
@@ -93,21 +81,17 @@ def read_features(path: Path, setting: str) -> Tensor:
 
 def write_manifest(folder: Path, setting: Mapping[str, Any], images: int) -> None:
     """Declare a folder finished."""
-    content = dict(pictures=images, setting=setting)
-    with replacing(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
+    write_json(folder / MANIFEST, dict(pictures=images, setting=setting), end='')
 
 
 def read_setting(folder: Path) -> dict[str, Any]:
     """How the features of a finished folder were made.
 
     Raises:
-        FeatureFileError: There is no manifest, or it is damaged.
+        JobError: There is no manifest, or it is damaged.
     """
     return read_manifest(folder, TOOL, ('setting', 'pictures'))['setting']
 
 
 def _digest(features: Tensor) -> str:
-    digest = hashlib.sha256(str(tuple(features.shape)).encode())
-    digest.update(features.view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return sha256(str(tuple(features.shape)), features.numpy())

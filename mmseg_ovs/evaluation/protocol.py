@@ -7,7 +7,6 @@ refinement more than by method, and papers often leave them out.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..jobs import file_digest, sha256
 from ..models.postprocessors import ImagePostProcessor
 from ..models.segmentors import InferenceCfg
 from ..models.utils import parts_at_random, unwrap_model, weights_digest
@@ -73,15 +73,6 @@ def versions() -> str:
     packages = dict(mmseg_ovs=__version__, mmseg=mmseg.__version__)
     packages.update(mmengine=mmengine.__version__, torch=torch.__version__)
     return ', '.join(f'{name} {version}' for name, version in packages.items())
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _join(parts: Sequence[str], empty: str = 'none') -> str:
@@ -169,7 +160,7 @@ def _text(model: nn.Module) -> dict[str, str]:
     if not hasattr(encoder, 'templates'):
         return {'text': _join(parts), 'templates': 'those of the vectors'}
     count, average = len(encoder.templates), encoder.template_average
-    digest = hashlib.sha256('\n'.join(encoder.templates).encode()).hexdigest()[:16]
+    digest = sha256('\n'.join(encoder.templates))[:16]
     first = f'{count} templates ({encoder.templates[0]!r}'
     first += ', ...)' if count > 1 else ')'
     average = 'kept apart' if average == 'none' else f'average {average}'

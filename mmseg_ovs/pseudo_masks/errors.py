@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..utils import OpenVocabError
+from ..jobs import JobError
 
 
-class PseudoMaskError(OpenVocabError):
+class PseudoMaskError(JobError):
     """Input, setting or a file of an earlier stage is not as it has to be."""
 
 

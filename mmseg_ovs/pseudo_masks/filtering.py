@@ -10,17 +10,17 @@ than ``min_images`` images.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg_ovs.utils import remove_leftovers, replacing
+from mmseg_ovs.jobs import canonical, digest, read_json
+from mmseg_ovs.utils import remove_leftovers, write_whole
 
 from .errors import PseudoMaskError
 from .lemmas import singular
-from .shards import FORMAT, canonical, digest, open_stage
+from .shards import FORMAT, open_stage
 from .stop_words import STOP_WORDS
 from .tagging import TAGS
 
@@ -100,8 +100,7 @@ def filter_nouns(
         images=images,
     )
     remove_leftovers(out, Path(NOUNS).stem)
-    with replacing(out / NOUNS) as temporary:
-        temporary.write_text(canonical(content) + '\n', encoding='utf-8')
+    write_whole(out / NOUNS, canonical(content) + '\n')
     return out / NOUNS
 
 
@@ -109,18 +108,13 @@ def read_nouns(out: Path) -> dict[str, Any]:
     """The content of ``nouns.json``.
 
     Raises:
-        PseudoMaskError: It is missing or damaged.
+        JobError: It is missing or damaged.
     """
     path = out / NOUNS
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise PseudoMaskError(
-            f'there is no {path}: run the filter stage first'
-        ) from error
-    except ValueError as error:
-        raise PseudoMaskError(f'{path} is damaged ({error}): filter again') from error
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
+    content = read_json(path, ['format'])
+    if content is None:
+        raise PseudoMaskError(f'there is no {path}: run the filter stage first')
+    if content['format'] != FORMAT:
         raise PseudoMaskError(f'{path} is not of {FORMAT!r}: filter again')
     return content
 

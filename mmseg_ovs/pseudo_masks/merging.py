@@ -9,14 +9,14 @@ from typing import Any, TextIO
 
 from pycocotools import mask as coco_mask
 
-from mmseg_ovs.datasets.feature_shards import differing_keys
+from mmseg_ovs.jobs import canonical, require_same
 from mmseg_ovs.utils import remove_leftovers, replacing
 from mmseg_ovs.utils.rle import check_mask
 
 from .errors import PseudoMaskError
 from .filtering import NOUNS, read_nouns
 from .masks import MASKS
-from .shards import canonical, open_stage
+from .shards import open_stage
 
 PSEUDO_MASKS = 'pseudo_masks.json'
 
@@ -66,13 +66,13 @@ def merge(out: Path, file: Path | None = None) -> dict[str, Any]:
 def _setting(out: Path, content: dict[str, Any]) -> dict[str, Any]:
     setting, _ = open_stage(out / MASKS, MASKS)
     own = {key: setting.get(key) for key in content['setting']}
-    differing = differing_keys(own, content['setting'])
-    if differing:
-        raise PseudoMaskError(
-            f'{out / MASKS} was made with other nouns than {out / NOUNS} holds, which '
-            f'differ in: {differing}. Filter again as before, or make boxes and masks '
-            'again'
-        )
+    require_same(
+        out / MASKS,
+        own,
+        content['setting'],
+        f'Other nouns than those of {out / NOUNS}: filter again as before, or make '
+        'boxes and masks again',
+    )
     return setting
 
 

@@ -20,10 +20,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
 from mmengine.utils import ProgressBar
 
-from mmseg_ovs.datasets.feature_shards import differing_keys
+from mmseg_ovs.jobs import alone, canonical, digest, file_digest, require_same
 from mmseg_ovs.utils import move_into_place, naming_full_disk
 
 from .errors import DamagedShardError, PseudoMaskError, UnreadableImageError
@@ -102,16 +101,6 @@ class Item:
         return dict(image_id=self.image_id, file_name=self.file_name, source=source)
 
 
-def canonical(value: Any) -> str:
-    """JSON in one line, the same for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(',', ':'))
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
 def describe_shard(
     stage: str, part: Part, images: int, setting: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -141,11 +130,11 @@ def write_shard(
 ) -> Path:
     """Make what is not there yet of a shard.
 
-    Images that could not be read are tried again, so that a mended file does not cost
-    the whole shard. A damaged shard is made anew.
+    Images that could not be read are tried again, so a file that has been fixed does
+    not cost the whole shard. A damaged shard is made again.
 
     Args:
-        folder: Where the shards of this stage lie.
+        folder: Folder of this stage's shards.
         facts: See :func:`describe_shard`.
         items: The images of this shard.
         make: Gives an image's record. ``UnreadableImageError`` is noted in it; any
@@ -155,19 +144,12 @@ def write_shard(
         The finished file.
 
     Raises:
-        PseudoMaskError: There is a shard of another setting, or another process is
-            writing this one.
+        JobError: There is a shard of another setting, or another process is writing
+            this one.
     """
     path = folder / Part(*facts['shard']).file_name
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with (
-            FileLock(path.with_name(f'.{path.name}.lock'), timeout=0),
-            naming_full_disk(path),
-        ):
-            _complete(path, facts, items, make)
-    except Timeout as error:
-        raise PseudoMaskError(f'another process is writing {path}') from error
+    with alone(folder, path.name), naming_full_disk(path):
+        _complete(path, facts, items, make)
     return path
 
 
@@ -201,12 +183,9 @@ def _complete(
             bar.update()
         if bar:
             bar.file.write('\n')
-    sha = hashlib.sha256()
-    with part.open('rb') as file:
-        for line in file:
-            sha.update(line)
+    sha = file_digest(part)
     with part.open('ab') as file:
-        _append(file, dict(sha256=sha.hexdigest()))
+        _append(file, dict(sha256=sha))
     move_into_place(part, path)
 
 
@@ -228,7 +207,7 @@ def _cut_torn_end(
             if begun is None:
                 if value is None:
                     break
-                _check_facts(part, value, facts)
+                require_same(part, _flat(value), _flat(facts))
                 begun = 0
             elif begun < len(items) and items[begun].is_of(value):
                 begun += 1
@@ -294,23 +273,17 @@ def load_shard(
 
     Raises:
         DamagedShardError: See :func:`read_shard`.
-        PseudoMaskError: It was made in another setting.
+        JobError: It was made in another setting.
     """
     found, *records = read_shard(path)
     if facts is not None:
-        _check_facts(path, found, facts)
+        require_same(path, _flat(found), _flat(facts))
     return records
 
 
-def _check_facts(path: Path, found: Any, facts: Mapping[str, Any]) -> None:
-    if found == facts:
-        return
-    found = found if isinstance(found, dict) else {}
-    flat = [dict(f, **f.get('setting', {}), setting=None) for f in (found, facts)]
-    raise PseudoMaskError(
-        f'{path} was made in another setting, which differs in: '
-        f'{differing_keys(*flat)}. Give another --out, or delete it'
-    )
+def _flat(facts: Any) -> dict[str, Any]:
+    facts = facts if isinstance(facts, dict) else {}
+    return dict(facts, **facts.get('setting', {}), setting=None)
 
 
 def find_shards(folder: Path) -> list[Path]:
@@ -371,18 +344,15 @@ def open_stage(folder: Path, stage: str) -> tuple[dict[str, Any], Iterator[dict]
     """Setting and records of a finished stage, in the order of the images.
 
     Raises:
-        PseudoMaskError: A shard is missing, renamed, of another stage or setting, or
-            (when its records are taken) damaged.
+        PseudoMaskError: A shard is missing, renamed, of another stage, or (when its
+            records are taken) damaged.
+        JobError: Shards were made in different settings.
     """
     setting, shards = None, []
     for path in find_shards(folder):
         facts, records = open_shard(path, stage)
         setting = setting or facts['setting']
-        differing = differing_keys(setting, facts['setting'])
-        if differing:
-            raise PseudoMaskError(
-                f'{path} was made in another setting than the shards before it, which '
-                f'differs in: {differing}. Delete it and make it again'
-            )
+        remedy = 'This is not that of the shards before it: delete it, make it again'
+        require_same(path, facts['setting'], setting, remedy)
         shards.append(records)
     return setting, interleave(shards)

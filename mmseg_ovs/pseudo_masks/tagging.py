@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmseg_ovs.datasets import COCOCaptionsDataset
+from mmseg_ovs.jobs import digest
 
 from .errors import PseudoMaskError
-from .shards import WHOLE, Item, Part, describe_shard, digest, write_shard
+from .shards import WHOLE, Item, Part, describe_shard, write_shard
 
 TAGS = 'tags'
 TAGGER_NAME = 'averaged_perceptron_tagger_eng'

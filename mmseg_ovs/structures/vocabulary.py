@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import math
 import os
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils import OpenVocabError, replacing
+from ..jobs import sha256
+from ..utils import OpenVocabError, write_whole
 
 # Labels are kept in 16 bits and the last value, 65535, means "ignore".
 MAX_CLASSES = 65535
@@ -184,8 +184,7 @@ class Vocabulary:
     def to_json(self, path: str | os.PathLike) -> None:
         """Write a JSON file that :meth:`build` reads back as an equal vocabulary."""
         text = json.dumps(self.to_dict(), ensure_ascii=False, indent=1) + '\n'
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding='utf-8')
+        write_whole(path, text)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name this vocabulary, equal on every machine.
@@ -194,8 +193,7 @@ class Vocabulary:
         """
         old = {key: older for older, key in _OLD_KEYS.items()}
         data = {old.get(key, key): value for key, value in self.to_dict().items()}
-        text = json.dumps(data, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return sha256(json.dumps(data, sort_keys=True))[:16]
 
     # ---------------------------------------------------------- constructors
     @staticmethod

@@ -5,6 +5,7 @@ from .atomic_file import (
     naming_full_disk,
     remove_leftovers,
     replacing,
+    write_whole,
 )
 from .errors import OpenVocabError, exit_with_message
 from .image_check import RefusedImageError, check_image
@@ -20,4 +21,5 @@ __all__ = [
     'remove_leftovers',
     'replacing',
     'tensor_file',
+    'write_whole',
 ]

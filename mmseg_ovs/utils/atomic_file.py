@@ -16,13 +16,16 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path``; it takes ``path``'s place at the end.
 
-    Missing folders are made. If the block raises, ``path`` stays as it was. When the
-    new file takes its place it is on the disk, not only in the system's memory, so that
-    it is whole after a power failure, too. The temporary name ends as ``path`` does,
-    for writers that look at the extension.
+    Missing folders are made. If the block raises, ``path`` stays as it was. The
+    temporary name ends as ``path`` does, for writers that look at the extension.
+
+    Args:
+        path: The file.
+        durable: The new file takes its place when it is on the disk, not only in the
+            system's memory, so it is whole after a power failure, too. Costs time.
 
     Raises:
         OSError: The file cannot be written; see :func:`naming_full_disk`.
@@ -33,9 +36,20 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         with naming_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            move_into_place(temporary, path)
+            if durable:
+                move_into_place(temporary, path)
+            else:
+                os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(
+    path: str | os.PathLike, content: str | bytes, durable: bool = True
+) -> None:
+    """Write a file, whole or not at all; arguments and errors: :func:`replacing`."""
+    with replacing(path, durable) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def move_into_place(temporary: Path, path: Path) -> None:

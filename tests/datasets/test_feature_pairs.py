@@ -20,6 +20,7 @@ from mmseg_ovs.datasets.feature_shards import (
     write_manifest,
     write_shard,
 )
+from mmseg_ovs.jobs import JobError
 
 SETTING = dict(backbone_weights='ab12', pipeline=[dict(type='Resize', scale=[9, 9])])
 # captions of each image, by shard
@@ -121,12 +122,15 @@ def take_a_shard_of_another_setting(folder):
         (write(MANIFEST, b'{"shards": ['), 'manifest'),
         (write(MANIFEST, b'[]'), 'manifest'),
         (write(MANIFEST, b'{"shards": []}'), 'manifest'),
-        (remove(shard_name(1)), '00001.safetensors is missing'),
-        (truncate(0), '00000.safetensors is damaged'),
-        (truncate(5), '00000.safetensors is damaged'),
-        (truncate(200), '00000.safetensors is damaged'),
-        (truncate(-1), '00000.safetensors is damaged'),
-        (write(shard_name(0), save({'x': torch.zeros(2)})), 'not a feature shard'),
+        (remove(shard_name(1)), '00001.safetensors are missing'),
+        (truncate(0), '00000.safetensors are damaged'),
+        (truncate(5), '00000.safetensors are damaged'),
+        (truncate(200), '00000.safetensors are damaged'),
+        (truncate(-1), '00000.safetensors are damaged'),
+        (
+            write(shard_name(0), save({'x': torch.zeros(2)})),
+            'not a file that .*extract_features',
+        ),
         (
             edit_manifest(lambda m: m.update(captions=12)),
             '11 captions, its manifest says 12',
@@ -139,13 +143,13 @@ def take_a_shard_of_another_setting(folder):
             edit_manifest(lambda m: m.update(shards=[], captions=0)),
             'holds 0 captions',
         ),
-        (take_a_shard_of_another_setting, r'00001.*\(backbone_weights\)'),
+        (take_a_shard_of_another_setting, r'00001.*differs in: backbone_weights\.'),
     ],
 )
 def test_a_broken_folder_is_refused(tmp_path, change, message):
     write_features(tmp_path)
     change(tmp_path)
-    with pytest.raises(FeatureFileError, match=message):
+    with pytest.raises(JobError, match=message):
         FeaturePairsDataset(tmp_path)
 
 

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from tiny_models import CAPTIONS
 
+from mmseg_ovs.jobs import JobError
 from mmseg_ovs.pseudo_masks import (
     DamagedShardError,
     GroundingDINODetector,
@@ -220,13 +221,13 @@ def test_boxes_need_nouns_and_masks_need_boxes(chain, tmp_path):
 
 def test_boxes_of_another_threshold_are_not_mixed(run, chain, detector):
     other = GroundingDINODetector(detector.model, detector.processor, threshold=0.6)
-    with pytest.raises(PseudoMaskError, match='differs in: box_threshold'):
+    with pytest.raises(JobError, match='differs in: box_threshold'):
         find_boxes(run, chain.folder, other, Part(1, 2))
 
 
-def test_nouns_filtered_anew_do_not_fit_the_masks(run):
+def test_nouns_filtered_again_do_not_fit_the_masks(run):
     filter_nouns(run, min_images=2)
-    with pytest.raises(PseudoMaskError, match='other nouns.*min_images'):
+    with pytest.raises(JobError, match='min_images. Other nouns'):
         merge(run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mmseg_ovs.jobs import JobError
 from mmseg_ovs.pseudo_masks import Part, PseudoMaskError, filter_nouns
 from mmseg_ovs.pseudo_masks.filtering import read_nouns
 from mmseg_ovs.pseudo_masks.lemmas import singular
@@ -126,8 +127,11 @@ def test_needs_the_stage_before(tmp_path):
     with pytest.raises(PseudoMaskError, match='run the filter stage'):
         read_nouns(tmp_path)
     (tmp_path / 'nouns.json').write_text('{')
-    with pytest.raises(PseudoMaskError, match='damaged'):
+    with pytest.raises(JobError, match='damaged'):
         read_nouns(tmp_path)
     (tmp_path / 'nouns.json').write_text('{}')
+    with pytest.raises(JobError, match='does not hold format'):
+        read_nouns(tmp_path)
+    (tmp_path / 'nouns.json').write_text('{"format": "of another program"}')
     with pytest.raises(PseudoMaskError, match='filter again'):
         read_nouns(tmp_path)

@@ -10,6 +10,7 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmseg_ovs.jobs import JobError
 from mmseg_ovs.pseudo_masks import DamagedShardError, Part, PseudoMaskError
 from mmseg_ovs.pseudo_masks.errors import UnreadableImageError
 from mmseg_ovs.pseudo_masks.shards import (
@@ -131,7 +132,7 @@ def test_another_setting_is_refused(tmp_path, whole, suffix):
     path = tmp_path / f'shard-00001-of-00001.jsonl{suffix}'
     path.write_bytes(whole)
     other = describe_shard('boxes', Part(), len(ITEMS), dict(threshold=0.4))
-    with pytest.raises(PseudoMaskError, match=r'another setting.*threshold'):
+    with pytest.raises(JobError, match=r'another setting.*threshold'):
         write_shard(tmp_path, other, ITEMS, Work())
     assert path.read_bytes() == whole
 
@@ -139,7 +140,7 @@ def test_another_setting_is_refused(tmp_path, whole, suffix):
 def test_one_writer_at_a_time(tmp_path):
     with (
         FileLock(tmp_path / '.shard-00001-of-00001.jsonl.lock'),
-        pytest.raises(PseudoMaskError, match='another process'),
+        pytest.raises(JobError, match='another process'),
     ):
         write_shard(tmp_path, FACTS, ITEMS, Work())
 
@@ -233,7 +234,7 @@ def test_shards_of_different_settings_are_refused(tmp_path):
     path.unlink()
     other = describe_shard('boxes', Part(2, 2), 2, dict(threshold=2))
     write_shard(tmp_path, other, Part(2, 2).of(ITEMS), Work())
-    with pytest.raises(PseudoMaskError, match=f'{path.name}.*differs in: threshold'):
+    with pytest.raises(JobError, match=f'{path.name}.*differs in: threshold'):
         open_stage(tmp_path, 'boxes')
 
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from tiny_models import CAPTIONS, save_tagger
 
+from mmseg_ovs.jobs import JobError
 from mmseg_ovs.pseudo_masks import (
     PseudoMaskError,
     load_tagger,
@@ -105,7 +106,7 @@ def test_bad_captions(tmp_path, images):
 def test_other_captions_are_another_setting(tmp_path, images, tagger):
     items = read_captions(*images)
     tag_captions(items, tagger, tmp_path)
-    with pytest.raises(PseudoMaskError, match='differs in: images, captions'):
+    with pytest.raises(JobError, match='differs in: images, captions'):
         tag_captions(items[:-1], tagger, tmp_path)
 
 

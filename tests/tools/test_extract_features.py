@@ -256,7 +256,7 @@ def test_a_lost_or_damaged_shard_alone_is_made_again(
     main(arguments(config, out))
     assert seen() == 2
     assert contents(out) == before
-    said = 'shard-00001.safetensors is damaged' in capsys.readouterr().err
+    said = 'shard-00001.safetensors are damaged' in capsys.readouterr().err
     assert said == (harm != 'delete')
 
 
@@ -314,7 +314,7 @@ def test_features_of_another_setting_are_refused(main, config, tmp_path, more, n
     out = tmp_path / 'features'
     main(arguments(config, out))
     before = contents(out)
-    with pytest.raises(SystemExit, match=rf'differ in: {named}\.'):
+    with pytest.raises(SystemExit, match=rf'differs in: {named}\.'):
         main(arguments(config, out, *more))
     assert contents(out) == before
 
@@ -328,12 +328,12 @@ def test_other_weights_or_captions_are_another_setting(main, config, tmp_path):
         state = torch.load(data / file, weights_only=True)
         next(iter(state.values())).view(-1)[0] += 1
         torch.save(state, data / file)
-        with pytest.raises(SystemExit, match=rf'differ in: {named}\.'):
+        with pytest.raises(SystemExit, match=rf'differs in: {named}\.'):
             main(arguments(config, out))
         (data / file).write_bytes(good)
     captions = (data / 'captions.json').read_text()
     (data / 'captions.json').write_text(captions.replace('thing 0', 'thing zero'))
-    with pytest.raises(SystemExit, match='differ in: pictures_and_captions'):
+    with pytest.raises(SystemExit, match='differs in: pictures_and_captions'):
         main(arguments(config, out))
 
 

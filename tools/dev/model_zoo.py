@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmseg_ovs.benchmark.markdown import markdown_table
 from mmseg_ovs.benchmark.zoo import DATASETS, Model, Zoo, missing_facts
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,8 +119,7 @@ def main(argv: list[str] | None = None) -> None:
         if not args.out.is_file() or args.out.read_text(encoding='utf-8') != page:
             raise SystemExit(f'{args.out} is outdated: run {Path(__file__).name}')
         return
-    with replacing(args.out) as temporary:
-        temporary.write_text(page, encoding='utf-8')
+    write_whole(args.out, page)
     print(f'{args.out}: {len(zoo.collections)} methods, {len(zoo.models)} configs')
 
 

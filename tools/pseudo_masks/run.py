@@ -20,7 +20,6 @@ from mmseg_ovs.pseudo_masks import (
     STOP_WORDS,
     GroundingDINODetector,
     Part,
-    PseudoMaskError,
     SAMSegmenter,
     draw_masks,
     filter_nouns,
@@ -34,6 +33,7 @@ from mmseg_ovs.pseudo_masks.boxes import BOXES
 from mmseg_ovs.pseudo_masks.filtering import read_nouns
 from mmseg_ovs.pseudo_masks.merging import PSEUDO_MASKS
 from mmseg_ovs.pseudo_masks.shards import load_shard, open_shard
+from mmseg_ovs.utils import OpenVocabError
 
 
 def tag(args: argparse.Namespace) -> list[dict]:
@@ -192,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         if 'shard' in args:
             args.shard = Part.parse(args.shard)
         left_out = [record for record in args.run(args) if 'error' in record]
-    except (PseudoMaskError, OSError) as error:
+    except (OpenVocabError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if left_out:

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from mmseg_ovs.jobs import file_digest
+
 from .conversion import Conversion, ConversionError, Converted, Sample
-from .digests import file_digest
 
 NUM_CLASSES = 81
 SPLITS = {'train': 118287, 'val': 5000}

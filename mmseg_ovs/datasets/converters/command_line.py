@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .conversion import Conversion, ConversionError, run
+from mmseg_ovs.utils import OpenVocabError
+
+from .conversion import Conversion, run
 
 EXIT_CODES = (
     'Exit codes: 0, the published split is complete; 1, images are missing or broken '
-    '(all others are converted, the report names them); 2, something has to be mended '
+    '(all others are converted, the report names them); 2, something has to be fixed '
     'first. An interrupted run goes on where it stopped.'
 )
 
@@ -40,7 +42,7 @@ def convert_splits(args: argparse.Namespace, plan: Callable[[str], Conversion]) 
     for split in args.splits:
         try:
             report = run(plan(split), args.workers)
-        except (ConversionError, OSError) as error:
+        except (OpenVocabError, OSError) as error:
             print(f'{split}: {error}', file=sys.stderr)
             code = 2
             continue

@@ -1,40 +1,39 @@
 """One run of a converter: restartable, checked, and honest about what is missing.
 
-Beside the label maps of split S of data set D lie ``D_S.sha256`` (for
+Beside the label maps of split S of data set D are ``D_S.sha256`` (for
 ``sha256sum -c``) and ``D_S.json``, which says what was made, from what, and what is
 missing. Both are the same however often a run was interrupted.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import multiprocessing
-import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 from mmengine.utils import ProgressBar
 from PIL import Image
 
-from mmseg_ovs.utils import OpenVocabError, remove_leftovers, replacing
+from mmseg_ovs.jobs import (
+    JobError,
+    alone,
+    read_json,
+    require_same,
+    run_all,
+    sha256,
+    write_json,
+)
+from mmseg_ovs.utils import remove_leftovers, write_whole
 
 from .label_files import count_labels, encode_labels
 
-_POOL_FROM = 64  # images; fewer are done sooner than processes start
 
-
-class ConversionError(OpenVocabError):
-    """A data set that cannot be converted; the message says why and how to mend it."""
+class ConversionError(JobError):
+    """A data set that cannot be converted; the message says why and how to fix it."""
 
 
 class Converted(NamedTuple):
@@ -79,7 +78,7 @@ class Conversion:
 
     Args:
         name: Name of data set and split, of which the report's file names are made.
-        root: Folder of the report; all outputs lie below it.
+        root: Folder of the report; all outputs are below it.
         num_classes: Number of classes N.
         ignore_index: Label of unlabelled pixels.
         expected: Images that the published split has.
@@ -170,8 +169,8 @@ def run(conversion: Conversion, workers: int = 1) -> Report:
         workers: Processes.
 
     Raises:
-        ConversionError: Nothing to convert; label maps of another setting or origin
-            lie there; another process is at work; a worker was killed.
+        JobError: Nothing to convert; there are label maps of another setting or origin;
+            another process is at work; a worker was killed.
         OSError: Files cannot be written.
     """
     if not conversion.samples:
@@ -180,14 +179,8 @@ def run(conversion: Conversion, workers: int = 1) -> Report:
             f'{conversion.name}: there is nothing to convert in {conversion.root}. '
             + '; '.join(f'{name}: {why}' for name, why in reasons)
         )
-    conversion.root.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(conversion.root / f'.{conversion.name}.lock', timeout=0):
-            return _run(conversion, workers)
-    except Timeout as error:
-        raise ConversionError(
-            f'{conversion.name}: another process is converting in {conversion.root}'
-        ) from error
+    with alone(conversion.root, conversion.name):
+        return _run(conversion, workers)
 
 
 def _run(conversion: Conversion, workers: int) -> Report:
@@ -218,9 +211,9 @@ def _run(conversion: Conversion, workers: int) -> Report:
     report.pixels = pixels.tolist()
 
     if conversion.list_file is not None:
-        _write(conversion.list_file, ''.join(f'{name}\n' for name in names))
+        write_whole(conversion.list_file, ''.join(f'{name}\n' for name in names))
     lines = (f'{digest}  {name}\n' for name, digest in sorted(digests.items()))
-    _write(list_file, ''.join(lines))
+    write_whole(list_file, ''.join(lines))
     _write_report(conversion, report_file, report)
     return report
 
@@ -229,33 +222,24 @@ def _claim(conversion: Conversion, report_file: Path) -> None:
     """Note whose label maps these are, before the first is made.
 
     Raises:
-        ConversionError: They are of another setting, or not of this tool.
+        JobError: They are of another setting, or not of this tool.
     """
-    try:
-        setting = json.loads(report_file.read_text(encoding='utf-8'))['setting']
-    except FileNotFoundError:
-        foreign = [p.labels for p in conversion.samples if p.labels.exists()]
-        if foreign:
-            raise ConversionError(
-                f'{len(foreign)} label maps are there that this tool has not made, '
-                f'such as {foreign[0]}: use them as they are, or move them away'
-            ) from None
-        _write_report(conversion, report_file, None)
-        return
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConversionError(
-            f'{report_file} is damaged: delete it and the label maps it is about'
-        ) from error
-    differing = sorted(
-        key
-        for key in setting.keys() | conversion.setting.keys()
-        if setting.get(key) != conversion.setting.get(key)
-    )
-    if differing:
-        raise ConversionError(
-            f'the label maps of {conversion.name} were made from something else, '
-            f'which differs in {differing}: delete them and {report_file}'
+    report = read_json(report_file, ['setting'])
+    if report is not None:
+        require_same(
+            f'{conversion.name} in {conversion.root}',
+            report['setting'],
+            conversion.setting,
+            f'Delete its label maps and {report_file}',
         )
+        return
+    foreign = [p.labels for p in conversion.samples if p.labels.exists()]
+    if foreign:
+        raise ConversionError(
+            f'{len(foreign)} label maps are there that this tool has not made, '
+            f'such as {foreign[0]}: use them as they are, or move them away'
+        )
+    _write_report(conversion, report_file, None)
 
 
 def _write_report(conversion: Conversion, path: Path, report: Report | None) -> None:
@@ -275,7 +259,7 @@ def _write_report(conversion: Conversion, path: Path, report: Report | None) -> 
             pixels=classes,
             unlabelled_pixels=unlabelled,
         )
-    _write(path, json.dumps(content, indent=1) + '\n')
+    write_json(path, content)
 
 
 def _remove_leftovers(conversion: Conversion) -> None:
@@ -314,28 +298,7 @@ def _make_all(
         (sample, [known.get(_relative(p, conversion.root)) for p in sample.outputs])
         for sample in conversion.samples
     ]
-    if workers == 1 or len(tasks) < _POOL_FROM:
-        yield from map(make, tasks)
-        return
-    try:
-        with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
-            yield from pool.map(make, tasks, chunksize=8)
-    except BrokenProcessPool as error:
-        raise ConversionError(
-            'a worker was killed (out of memory?): start again, with fewer --workers; '
-            'what is done stays done'
-        ) from error
-
-
-def _end_with_parent() -> None:
-    """Workers of a killed process would wait for ever, and hold its output open."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return run_all(make, tasks, workers)
 
 
 def _make(
@@ -365,14 +328,12 @@ def _make(
         return _Made(sample.name, {}, None, made=False, error=reason)
     # Not within the try: a full disk is no fault of the image.
     if image is not None:
-        with replacing(sample.image) as temporary:
-            temporary.write_bytes(image)
-    with replacing(sample.labels) as temporary:
-        temporary.write_bytes(content)
+        write_whole(sample.image, image)
+    write_whole(sample.labels, content)
     try:
         digests, pixels = check()
     except ValueError as error:
-        # Wrong label maps must not lie where a data set would find them.
+        # No data set may find wrong label maps.
         sample.labels.unlink()
         return _Made(sample.name, {}, None, made=False, error=str(error))
     return _Made(sample.name, digests, pixels, made=True)
@@ -396,16 +357,10 @@ def _check(
         raise ValueError(f'the image cannot be read: {error}') from error
     pixels = count_labels(contents[sample.labels], num_classes, ignore_index, size)
     digests = {
-        _relative(path, root): hashlib.sha256(content).hexdigest()
-        for path, content in contents.items()
+        _relative(path, root): sha256(content) for path, content in contents.items()
     }
     return digests, pixels
 
 
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding='utf-8')

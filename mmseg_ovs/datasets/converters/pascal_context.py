@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
+from mmseg_ovs.jobs import file_digest
 from mmseg_ovs.utils.rle import decode_mask
 
 from .conversion import Conversion, ConversionError, Converted, Sample
-from .digests import file_digest
 
 SPLITS = {'train': 4998, 'val': 5105}
 JSON = 'trainval_merged.json'

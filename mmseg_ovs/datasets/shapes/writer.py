@@ -1,4 +1,4 @@
-"""Writing the set to disk in mmseg's layout, once, and mending what got damaged.
+"""Writing the set to disk in mmseg's layout, once, and repairing what got damaged.
 
 ``OUT/images/SPLIT/00000.png``, ``OUT/annotations/SPLIT/00000.png``,
 ``OUT/captions_SPLIT.json`` (COCO's caption format), ``OUT/classes.json`` and, written
@@ -7,17 +7,17 @@ last, ``OUT/manifest.json`` with the settings and the SHA-256 of every file.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import multiprocessing
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from mmseg_ovs.jobs import JobError, file_digest, read_json, run_all, sha256
+from mmseg_ovs.utils import remove_leftovers, write_whole
 
 from .captions import describe_scene
 from .names import (
@@ -35,25 +35,18 @@ from .scene import SIZE, SPLITS, compose_scene
 DEFAULT_SIZES = (2000, 200, 200)
 _FOLDERS = ('images', 'annotations')
 _MANIFEST = 'manifest.json'
-_POOL_FROM = 64  # images; fewer are drawn sooner than processes start
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _generator_version() -> str:
-    """Digest of this package's source: changed code means another set."""
+    """Digest of the code that draws: changed code means another set."""
     sources = sorted(Path(__file__).parent.glob('*.py'))
-    return _sha256(b''.join(source.read_bytes() for source in sources))
+    return sha256(*(s.read_bytes() for s in sources if s.name != Path(__file__).name))
 
 
 def _write(path: Path, data: bytes) -> str:
     """Write a file whole or not at all; its SHA-256."""
-    temporary = path.with_name(f'{path.name}.tmp{os.getpid()}')
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-    return _sha256(data)
+    write_whole(path, data, durable=False)  # the next run looks at the digests
+    return sha256(data)
 
 
 def _png(array: np.ndarray) -> bytes:
@@ -115,21 +108,19 @@ def _images(sizes: Sequence[int]) -> Iterator[tuple[str, int]]:
         yield from ((split, index) for index in range(size))
 
 
-def _read_manifest(out: Path) -> dict:
-    """The manifest, or an empty one where it is missing or damaged."""
+def _known_digests(out: Path, settings: dict) -> dict[str, str]:
+    """SHA-256 of every file, empty unless a whole set of these settings is there."""
     try:
-        manifest = json.loads((out / _MANIFEST).read_text())
-        return dict(settings=manifest['settings'], files=dict(manifest['files']))
-    except (OSError, ValueError, KeyError, TypeError):
-        return dict(settings=None, files={})
+        manifest = read_json(out / _MANIFEST, ('settings', 'files'))
+    except JobError:
+        manifest = None
+    return manifest['files'] if manifest and manifest['settings'] == settings else {}
 
 
 def _is_intact(out: Path, name: str, known: dict[str, str]) -> bool:
     path = out / name
     # An unknown file is not read.
-    return (
-        name in known and path.is_file() and _sha256(path.read_bytes()) == known[name]
-    )
+    return name in known and path.is_file() and file_digest(path) == known[name]
 
 
 def _remove_surplus(out: Path, sizes: Sequence[int]) -> None:
@@ -141,27 +132,16 @@ def _remove_surplus(out: Path, sizes: Sequence[int]) -> None:
     for folder in _FOLDERS:
         for split, size in zip(SPLITS, sizes, strict=True):
             (out / folder / split).mkdir(parents=True, exist_ok=True)
+            remove_leftovers(out / folder / split)
             for path in (out / folder / split).iterdir():
-                match = re.fullmatch(r'(\d{5,})\.png(\.tmp\d+)?', path.name)
+                match = re.fullmatch(r'(\d{5,})\.png', path.name)
                 if match is None:
                     raise FileExistsError(
                         f'{path} does not belong to the shapes set: move it away or '
                         'choose another folder'
                     )
-                if match[2] or int(match[1]) >= size:  # unfinished or too many
+                if int(match[1]) >= size:
                     path.unlink()
-
-
-def _draw_all(
-    draw: Callable[[tuple[str, int]], dict[str, str]],
-    images: list[tuple[str, int]],
-    workers: int,
-) -> Iterator[dict[str, str]]:
-    if workers == 1 or len(images) < _POOL_FROM:
-        yield from map(draw, images)
-        return
-    with multiprocessing.get_context().Pool(workers) as pool:
-        yield from pool.imap(draw, images, chunksize=16)
 
 
 def write_shapes(
@@ -170,7 +150,7 @@ def write_shapes(
     sizes: Sequence[int] = DEFAULT_SIZES,
     workers: int = 1,
 ) -> int:
-    """Make the set in a folder, or mend it; intact files stay untouched.
+    """Make the set in a folder, or repair it; intact files stay untouched.
 
     Args:
         out: Folder of the set, made if missing.
@@ -183,7 +163,7 @@ def write_shapes(
 
     Raises:
         ValueError: Bad sizes, seed or workers.
-        FileExistsError: A foreign file lies in the image folders.
+        FileExistsError: There is a foreign file in the image folders.
     """
     sizes = [int(size) for size in sizes]
     if len(sizes) != len(SPLITS) or min(sizes) < 1:
@@ -198,8 +178,8 @@ def write_shapes(
     out = Path(out)
     settings = dict(seed=seed, sizes=sizes, generator=_generator_version())
     _remove_surplus(out, sizes)
-    old = _read_manifest(out)
-    known = old['files'] if old['settings'] == settings else {}
+    remove_leftovers(out)
+    known = _known_digests(out, settings)
 
     texts = {'classes.json': _class_list}
     for split, size in zip(SPLITS, sizes, strict=True):
@@ -218,7 +198,7 @@ def write_shapes(
     digests = dict(known)
     for name in damaged_texts:
         digests[name] = _write(out / name, _json(texts[name]()))
-    for written in _draw_all(partial(_write_image, out, seed), damaged, workers):
+    for written in run_all(partial(_write_image, out, seed), damaged, workers):
         digests.update(written)
     _write(out / _MANIFEST, _json(dict(settings=settings, files=digests)))
     return len(damaged)

@@ -27,7 +27,7 @@ class LoadTeacherFeatures(BaseTransform):
         folder: Folder that the tool wrote.
 
     Raises:
-        FeatureFileError: The folder is not finished; a file is missing, damaged or of
+        JobError: The folder is not finished; a file is missing, damaged or of
             another setting.
     """
 

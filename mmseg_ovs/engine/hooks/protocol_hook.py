@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from mmseg_ovs.evaluation.protocol import (
     describe_switches,
     format_protocol,
 )
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.jobs import write_json
 
 
 @HOOKS.register_module()
@@ -71,8 +70,7 @@ class ProtocolHook(Hook):
             protocol=protocol,
             seconds=round(seconds, 2),
         )
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + '\n')
+        write_json(path, content)
         block = format_protocol(protocol)
         runner.logger.info(f'Protocol (written to {path}):\n{block}')
 

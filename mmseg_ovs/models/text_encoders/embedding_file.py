@@ -18,7 +18,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...utils import OpenVocabError, replacing, tensor_file
+from ...utils import OpenVocabError, tensor_file, write_whole
 
 
 class EmbeddingFileError(OpenVocabError):
@@ -52,10 +52,9 @@ def save_embeddings(
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f'The name {twice!r} is there twice.')
     metadata = {**(metadata or {}), 'names': json.dumps(names)}
-    with replacing(path) as temporary:
-        tensors = {'embeddings': embeddings.detach().cpu().contiguous()}
-        # not by save_file, whose files the owner alone can read
-        temporary.write_bytes(tensor_file(tensors, metadata))
+    tensors = {'embeddings': embeddings.detach().cpu().contiguous()}
+    # not by save_file, whose files the owner alone can read
+    write_whole(path, tensor_file(tensors, metadata))
 
 
 def load_embeddings(path: str | os.PathLike) -> tuple[list[str], Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from mmengine.dist import is_main_process
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
+from ...jobs import sha256
 from ...structures import Vocabulary
 from ..utils import weights_digest
 from .base import BaseTextEncoder
@@ -240,11 +240,11 @@ class TowerTextEncoder(BaseTextEncoder):
             metadata = {
                 'tower': json.dumps(self.tower.description, sort_keys=True),
                 'weights': weights_digest(self.tower),
-                'tokenizer': _sha256(self.tokenizer(_PROBES).numpy().tobytes()),
+                'tokenizer': sha256(self.tokenizer(_PROBES).numpy().tobytes()),
                 'templates': json.dumps(self.templates),
                 'template_average': self.template_average,
             }
-            key = _sha256(json.dumps(metadata, sort_keys=True).encode())[:32]
+            key = sha256(json.dumps(metadata, sort_keys=True))[:32]
             path = self.cache_dir / f'text-{key}.safetensors'
             self._cache = EmbeddingCache(path, metadata)
         return self._cache
@@ -254,7 +254,3 @@ def _progress_bar(prompts: int) -> ProgressBar | None:
     if prompts < _PROGRESS_PROMPTS or not is_main_process():
         return None
     return ProgressBar(prompts, file=sys.stderr)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mmseg_ovs.datasets.converters import ConversionError, plan_coco_object, run
 from mmseg_ovs.datasets.converters.coco_object import _OF_CATEGORY
+from mmseg_ovs.jobs import JobError
 
 CONFIG = Path(__file__).parents[3] / 'configs/_base_/datasets/coco_object.py'
 SIZE = (10, 16)
@@ -152,7 +153,7 @@ def test_the_two_sources_are_not_mixed(coco):
     add_map(coco, 1, [0])
     run(plan_coco_object(coco, 'val'))
     write_instances(coco, [])
-    with pytest.raises(ConversionError, match='differs in .*source'):
+    with pytest.raises(JobError, match='differs in: .*source'):
         run(plan_coco_object(coco, 'val', 'instances'))
 
 

@@ -17,6 +17,7 @@ from mmseg_ovs.datasets.converters import (
     run,
 )
 from mmseg_ovs.datasets.converters.pascal_context import RAW_IDS_60
+from mmseg_ovs.jobs import JobError
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils.rle import encode_mask
 
@@ -178,7 +179,7 @@ def test_wrong_masks_are_reported(voc):
 def test_another_json_is_refused(voc):
     run(plan_context_60(voc, 'val'))
     edit_json(voc, lambda content: content['annos_segmentation'].pop())
-    with pytest.raises(ConversionError, match='trainval_merged.json'):
+    with pytest.raises(JobError, match='trainval_merged.json'):
         run(plan_context_60(voc, 'val'))
 
 
