@@ -90,6 +90,7 @@ def test_blocks_run(page, workspace, monkeypatch):
         bgr_array=np.zeros((48, 64, 3), np.uint8),
     )
     variables: dict[str, str] = {}
+    monkeypatch.syspath_prepend(workspace)  # modules that pages write
     for block in read_blocks(page):
         try:
             if 'file' in block.marks:

@@ -85,6 +85,7 @@ class TextSimilarityHead(OpenVocabHead):
             raise ValueError(
                 'balanced_points says how num_points pixels are drawn: give num_points'
             )
+        self.text_channels = text_channels
         self.in_index = in_index
         self.num_points = num_points
         self.balanced_points = balanced_points

@@ -32,7 +32,7 @@ def texts(head, vocabulary):
     if isinstance(head, CostAggregationHead):
         shape = (2 // head.text_parts, WIDTH * head.text_parts)
     else:
-        shape = (WIDTH if type(head).__name__ == 'TextSimilarityHead' else 20,)
+        shape = (head.text_channels,)
     draw = torch.Generator().manual_seed(2)
     return torch.randn(len(vocabulary.rows), *shape, generator=draw)
 
