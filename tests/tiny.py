@@ -242,7 +242,7 @@ def dinov3_seg() -> dict:
             type='BackboneWithNeck', backbone=backbone, neck=NECKS['dino.txt']
         ),
         neck=[
-            dict(NECKS['AnyUp'], output_size=1, frozen=True),
+            dict(NECKS['AnyUp'], output_size=1, trainable=False),
             dict(NECKS['prior'], backbone=prior),
         ],
         decode_head=HEADS['dinov3.seg'],

@@ -51,7 +51,7 @@ from mmseg_ovs.utils import exit_with_message, remove_leftovers
 _NEUTRAL = {
     *('init_cfg', 'pretrained', 'cache_dir', 'chunk_size', 'with_cp'),
     *('vocabulary', 'templates', 'template_average'),
-    *('frozen', 'frozen_stages', 'trainable_blocks'),
+    *('frozen_stages', 'trainable'),
 }
 
 
@@ -101,7 +101,7 @@ def build_model(cfg: Config, device: str) -> nn.Module:
         if any(p.requires_grad for p in part.parameters()):
             raise SystemExit(
                 f'{type(part).__name__} is trained, so its features change: freeze it '
-                '(backbone.trainable_blocks=0, text_encoder.frozen=True)'
+                '(backbone.trainable=False, text_encoder.trainable=False)'
             )
     return model.to(device).eval()
 

@@ -36,7 +36,7 @@ model = dict(
         templates='identity',
         template_average='raw',
         chunk_size=128,
-        frozen=False,
+        trainable=True,
     ),
     decode_head=dict(in_channels=channels, text_channels=channels),
 )

@@ -2,4 +2,4 @@
 
 _base_ = './ovs-dino_dinov2-b14.py'
 
-model = dict(backbone=dict(trainable_blocks=0))
+model = dict(backbone=dict(trainable=False))

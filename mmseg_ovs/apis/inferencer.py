@@ -217,7 +217,7 @@ class OpenVocabInferencer:
         vocabulary = self.read_vocabulary(classes, background, background_score)
         if keep_scores:
             test_cfg['keep_logits'] = True
-        self.model.build_inference(**test_cfg)  # what does not fit comes up here
+        self.model.inference_cfg(**test_cfg)  # what does not fit comes up here
         return self._predict(sources, vocabulary, batch_size, test_cfg)
 
     def draw(self, prediction: Prediction) -> np.ndarray | None:

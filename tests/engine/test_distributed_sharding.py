@@ -95,7 +95,7 @@ def test_frozen_text_is_encoded_once_and_stays_whole(sharded_config):
     """With a cache, whose key is made from the weights in the middle of a step."""
     folder = sharded_config.parent / 'frozen_text'
     options = {
-        'model.text_encoder.frozen': True,
+        'model.text_encoder.trainable': False,
         'model.text_encoder.cache_dir': str(folder),
         'train_cfg.max_iters': 2,
         'val_dataloader': Config.fromfile(sharded_config).test_dataloader,

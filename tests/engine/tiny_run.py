@@ -21,7 +21,7 @@ MODEL = dict(
     type='OpenVocabSegmentor',
     data_preprocessor=dict(PIXELS, size=(32, 32)),
     backbone=dict(BACKBONES['DINOv3'], num_registers=0, layer_scale=None),
-    text_encoder=dict(TEXT_ENCODERS['open_clip'], templates='identity', frozen=False),
+    text_encoder=dict(TEXT_ENCODERS['open_clip'], templates='identity', trainable=True),
     decode_head=dict(
         HEADS['text similarity'],
         logit_scale=5.0,

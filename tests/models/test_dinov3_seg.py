@@ -20,16 +20,16 @@ LOCAL_GLOBAL = dict(
 )
 
 
-def parts(trainable='all', upsampled=1, frozen=True, **prior):
+def parts(tower=True, upsampled=1, necks=False, **prior):
     """Parts of the model with other arguments, further ones of the prior."""
     system = dinov3_seg()
     (anyup, encoder), head = system['neck'], system['decode_head']
     appearance = dict(head['appearance_guidance'], stride=8)
     return dict(
-        backbone=dict(system['backbone'], trainable=trainable),
+        backbone=dict(system['backbone'], trainable=tower),
         neck=[
-            dict(anyup, output_size=upsampled, frozen=frozen),
-            dict(encoder, backbone=dict(encoder['backbone'], **prior), frozen=frozen),
+            dict(anyup, output_size=upsampled, trainable=necks),
+            dict(encoder, backbone=dict(encoder['backbone'], **prior), trainable=necks),
         ],
         decode_head=dict(head, stride=8 // upsampled, appearance_guidance=appearance),
         test_cfg=LOCAL_GLOBAL,
@@ -37,25 +37,25 @@ def parts(trainable='all', upsampled=1, frozen=True, **prior):
 
 
 @pytest.mark.parametrize(
-    ('trainable', 'upsampled', 'frozen'),
-    [('attention', 1, True), ('all', 2, True), ('none', 1, True), ('none', 2, False)],
+    ('tower', 'upsampled', 'necks'),
+    [('attention', 1, False), (True, 2, False), (False, 1, False), (False, 2, True)],
 )
-def test_gradients_reach_what_is_trained(tmp_path, trainable, upsampled, frozen):
-    changes = parts(trainable, upsampled, frozen)
+def test_gradients_reach_what_is_trained(tmp_path, tower, upsampled, necks):
+    changes = parts(tower, upsampled, necks)
     model = build(dinov3_seg, tmp_path, **changes).train()
     trained = check_gradients(model, [model(torch.randn(2, 3, 32, 32))])
-    tower = {name for name in trained if name.startswith('backbone.')}
+    found = {name for name in trained if name.startswith('backbone.')}
     whole = {n for n, _ in model.named_parameters() if n.startswith('backbone.')}
     attention = {name for name in whole if '.attn.' in name}
-    assert tower == dict(attention=attention, all=whole, none=set())[trainable]
-    others = {'decode_head'} if frozen else {'decode_head', 'neck'}
-    assert {name.split('.')[0] for name in trained - tower} == others
+    assert found == {'attention': attention, True: whole, False: set()}[tower]
+    others = {'decode_head', 'neck'} if necks else {'decode_head'}
+    assert {name.split('.')[0] for name in trained - found} == others
 
 
 def test_learning_rates(tmp_path):
     """The hundredth is for the image and text towers, not for the prior."""
-    tower = dict(TEXT_ENCODERS['dino.txt'], part='both', frozen=False)
-    model = build(dinov3_seg, tmp_path, text_encoder=tower, **parts(frozen=False))
+    tower = dict(TEXT_ENCODERS['dino.txt'], part='both', trainable=True)
+    model = build(dinov3_seg, tmp_path, text_encoder=tower, **parts(necks=True))
     rate = dict(lr_mult=0.01)
     wrapper = build_optim_wrapper(
         model,

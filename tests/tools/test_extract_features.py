@@ -340,7 +340,7 @@ def test_other_weights_or_captions_are_another_setting(main, config, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['model.backbone.trainable_blocks=1'], 'CountingDINOv2 is trained'),
+        (['model.backbone.trainable=attention'], 'CountingDINOv2 is trained'),
         (['model.decode_head.type=TextSimilarityHead'], 'needs an OpenVocabSegmentor'),
     ],
 )

@@ -85,9 +85,7 @@ train_overrides = {
         model=dict(
             init_cfg=None,
             backbone=dict(pretrained='openai', trainable='query_value'),
-            text_encoder=dict(
-                pretrained='openai', frozen=False, trainable='query_value'
-            ),
+            text_encoder=dict(pretrained='openai', trainable='query_value'),
         ),
     )
 }

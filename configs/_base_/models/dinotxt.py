@@ -19,11 +19,11 @@ model = dict(
     backbone=dict(
         type='DINOv3',
         arch='large',
-        trainable_blocks=0,
+        trainable=False,
         extra_outputs=('cls_token', 'registers'),
         fit='resize',
     ),
-    neck=dict(type='DinoTxtVisionHead', frozen=True),
+    neck=dict(type='DinoTxtVisionHead', trainable=False),
     text_encoder=dict(
         type='DinoTxtTextEncoder',
         part='patch',

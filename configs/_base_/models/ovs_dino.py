@@ -20,7 +20,7 @@ model = dict(
         # blocks 2, 4, ... 12 as they are, and DINO's output: the last after the norm
         out_indices=(1, 3, 5, 7, 9, 11, 11),
         final_norm=(False, False, False, False, False, False, True),
-        trainable_blocks=3,
+        frozen_stages=9,  # the last three of 12 blocks learn
         init_cfg=dict(
             type='Pretrained',
             checkpoint='https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/'

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,6 @@ from ..utils import (
     load_pretrained,
     named_config,
     pretrained_clip,
-    set_trainable,
 )
 from .vision_transformer import VisionTransformer
 
@@ -96,13 +95,11 @@ class OpenCLIPImageEncoder(VisionTransformer):
         dense: Whether the last block is CAT-Seg's, without attention between tokens,
             which keeps patches in the space of text. False: CLIP as it is, whose class
             token after the final norm is the image's embedding.
-        trainable: What is trained, a word or regular expressions of parameter names,
-            see :func:`set_trainable`.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` takes
             files of open_clip's, OpenAI's or CAT-Seg's layout (``prefix`` names the
             CLIP in them) and loads the image tower strictly.
         **kwargs: See :class:`VisionTransformer` (``out_indices``, ``final_norm``,
-            ``extra_outputs``, ``fit``, ``frozen_stages``, ``trainable_blocks``,
+            ``extra_outputs``, ``fit``, ``frozen_stages``, ``trainable``,
             ``drop_path_rate``, ``with_cp``).
 
     Raises:
@@ -114,7 +111,6 @@ class OpenCLIPImageEncoder(VisionTransformer):
         model: str | Mapping[str, Any] = 'ViT-B-16-quickgelu',
         pretrained: str | os.PathLike | None = None,
         dense: bool = False,
-        trainable: str | Sequence[str] = 'all',
         init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
@@ -160,8 +156,7 @@ class OpenCLIPImageEncoder(VisionTransformer):
         for parameter in (self.pos_embed, self.proj):
             nn.init.normal_(parameter, std=width**-0.5)
         self.norm_pre = nn.LayerNorm(width)
-        self.train(self.training)  # freezes the new parameters too
-        set_trainable(self, trainable)
+        self.freeze()
 
     def position_tokens(self, grid: tuple[int, int]) -> Tensor:
         """Positions (1, 1 + patches, C), resized to the grid."""

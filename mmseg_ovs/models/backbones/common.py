@@ -40,6 +40,16 @@ def resolve_out_indices(
     return resolved
 
 
+def check_frozen_stages(frozen_stages: int, depth: int) -> int:
+    """The argument of a backbone with so many blocks, or a ValueError."""
+    if not -1 <= frozen_stages <= depth:
+        raise ValueError(
+            f'frozen_stages has to be in -1..{depth}, got {frozen_stages}: the '
+            f'backbone has {depth} blocks'
+        )
+    return frozen_stages
+
+
 def check_fit(fit: str) -> str:
     """The argument of :func:`fit_to_patches`, or a ValueError."""
     if fit not in FITS:

@@ -49,7 +49,7 @@ class DINOv2(VisionTransformer):
             the hub: 0.1 without registers, 0 with.
         interpolate_antialias: By default as in the hub: only with registers.
         **kwargs: See :class:`VisionTransformer` (``out_indices``, ``extra_outputs``,
-            ``fit``, ``frozen_stages``, ``trainable_blocks``, ``drop_path_rate``,
+            ``fit``, ``frozen_stages``, ``trainable``, ``drop_path_rate``,
             ``with_cp``, ``final_norm``, ``init_cfg``).
     """
 
@@ -90,7 +90,7 @@ class DINOv2(VisionTransformer):
         num_positions = 1 + (img_size // patch_size) ** 2
         self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, dims))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        self.train(self.training)  # freezes pos_embed too
+        self.freeze()
 
     def position_tokens(self, grid: tuple[int, int]) -> Tensor:
         """Positions (1, 1 + patches, C), interpolated to the grid as Meta does."""

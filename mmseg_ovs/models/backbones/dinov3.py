@@ -105,7 +105,7 @@ class DINOv3(VisionTransformer):
             dims // self.num_heads, rope_base, rope_normalize_coords
         )
         self.cls_norm = nn.LayerNorm(dims, eps=norm_eps) if untie_norms else None
-        self.train(self.training)
+        self.freeze()
 
     def rope(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Rotary tables (tokens, head_dims) for the class, storage and patch tokens."""

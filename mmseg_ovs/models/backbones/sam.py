@@ -16,7 +16,13 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
 from ..utils import PretrainedModule
-from .common import check_fit, fit_to_patches, resolve_arch, resolve_out_indices
+from .common import (
+    check_fit,
+    check_frozen_stages,
+    fit_to_patches,
+    resolve_arch,
+    resolve_out_indices,
+)
 from .sam_attention import FusedAttention
 
 # Names and numbers of segment_anything's sam_model_registry.
@@ -102,10 +108,6 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
         out_indices = resolve_out_indices(out_indices, depth)
         if not out_indices and not neck_output:
             raise ValueError('Without neck_output, out_indices have to name a block')
-        if not -1 <= frozen_stages <= depth:
-            raise ValueError(
-                f'frozen_stages has to lie in -1..{depth}, got {frozen_stages}'
-            )
         super().__init__(
             **spec,
             img_size=img_size,
@@ -134,7 +136,7 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
         self.out_indices = out_indices
         self.neck_output = neck_output
         self.fit = check_fit(fit)
-        self.frozen_stages = frozen_stages
+        self.frozen_stages = check_frozen_stages(frozen_stages, depth)
         self.with_cp = with_cp
         self.train(self.training)
 

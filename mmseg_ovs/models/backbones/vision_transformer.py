@@ -16,8 +16,13 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..layers import SelfAttention, ViTBlock
-from ..utils import PretrainedModule
-from .common import check_fit, fit_to_patches, resolve_out_indices
+from ..utils import PretrainedModule, Trainable, set_trainable
+from .common import (
+    check_fit,
+    check_frozen_stages,
+    fit_to_patches,
+    resolve_out_indices,
+)
 
 EXTRA_OUTPUTS = ('cls_token', 'registers', 'cls_attention')
 
@@ -59,8 +64,8 @@ class VisionTransformer(PretrainedModule):
             'crop' or 'error', see :func:`fit_to_patches`.
         frozen_stages: -1 freezes nothing, 0 the embeddings, k the first k blocks too;
             with all blocks frozen the final norm is frozen as well.
-        trainable_blocks: The other way to say it: freeze everything but the last k
-            blocks and the final norm. 0 freezes the whole trunk.
+        trainable: What of the rest is trained, see :func:`set_trainable`. False freezes
+            the whole trunk, which then is always in evaluation mode.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0.
         with_cp: Recompute activations in the backward pass to save memory.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` loads
@@ -88,7 +93,7 @@ class VisionTransformer(PretrainedModule):
         extra_outputs: Sequence[str] = (),
         fit: str = 'pad',
         frozen_stages: int = -1,
-        trainable_blocks: int | None = None,
+        trainable: Trainable = True,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -114,9 +119,8 @@ class VisionTransformer(PretrainedModule):
         self._norm_flags()
         self.fit = check_fit(fit)
         self.with_cp = with_cp
-        self.frozen_stages = self._resolve_frozen_stages(
-            frozen_stages, trainable_blocks
-        )
+        self.frozen_stages = check_frozen_stages(frozen_stages, depth)
+        self.trainable = trainable
 
         self.patch_embed = PatchEmbed(embed_dims, patch_size, patch_bias)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
@@ -149,20 +153,6 @@ class VisionTransformer(PretrainedModule):
                 f'{len(self.out_indices)} out_indices: give one for each, or one bool'
             )
         return tuple(self.final_norm)
-
-    def _resolve_frozen_stages(
-        self, frozen_stages: int, trainable_blocks: int | None
-    ) -> int:
-        if trainable_blocks is not None:
-            if frozen_stages != -1:
-                raise ValueError('Give frozen_stages or trainable_blocks, not both')
-            frozen_stages = self.depth - trainable_blocks
-        if not -1 <= frozen_stages <= self.depth:
-            raise ValueError(
-                f'frozen_stages has to lie in -1..{self.depth} (trainable_blocks in '
-                f'0..{self.depth}), got {frozen_stages}'
-            )
-        return frozen_stages
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -246,9 +236,14 @@ class VisionTransformer(PretrainedModule):
         norms = [self.norm] if self.frozen_stages == self.depth else []
         return [self.patch_embed, *own, *blocks, *norms]
 
+    def freeze(self) -> None:
+        """Freeze what is not trained; called at the end of a constructor."""
+        self.train(self.training)
+        set_trainable(self, self.trainable)
+
     def train(self, mode: bool = True) -> VisionTransformer:
         """Set the mode; frozen parts stay in eval mode and need no gradient."""
-        super().train(mode)
+        super().train(mode and self.trainable is not False)
         for part in self._frozen_parts():
             part.requires_grad_(False)
             if isinstance(part, nn.Module):

@@ -27,7 +27,7 @@ from ..layers import (
     WindowedCrossAttention,
     row_bands,
 )
-from ..utils import PretrainedModule, is_exporting
+from ..utils import PretrainedModule, Trainable, is_exporting, set_trainable
 from .base import FeatureNeck
 
 # RGB, 0..255: what the published weights expect
@@ -111,7 +111,8 @@ class AnyUp(PretrainedModule, FeatureNeck):
         mean, std: What the data preprocessor normalises images with (RGB, 0..255).
             The published weights expect ImageNet's, the default; images normalised
             otherwise, for CLIP for example, are converted.
-        frozen: Train none of the weights. Gradients still reach the features.
+        trainable: What is trained, see :func:`set_trainable`. Gradients reach the
+            features in any case.
         chunk_pixels: Pixels that the encoders handle at a time where no gradient is
             needed (16 rows at least); bounds the memory, changes nothing.
         init_cfg: Initialisation.
@@ -132,7 +133,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         lfu_dim: int | None = None,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        frozen: bool = False,
+        trainable: Trainable = True,
         chunk_pixels: int = 4096,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -165,8 +166,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         self.key_features_encoder = PixelEncoder(unification, qk_dim, lfu_dim)
         self.aggregation = PixelEncoder(conv(2 * qk_dim, 3), qk_dim)
         self.cross_decode = WindowedCrossAttention(qk_dim, num_heads, window_ratio)
-        if frozen:
-            self.requires_grad_(False)
+        set_trainable(self, trainable)
 
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Published keys to ours; the two projections without effect are left out."""

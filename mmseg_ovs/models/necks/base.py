@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
-from ..utils import set_trainable
+from ..utils import Trainable, set_trainable
 
 
 class FeatureNeck(BaseModule):
@@ -52,7 +52,7 @@ class BackboneWithNeck(BaseModule):
     Args:
         backbone: Backbone config.
         neck: Config of a neck, or a list of them.
-        trainable: What is trained of both, in the words of :func:`set_trainable`.
+        trainable: What is trained of both, see :func:`set_trainable`.
         init_cfg: Initialisation.
     """
 
@@ -60,7 +60,7 @@ class BackboneWithNeck(BaseModule):
         self,
         backbone: dict,
         neck: dict | list[dict],
-        trainable: str | Sequence[str] = 'all',
+        trainable: Trainable = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
 from ..layers import SelfAttention, SwiGLU, ViTBlock, swiglu_hidden_dims
-from ..utils import PretrainedModule
+from ..utils import PretrainedModule, Trainable, set_trainable
 from .base import FeatureNeck
 
 _NEEDED = ('cls_token', 'registers')
@@ -36,7 +36,7 @@ class DinoTxtVisionHead(PretrainedModule, FeatureNeck):
         embed_dims: Channels C of the backbone.
         num_heads: Attention heads, those of the backbone.
         num_blocks: Blocks (2 as published).
-        frozen: Whether the head stays as it is: no gradient.
+        trainable: What is trained, see :func:`set_trainable`.
         init_cfg: Initialisation.
     """
 
@@ -45,7 +45,7 @@ class DinoTxtVisionHead(PretrainedModule, FeatureNeck):
         embed_dims: int = 1024,
         num_heads: int = 16,
         num_blocks: int = 2,
-        frozen: bool = False,
+        trainable: Trainable = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None:
@@ -63,7 +63,7 @@ class DinoTxtVisionHead(PretrainedModule, FeatureNeck):
             for _ in range(num_blocks)
         )
         self.ln_final = nn.LayerNorm(embed_dims, eps=1e-5)
-        self.requires_grad_(not frozen)
+        set_trainable(self, trainable)
 
     def forward(self, features: VisualFeatures) -> VisualFeatures:
         """Replace the last map, the class token and the registers by the head's.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmseg_ovs.structures.visual_features import VisualFeatures
 
-from ..utils import resize_images
+from ..utils import Trainable, resize_images, set_trainable
 from .base import FeatureNeck, as_visual_features
 
 
@@ -38,7 +38,8 @@ class SemanticPriorEncoder(FeatureNeck):
         strides: Strides with respect to the image of the features at which its maps
             are handed on, one for each; maps of other sizes are resized (bilinear).
             None: as they come. Needed where ``input_size`` changes the strides.
-        frozen: Whether the backbone stays as it is: no gradient, always in eval mode.
+        trainable: What is trained of it, see :func:`set_trainable`. False, the default:
+            no gradient, always in evaluation mode.
         init_cfg: Initialisation.
     """
 
@@ -47,7 +48,7 @@ class SemanticPriorEncoder(FeatureNeck):
         backbone: dict,
         input_size: tuple[int, int] | None = None,
         strides: Sequence[float] | None = None,
-        frozen: bool = True,
+        trainable: Trainable = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -55,9 +56,9 @@ class SemanticPriorEncoder(FeatureNeck):
         self.prior = MODELS.build(backbone)
         self.input_size = input_size
         self.strides = strides
-        self.frozen = frozen
-        if frozen:
-            self.prior.requires_grad_(False).eval()
+        self.frozen = trainable is False
+        set_trainable(self.prior, trainable)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> SemanticPriorEncoder:
         """Set the mode; a frozen prior stays in eval mode."""

@@ -92,7 +92,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             init_cfg=init_cfg,
         )
         read_settings(TrainCfg, 'train_cfg', self.train_cfg)
-        read_settings(InferenceCfg, 'test_cfg', self.test_cfg)
+        self.inference_cfg()
         self.text_encoder = MODELS.build(text_encoder)
         self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
@@ -283,14 +283,18 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             return image
         return image * self.data_preprocessor.std + self.data_preprocessor.mean
 
-    def build_inference(self, **test_cfg) -> WindowedInference:
-        """The strategy that ``test_cfg`` names, with the settings of a call.
+    def inference_cfg(self, **test_cfg) -> InferenceCfg:
+        """``test_cfg`` with the settings of a call.
 
         Raises:
             ValueError: A key is unknown, or a value does not fit.
         """
         cfg = {**(self.test_cfg or {}), **test_cfg}
-        cfg = read_settings(InferenceCfg, 'test_cfg', cfg)
+        return read_settings(InferenceCfg, 'test_cfg', cfg)
+
+    def build_inference(self, **test_cfg) -> WindowedInference:
+        """The strategy of :meth:`inference_cfg`."""
+        cfg = self.inference_cfg(**test_cfg)
         strategy = WindowedInference
         if cfg.mode == 'local-global':
             by_features = cfg.aggregation == 'features'

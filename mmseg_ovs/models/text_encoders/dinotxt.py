@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import Linear, Mlp, SelfAttention, ViTBlock
+from ..utils import Trainable
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 PARTS = ('class', 'patch', 'both')
@@ -129,7 +130,7 @@ class DinoTxtTextEncoder(TowerTextEncoder):
         depth: Number of blocks.
         num_heads: Attention heads.
         context_length: Longest text in tokens; longer ones are cut.
-        templates, template_average, frozen, chunk_size, cache_dir, vocabulary: See
+        templates, template_average, trainable, chunk_size, cache_dir, vocabulary: See
             :class:`TowerTextEncoder`.
         init_cfg: Initialisation.
 
@@ -147,7 +148,7 @@ class DinoTxtTextEncoder(TowerTextEncoder):
         context_length: int = 77,
         templates: str | Sequence[str] = 'imagenet',
         template_average: str = 'normalized',
-        frozen: bool = True,
+        trainable: Trainable = False,
         chunk_size: int = 64,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
@@ -172,7 +173,7 @@ class DinoTxtTextEncoder(TowerTextEncoder):
             2 * embed_dims if part == 'both' else embed_dims,
             templates=templates,
             template_average=template_average,
-            frozen=frozen,
+            trainable=trainable,
             chunk_size=chunk_size,
             cache_dir=cache_dir,
             vocabulary=vocabulary,

@@ -18,11 +18,11 @@ from torch.func import functional_call
 
 from ..utils import (
     CheckpointError,
+    Trainable,
     is_self_contained,
     join_projections,
     named_config,
     pretrained_clip,
-    set_trainable,
 )
 from .shared_prefix import after_prefix, common_prefix, use_prefix_attention
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
@@ -126,10 +126,8 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         pretrained: Weights of a named model: a tag of open_clip, for instance
             ``'openai'`` (``open_clip.list_pretrained()``), or a local file, also
             OpenAI's original archive. They are loaded by :meth:`init_weights`.
-        templates, template_average, frozen, chunk_size, cache_dir, vocabulary: See
+        templates, template_average, trainable, chunk_size, cache_dir, vocabulary: See
             :class:`TowerTextEncoder`.
-        trainable: What is trained of a tower that is not frozen: a word or regular
-            expressions of parameter names, see :func:`set_trainable`.
         init_cfg: As in mmengine; the way to load weights of an own tower, or those of
             a whole CLIP in a file of its own (the text part of them is taken).
 
@@ -143,11 +141,10 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         pretrained: str | os.PathLike | None = None,
         templates: str | Sequence[str] = 'imagenet',
         template_average: str = 'normalized',
-        frozen: bool = True,
+        trainable: Trainable = False,
         chunk_size: int = 64,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
-        trainable: str | Sequence[str] = 'all',
         init_cfg: Any = None,
     ) -> None:
         import open_clip  # takes seconds, and models without a tower do not need it
@@ -170,13 +167,12 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
             embed_dims,
             templates=templates,
             template_average=template_average,
-            frozen=frozen,
+            trainable=trainable,
             chunk_size=chunk_size,
             cache_dir=cache_dir,
             vocabulary=vocabulary,
             init_cfg=init_cfg,
         )
-        set_trainable(self, trainable)
         self.model = model
         self.pretrained = None if pretrained is None else os.fspath(pretrained)
         by_scheme = isinstance(model, str) and is_self_contained(model)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...jobs import sha256
 from ...structures import Vocabulary
-from ..utils import weights_digest
+from ..utils import Trainable, set_trainable, weights_digest
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingCache
 from .templates import fill_templates, get_templates
@@ -89,7 +89,8 @@ class TowerTextEncoder(BaseTextEncoder):
             zero-shot classifier); ``'raw'`` takes the mean of the vectors as they are
             (Talk2DINO); ``'none'`` keeps them apart and as they are (CAT-Seg), so
             that the encoder returns (R, P, D).
-        frozen: Whether the tower stays as it is: no gradient, always in eval mode.
+        trainable: What is trained, see :func:`set_trainable`. False, the default: the
+            tower is frozen and always in evaluation mode.
         chunk_size: Prompts that go through the tower at a time.
         cache_dir: Folder where the embeddings of a frozen tower are kept between
             runs; None (the default) switches that off. A file there is keyed by
@@ -109,7 +110,7 @@ class TowerTextEncoder(BaseTextEncoder):
         embed_dims: int,
         templates: str | Sequence[str] = 'imagenet',
         template_average: str = 'normalized',
-        frozen: bool = True,
+        trainable: Trainable = False,
         chunk_size: int = 64,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
@@ -128,17 +129,16 @@ class TowerTextEncoder(BaseTextEncoder):
         self.embed_dims = embed_dims
         self.templates = get_templates(templates)
         self.template_average = template_average
-        self.frozen = frozen
         self.chunk_size = chunk_size
         self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._cache: EmbeddingCache | None = None
-        if frozen:
-            self.tower.requires_grad_(False).eval()
+        set_trainable(self, trainable)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> TowerTextEncoder:
         """Switch the mode; a frozen tower stays in eval mode."""
         super().train(mode)
-        if self.frozen and self.tower is not None:
+        if not self.trainable and self.tower is not None:
             self.tower.eval()
         return self
 

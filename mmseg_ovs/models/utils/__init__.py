@@ -28,7 +28,7 @@ from .open_clip_models import (
 from .precision import to_float32
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
-from .trainable import set_trainable
+from .trainable import Trainable, set_trainable
 from .weights_digest import weights_digest
 from .windows import Window, merge_windows, split_windows, window_grid
 
@@ -37,6 +37,7 @@ __all__ = [
     'FrozenTeacher',
     'PretrainedModule',
     'RunningArgmax',
+    'Trainable',
     'Window',
     'complete_state',
     'cosine_similarity_map',

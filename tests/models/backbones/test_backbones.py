@@ -85,8 +85,8 @@ class TestBackbones(PretrainedModuleTester):
         [
             (dict(out_indices=(2,)), 'out_indices.* use 0..1 or -2..-1'),
             (dict(fit='stretch'), "fit has to be one of .* 'stretch'"),
-            (dict(frozen_stages=3), 'frozen_stages has to lie in -1..2'),
-            (dict(frozen_stages=-2), 'frozen_stages has to lie in -1..2'),
+            (dict(frozen_stages=3), 'frozen_stages has to be in -1..2'),
+            (dict(frozen_stages=-2), 'frozen_stages has to be in -1..2'),
         ],
     )
     def test_wrong_arguments(self, cfg, wrong, message):

@@ -155,7 +155,7 @@ def test_published_sizes(name, arch):
 
 # ------------------------------------------------------------------ use and tuning
 def test_tuned_attention():
-    assert trained(encoder(trainable='none')) == set()
+    assert trained(encoder(trainable=False)) == set()
     built = encoder(trainable='query_value', dense=True)
     assert trained(built) == {f'blocks.{i}.attn.qkv.weight' for i in range(2)}
     built(torch.randn(1, 3, 32, 32))[0].square().sum().backward()
@@ -175,7 +175,7 @@ def test_tuned_attention():
         (dict(model=dict(embed_dim=8, vision_cfg=CLIP_TEXT)), r"unknown: \['heads'\]"),
         (dict(pretrained='openai'), 'init_cfg'),
         (dict(dense=True, extra_outputs=('cls_attention',)), 'dense=True takes out'),
-        (dict(trainable='queries'), "trainable has to be one of .*'queries'"),
+        (dict(trainable='queries'), "trainable has to be True, .*'queries'"),
     ],
 )
 def test_bad_arguments(kwargs, message):

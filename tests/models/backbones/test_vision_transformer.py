@@ -56,7 +56,6 @@ def test_class_attention_is_the_products_of_query_and_keys(family):
     [
         (dict(out_indices=()), 'out_indices'),
         (dict(extra_outputs=('cls',)), "Unknown extra_outputs \\['cls'\\]"),
-        (dict(frozen_stages=1, trainable_blocks=1), 'not both'),
         (dict(arch='enormous'), "Unknown arch 'enormous'"),
         (dict(arch=dict(depth=1)), 'custom arch needs'),
         (dict(final_norm=(True, False)), '2 values for 1 out_indices'),
@@ -67,10 +66,11 @@ def test_wrong_arguments(wrong, message):
         make(BACKBONES['DINOv3'], **wrong)
 
 
-@pytest.mark.parametrize('trainable_blocks, frozen_stages', [(1, 1), (0, 2)])
-def test_trainable_blocks(trainable_blocks, frozen_stages):
-    model = DINOv3(VIT, trainable_blocks=trainable_blocks)
-    assert model.frozen_stages == frozen_stages
+@pytest.mark.parametrize('family', [*FAMILIES, 'CLIP'])
+def test_a_trunk_that_is_not_trained(family):
+    model = make(BACKBONES[family], trainable=False).train()
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not any(module.training for module in model.modules())
 
 
 def test_drop_path_acts_in_training_only():

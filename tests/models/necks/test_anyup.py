@@ -124,15 +124,15 @@ def test_chunks_change_nothing(neck):
         torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('frozen', [False, True])
-def test_gradients(frozen):
+@pytest.mark.parametrize('trainable', [False, True])
+def test_gradients(trainable):
     torch.manual_seed(5)
-    neck = shake(AnyUp(frozen=frozen, **SMALL)).double()
+    neck = shake(AnyUp(trainable=trainable, **SMALL)).double()
     image, features = doubles(1, 3, 24, 32), doubles(1, 12, 3, 4).requires_grad_()
     weight = doubles(1, 12, 24, 32)
     wanted = {'features': features, **dict(neck.named_parameters())}
     wanted = {name: p for name, p in wanted.items() if p.requires_grad}
-    assert len(wanted) == (1 if frozen else 1 + len(list(neck.parameters())))
+    assert len(wanted) == 1 + trainable * len(list(neck.parameters()))
 
     def gradients(out):
         return torch.autograd.grad((out * weight).sum(), list(wanted.values()))

@@ -109,4 +109,4 @@ def test_a_backbone_without_registers():
 
 
 def test_frozen():
-    assert not any(p.requires_grad for p in make(TINY, frozen=True).parameters())
+    assert not any(p.requires_grad for p in make(TINY, trainable=False).parameters())

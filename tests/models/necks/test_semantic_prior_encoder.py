@@ -72,7 +72,7 @@ def test_frozen_or_trained():
     )
     image = before.image.requires_grad_()
     assert not neck(before._replace(image=image)).maps[-1].requires_grad
-    neck = prior(frozen=False).train()
+    neck = prior(trainable=True).train()
     assert neck.prior.training
     sum(m.square().sum() for m in neck(before).maps[1:]).backward()
     assert all(p.grad is not None for p in neck.prior.parameters())

@@ -165,7 +165,7 @@ def train_step(model):
 def test_light_tuning_reaches_both_towers(new):
     model = new(
         backbone=dict(cat_seg()['backbone'], trainable='query_value'),
-        text_encoder=dict(TEXT, frozen=False, trainable='query_value'),
+        text_encoder=dict(TEXT, trainable='query_value'),
     ).train()
     train_step(model)
     learning = {
@@ -183,7 +183,7 @@ def test_light_tuning_reaches_both_towers(new):
 
 
 def test_no_tuning(new):
-    model = new(backbone=dict(cat_seg()['backbone'], trainable='none')).train()
+    model = new(backbone=dict(cat_seg()['backbone'], trainable=False)).train()
     train_step(model)
     for part in (model.backbone, model.text_encoder):
         assert all(p.grad is None for p in part.parameters())

@@ -147,7 +147,9 @@ def test_progress_bar_only_for_long_work(monkeypatch, capsys):
 
 # ------------------------------------------------------------------- trainable
 def test_positions_that_no_text_reaches_get_no_gradient():
-    encoder = tiny(frozen=False, vocabulary=['a', 'b'], template_average='raw').train()
+    encoder = tiny(
+        trainable=True, vocabulary=['a', 'b'], template_average='raw'
+    ).train()
     encoder().square().sum().backward()
     positions = encoder.tower.clip.positional_embedding
     used = encoder.tower.used_lengths(
@@ -160,7 +162,7 @@ def test_positions_that_no_text_reaches_get_no_gradient():
 def test_gradient_equals_that_of_the_padded_tower():
     grads = []
     for trims in (True, False):
-        encoder = tiny(frozen=False).train()
+        encoder = tiny(trainable=True).train()
         encoder.tower.trims = trims
         encoder.encode(TEXTS).square().sum().backward()
         grads.append([p.grad for p in encoder.parameters()])

@@ -122,7 +122,7 @@ class TestTextEncoders(PretrainedModuleTester):
         assert weight.grad is not None
 
     def test_trainable_tower_learns(self, cfg):
-        encoder = tiny(cfg, 'a', 'b', frozen=False).train()
+        encoder = tiny(cfg, 'a', 'b', trainable=True).train()
         assert encoder.trainable and encoder.tower.training
         trained = check_gradients(encoder, [encoder()])
         assert trained == {name for name, _ in encoder.named_parameters()}
@@ -133,7 +133,7 @@ class TestTextEncoders(PretrainedModuleTester):
 
     @pytest.mark.parametrize('frozen', [True, False])
     def test_a_dropped_tower_leaves_its_embeddings(self, cfg, frozen):
-        encoder = tiny(cfg, 'cat', 'dog', frozen=frozen)
+        encoder = tiny(cfg, 'cat', 'dog', trainable=not frozen)
         expected = encoder()
         encoder.drop_tower()
         encoder.drop_tower()
@@ -198,7 +198,7 @@ class TestTextEncoders(PretrainedModuleTester):
     ):
         monkeypatch.chdir(tmp_path)
         tiny(cfg, 'a')()
-        tiny(cfg, 'a', frozen=False, cache_dir=tmp_path / 'cache')()
+        tiny(cfg, 'a', trainable=True, cache_dir=tmp_path / 'cache')()
         assert not list(tmp_path.iterdir())
 
     # --------------------------------------------------------------- arguments

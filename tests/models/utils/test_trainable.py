@@ -10,7 +10,7 @@ from tests.models.module_tester import check_gradients
 from tests.tiny import BACKBONES, TEXT_ENCODERS, make
 
 IMAGE = BACKBONES['DINOv3']
-TEXT = dict(TEXT_ENCODERS['open_clip'], frozen=False)
+TEXT = dict(TEXT_ENCODERS['open_clip'], trainable=True)
 
 
 def trained(module):
@@ -21,10 +21,10 @@ def trained(module):
 def test_words(tower):
     names = {name for name, _ in make(tower).named_parameters()}
     expected = {
-        'all': names,
+        True: names,
         'attention': {name for name in names if '.attn.' in name},
         'blocks': {name for name in names if 'blocks.' in name},
-        'none': set(),
+        False: set(),
     }
     assert len(expected['attention']) == 2 * 4
     assert 0 < len(expected['blocks']) < len(names)
@@ -74,12 +74,12 @@ def test_what_is_frozen_stays_frozen():
     set_trainable(model, 'attention')
     names = check_gradients(model.train(), model(torch.randn(1, 3, 16, 24)))
     assert {name.split('.attn')[0] for name in names} == {'blocks.1'}
-    set_trainable(model, 'all')
+    set_trainable(model, True)
     assert trained(model) == names and len(names) == 4
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match='one of .*all.*attention.*query_value'):
+    with pytest.raises(ValueError, match='True, False, one of .*attention.*query'):
         set_trainable(make(IMAGE), 'attn')
     with pytest.raises(ValueError, match=r"DINOv3 is trainable by 'q_proj'; names are"):
         set_trainable(make(IMAGE), ['attn', 'q_proj'])
