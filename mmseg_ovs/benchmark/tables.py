@@ -96,11 +96,11 @@ def facts(row: Row, zoo: Zoo) -> tuple[str, str]:
 
 
 def markdown_page(rows: Sequence[Row], wide: _WideTable) -> str:
-    """The table, what went wrong, and the protocol of every figure."""
+    """The table, what went wrong, and the protocol of every score."""
     parts = [
         '# Benchmark\n',
-        'mIoU in percent; in brackets the published figure. What a figure depends on '
-        'stands below it.\n',
+        'mIoU in percent, published scores in brackets. The protocol of each score is '
+        'below.\n',
         wide.markdown() + '\n',
     ]
     for row in rows:

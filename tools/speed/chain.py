@@ -436,7 +436,7 @@ class Chain:
         return everywhere(scaled(row, {PUBLISHED: share}))
 
     def labels(self) -> Row:
-        """Resize, merge the windows, arg max at the size of the file."""
+        """Resize, merge the windows, argmax at the size of the file."""
         model, size = self.model, tuple(self.meta['ori_shape'])
         refiners, model.postprocessors = model.postprocessors, nn.ModuleList()
 
@@ -449,7 +449,7 @@ class Chain:
             return by_mmseg(self.layout, self.grids, size, model.align_corners)
 
         row, _ = measure(
-            'resize, merge, arg max', {PUBLISHED: published, OURS: run}, self.count
+            'resize, merge, argmax', {PUBLISHED: published, OURS: run}, self.count
         )
         model.postprocessors = refiners
         return everywhere(row)
@@ -507,7 +507,7 @@ def total(rows: list[Row]) -> Row:
         if None not in parts:
             seconds = sum(part.seconds for part in parts)
             cells[name] = Cell(seconds, max(part.mb for part in parts))
-    return Row('**an image**', cells)
+    return Row('**per image**', cells)
 
 
 @torch.inference_mode()

@@ -304,7 +304,7 @@ def slide(pairs: int) -> None:
 
 # ----------------------------------------------------------------------- argmax
 def argmax(pairs: int) -> None:
-    """Resize and arg max to 1536 x 2048 against ``postprocess_result``."""
+    """Resize and argmax to 1536 x 2048 against ``postprocess_result``."""
     size = (1536, 2048)
     for classes, grid in ((150, (512, 683)), (150, (128, 171)), (847, (128, 171))):
         scores = torch.randn(classes, *grid)
@@ -323,7 +323,7 @@ def argmax(pairs: int) -> None:
             return running.index
 
         compare(
-            f'resize and arg max, {classes} classes, {grid} to {size}',
+            f'resize and argmax, {classes} classes, {grid} to {size}',
             {'mmseg postprocess_result': by_mmseg, 'mmseg_ovs': by_us},
             1 if classes > 150 else max(1, pairs // 2),
         )
