@@ -1,14 +1,14 @@
-# make demo    environment (if missing) and the demonstration
-# make test    environment with the test tools (if missing) and the whole test suite
-# make env     only the environment; VENV=PATH puts it elsewhere
+# make demo    create the environment if missing, run the demo
+# make test    create the environment with test tools if missing, run all tests
+# make env     only create the environment; VENV=PATH chooses its folder
 # make lint    ruff check and format check
-# make clean   remove build leftovers and outputs (not the environment)
+# make clean   remove build files and outputs, but not the environment
 
 VENV ?= .venv
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
-# Absolute, because the recipes use it as a program.
+# Absolute, because the recipes run programs from it.
 venv := $(abspath $(VENV))
 bin := $(venv)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
@@ -40,12 +40,12 @@ clean:
 
 $(bin)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
-		sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is needed, and \
-	$(PYTHON) is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.11")'
-	@echo '==> making the virtual environment $(VENV)'
+		sys.exit(0 if v >= (3, 10) else f"Python 3.10 or newer is required, but \
+	$(PYTHON) is {v[0]}.{v[1]}. Choose another one: make PYTHON=python3.11")'
+	@echo '==> creating the virtual environment $(VENV)'
 	@$(PYTHON) -m venv $(venv)
 
-# Stamps are redone when a requirement or the package's own metadata changes.
+# Reinstall when a requirements file or the package's metadata changes.
 $(venv)/.runtime-stamp: requirements.txt setup.py pyproject.toml | $(bin)/python
 	@echo '==> installing requirements.txt (about 2 minutes, 5.5 GB)'
 	@$(pip) install -r requirements.txt

@@ -14,12 +14,11 @@ MIM_PARTS = ('configs', 'tools', 'model-index.yml')
 
 
 class BuildWithMim(build_py):
-    """Also copy configs, tools and the model index to ``mmseg_ovs/.mim``.
+    """Also copy configs, tools and the model index to ``mmseg_ovs/.mim`` for openmim.
 
-    openmim looks for them there. They go straight into the build folder, so nothing
-    is left in the checkout. An editable install gets none: openmim looks beside the
-    distribution in site-packages, where an editable package is not.
-    ``tools/dev`` is left out: it serves this repository only.
+    They are copied into the build folder, so the checkout stays clean. Editable
+    installs get no copy, because openmim looks in site-packages, where an editable
+    package has no files. ``tools/dev`` is only for this repository and is not copied.
     """
 
     def run(self):
@@ -59,8 +58,8 @@ setup(
     include_package_data=False,
     package_data={'mmseg_ovs': ['structures/vocabularies/*.*']},
     cmdclass={'build_py': BuildWithMim},
-    # Wider than requirements.txt, which is one tested set: both ends of the torch
-    # range were run. What may come from more than one distribution is in an extra.
+    # Wider than requirements.txt, which is one tested set; both ends of the torch range
+    # were tested. Packages with more than one possible distribution are extras.
     install_requires=[
         'torch>=2.4,<2.16',
         'torchvision>=0.19,<0.31',
@@ -80,8 +79,8 @@ setup(
         'pyyaml>=6,<7',
     ],
     extras_require={
-        # Not in install_requires: a full mmcv instead of mmcv-lite, or the onedl-*
-        # forks, own the same import names, and two owners break each other's files.
+        # An extra, because a full mmcv or the onedl-* forks use the same import names,
+        # and two such packages overwrite each other's files.
         'openmmlab': [
             'mmengine>=0.10.7,<0.11',
             'mmcv-lite>=2.1.0,<2.2.0',
@@ -89,14 +88,14 @@ setup(
             'mmpretrain==1.2.0',
             'opencv-python>=4.8,<6',
         ],
-        # tools/pseudo_masks alone needs these; without them the rest works.
+        # Only for tools/pseudo_masks.
         'pseudo_masks': ['nltk>=3.9.1,<4', 'transformers>=4.56,<6'],
-        # tools/export.py to ONNX alone needs these; other formats are torch's own.
+        # Only for ONNX files of tools/export.py.
         'export': ['onnx>=1.18,<2', 'onnxruntime>=1.22,<2', 'onnxscript>=0.7,<1'],
-        # The site of docs/ alone. MkDocs 2 has no plugins, and so no API reference.
+        # Only for the documentation site. MkDocs 2 has no plugins, so no API reference.
         'docs': ['mkdocs>=1.6,<2', 'mkdocstrings[python]>=1.0,<2'],
-        # mmseg_ovs/demo alone needs it. 6.31, the oldest release tried, asks no other
-        # host for anything and can be told to keep no history. It takes Pillow < 13.
+        # Only for mmseg_ovs/demo. 6.31 is the oldest release tested; it contacts no
+        # other host and can keep no history. It needs Pillow < 13.
         'page': ['gradio>=6.31,<7'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },

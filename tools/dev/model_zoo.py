@@ -18,18 +18,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _HEAD = """# Model zoo
 
-Written by `tools/dev/model_zoo.py` from the metafiles of the configs; do not edit.
+Which models exist, what they score, and the licence of their weights.
+`tools/dev/model_zoo.py` writes this page from the metafiles of the configs; do not edit
+it.
 
-mIoU in percent. Figures are **published** by the named source, *not measured here*,
-unless they are set in bold (with the published one in brackets). Figures of methods of
-different classes do not compare, nor do those of different protocols (size, window,
-names, background rule, refinement). The protocol that `tools/test.py` and
-`tools/benchmark.py` write beside a measured figure says what it depends on.
+Scores are mIoU in percent. They are **published** by the named source and *not measured
+here*, unless they are bold (with the published score in brackets). Scores are
+comparable only for the same protocol (size, windows, class names, background rule,
+refinement) and the same class of method. `tools/test.py` and `tools/benchmark.py` write
+the [protocol](benchmarks.md#protocol) of each measured score.
 
-Classes of methods: *mask-supervised* methods learn from label maps,
-*caption-supervised* ones from images with texts, *training-free* ones combine
-networks as they are. The column *weights* names their licence; *gated* weights have to
-be asked for.
+Classes of methods: *mask-supervised* methods learn from label maps, *caption-
+supervised* ones from images with text; *training-free* ones combine existing networks.
+The column *weights* gives the licence; *gated* weights must be requested
+([how](weights.md)).
 """
 
 
@@ -58,7 +60,7 @@ def _section(zoo: Zoo, name: str) -> Iterator[str]:
 def _figures(models: Iterable[Model]) -> Iterator[str]:
     with_results = [model for model in models if model.results]
     if not with_results:
-        yield 'No published figures.\n'
+        yield 'No published scores.\n'
         return
     found = {item['Dataset'] for model in with_results for item in model.results}
     titles = [title for title in DATASETS.values() if title in found]
