@@ -2,7 +2,6 @@
 
 import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,9 @@ from PIL import Image
 from mmseg_ovs.datasets.converters import ConversionError, plan_ade20k_847, run
 from mmseg_ovs.datasets.converters.ade20k_847 import class_numbers
 from mmseg_ovs.datasets.converters.ade20k_847_ids import RAW_IDS
+from tests.tool_loader import ROOT, load_tool
 
-CONFIGS = Path(__file__).parents[3] / 'configs' / '_base_' / 'datasets'
+CONFIGS = ROOT / 'configs/_base_/datasets'
 FOLDER = 'ADE20K_2021_17_01/images/ADE/{}/urban/street'
 
 
@@ -73,7 +73,9 @@ def test_ids_above_255_arrive_in_the_model_s_labels(ade, tmp_path):
     file = out / 'annotations/validation/ADE_val_00000001.png'
     np.testing.assert_array_equal(np.array(Image.open(file)), expected)
 
-    cfg = Config.fromfile(CONFIGS / 'ade20k_847.py').test_dataloader.dataset
+    cfg = Config.fromfile(
+        ROOT / 'configs/_base_/datasets/ade20k_847.py'
+    ).test_dataloader.dataset
     cfg.data_root = str(out)
     dataset = DATASETS.build(cfg)
     assert len(dataset) == 2
@@ -168,3 +170,13 @@ def test_a_damaged_index_is_refused(ade, tmp_path):
 def test_wrong_folder(tmp_path):
     with pytest.raises(ConversionError, match='give the folder ADE20K_2021_17_01'):
         plan_ade20k_847(tmp_path, tmp_path / 'out', 'val')
+
+
+def test_the_tool_writes_beside_its_source(ade, tmp_path, capsys):
+    main = load_tool('tools/dataset_converters/ade20k_847.py').main
+    assert main([str(ade), '--splits', 'val']) == 1
+    assert (tmp_path / 'ADE20K_847/annotations/validation').is_dir()
+    other = tmp_path / 'other'
+    assert main([str(ade), '--splits', 'val', '--out', str(other)]) == 1
+    assert (other / 'ade20k_847_val.sha256').is_file()
+    assert 'ade20k_847_val: 2 of 2000 images' in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """COCO-Object from generated pixel maps and instances in COCO's layout."""
 
 import json
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -9,13 +9,19 @@ from mmengine import Config
 from mmseg.datasets import COCOStuffDataset
 from mmseg.registry import DATASETS
 from PIL import Image
-from pycocotools import mask as coco_mask
 
-from mmseg_ovs.datasets.converters import ConversionError, plan_coco_object, run
+from mmseg_ovs.datasets.converters import (
+    ConversionError,
+    coco_object,
+    plan_coco_object,
+    run,
+)
 from mmseg_ovs.datasets.converters.coco_object import _OF_CATEGORY
 from mmseg_ovs.jobs import JobError
+from tests.instance_file import encode
+from tests.tool_loader import ROOT, load_tool
 
-CONFIG = Path(__file__).parents[3] / 'configs/_base_/datasets/coco_object.py'
+CONFIG = ROOT / 'configs/_base_/datasets/coco_object.py'
 SIZE = (10, 16)
 
 
@@ -131,10 +137,9 @@ def test_small_instances_lie_on_large_ones_and_on_crowds(coco):
 
 
 def compressed(column, row):
-    mask = np.zeros(SIZE, dtype=np.uint8, order='F')
+    mask = np.zeros(SIZE)
     mask[row, column] = 1
-    runs = coco_mask.encode(mask)
-    return dict(size=list(SIZE), counts=runs['counts'].decode())
+    return dict(size=list(SIZE), counts=encode(mask))
 
 
 def test_partial_downloads(coco):
@@ -168,3 +173,28 @@ def test_unusable_sources(coco):
     write_instances(coco, [dict(category_id=1)])
     with pytest.raises(ConversionError, match=r"damaged.*KeyError: 'area'"):
         plan_coco_object(coco, 'val', 'instances')
+
+
+def test_the_tool_tells_by_its_exit_code_what_lacks(coco, monkeypatch, capsys):
+    main = load_tool('tools/dataset_converters/coco_object.py').main
+    add_map(coco, 1, [0])
+    second = add_map(coco, 2, [0])
+    for folder in ('images', 'annotations'):
+        shutil.copytree(coco / folder / 'val2017', coco / folder / 'train2017')
+    second.unlink()
+    assert main([str(coco), '--splits', 'val']) == 1
+    out = capsys.readouterr().out
+    assert 'coco_object_val: 1 of 5000 images' in out
+    assert '4998 more belong' in out
+    add_map(coco, 2, [0])
+    monkeypatch.setattr(coco_object, 'SPLITS', dict(train=2, val=2))
+    assert main([str(coco)]) == 0
+    assert 'coco_object_train: 2 of 2 images (2 made now)' in capsys.readouterr().out
+    # One split cannot be planned; the other is done all the same.
+    shutil.rmtree(coco / 'images' / 'train2017')
+    assert main([str(coco)]) == 2
+    captured = capsys.readouterr()
+    assert 'train: there is no folder' in captured.err
+    assert 'coco_object_val: 2 of 2 images (0 made now)' in captured.out
+    assert main([str(coco), '--source', 'instances']) == 2
+    assert 'instances_val2017.json is missing' in capsys.readouterr().err

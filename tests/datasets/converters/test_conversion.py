@@ -96,8 +96,7 @@ def test_a_whole_run(tmp_path):
 
 def test_the_checksum_list_is_sha256sums(tmp_path):
     run(plan(tmp_path, 3))
-    check = ['sha256sum', '--check', '--strict', 'toy_val.sha256']
-    run_process(*check, cwd=tmp_path)
+    run_process('sha256sum', '--check', '--strict', 'toy_val.sha256', cwd=tmp_path)
     lines = (tmp_path / 'toy_val.sha256').read_text().splitlines()
     digest = hashlib.sha256((tmp_path / 'labels' / '002.png').read_bytes()).hexdigest()
     assert lines[2] == f'{digest}  labels/002.png' and len(lines) == 3
@@ -105,9 +104,8 @@ def test_the_checksum_list_is_sha256sums(tmp_path):
 
 def running(pid: str) -> bool:
     try:
-        return (
-            Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-        )
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
+        return state != 'Z'
     except FileNotFoundError:
         return False
 
@@ -117,9 +115,8 @@ def test_killed_and_started_again_gives_the_same(tmp_path, workers):
     reference = plan(tmp_path / 'whole', 100)
     run(reference)
     slow = plan(tmp_path / 'killed', 100, convert=convert_slowly)
-    process = multiprocessing.get_context('fork').Process(
-        target=run, args=(slow, workers)
-    )
+    context = multiprocessing.get_context('fork')
+    process = context.Process(target=run, args=(slow, workers))
     process.start()
     folder = tmp_path / 'killed' / 'labels'
     deadline = time.monotonic() + 60

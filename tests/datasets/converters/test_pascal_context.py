@@ -1,7 +1,6 @@
 """PASCAL Context from generated files in its layout, read by the data sets."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from scipy.io import savemat
 
 from mmseg_ovs.datasets.converters import (
     ConversionError,
+    pascal_context,
     plan_context_60,
     plan_context_459,
     run,
@@ -20,8 +20,9 @@ from mmseg_ovs.datasets.converters.pascal_context import RAW_IDS_60
 from mmseg_ovs.jobs import JobError
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils.rle import encode_mask
+from tests.tool_loader import ROOT, load_tool
 
-CONFIGS = Path(__file__).parents[3] / 'configs' / '_base_' / 'datasets'
+CONFIGS = ROOT / 'configs/_base_/datasets'
 SIZE = (6, 8)  # height, width
 NAMES = {'2008_000002': 'val', '2008_000003': 'val', '2008_000007': 'train'}
 
@@ -51,15 +52,8 @@ def voc(tmp_path):
         raw = np.full(SIZE, 459, dtype=np.uint16)
         raw[0], raw[1], raw[2] = 1, 256, 257
         savemat(root / 'trainval' / f'{name}.mat', dict(LabelMap=raw))
-        images.append(
-            dict(
-                image_id=number,
-                file_name=f'{name}.jpg',
-                height=SIZE[0],
-                width=SIZE[1],
-                phase=split,
-            )
-        )
+        image = dict(image_id=number, file_name=f'{name}.jpg', phase=split)
+        images.append(dict(image, height=SIZE[0], width=SIZE[1]))
         masks.append(annotation(number, 2, slice(0, 3)))  # aeroplane
         masks.append(annotation(number, 458, slice(2, 4)))  # wood, painted later
         masks.append(annotation(number, 0, slice(5, 6)))
@@ -70,7 +64,9 @@ def voc(tmp_path):
 
 
 def build(name, root):
-    cfg = Config.fromfile(CONFIGS / f'{name}.py').test_dataloader.dataset
+    cfg = Config.fromfile(
+        ROOT / f'configs/_base_/datasets/{name}.py'
+    ).test_dataloader.dataset
     return DATASETS.build(dict(cfg, data_root=str(root)))
 
 
@@ -188,3 +184,16 @@ def test_a_foreign_json_is_refused(voc):
         (voc / 'trainval_merged.json').write_text(text)
         with pytest.raises(ConversionError, match='damaged, or not the json'):
             plan_context_60(voc, 'val')
+
+
+def test_the_tools(voc, monkeypatch, capsys):
+    monkeypatch.setattr(pascal_context, 'SPLITS', dict(train=1, val=2))
+    context459, context60 = (
+        load_tool(f'tools/dataset_converters/{name}.py').main
+        for name in ('context459', 'context60')
+    )
+    assert context459([str(voc), '--splits', 'val']) == 0
+    assert 'context459_val: 2 of 2 images' in capsys.readouterr().out
+    (voc / 'trainval_merged.json').unlink()
+    assert context60([str(voc), '--splits', 'val']) == 2
+    assert 'trainval_merged.json is missing' in capsys.readouterr().err
