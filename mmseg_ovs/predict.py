@@ -28,7 +28,7 @@ from .apis.image_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from .apis.job_size import job_size, seconds_per_window, set_short_side
 from .composition import MODEL_KEYS, add_config_arguments, read_config
 from .engine import data_vocabulary
-from .structures.vocabulary import Vocabulary
+from .structures import Vocabulary
 from .utils import exit_with_message
 
 # What the inferencer reads of a config.

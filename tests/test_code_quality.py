@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
 from contextlib import nullcontext
@@ -32,6 +33,20 @@ def relative(path: Path) -> str:
 @pytest.mark.parametrize('command', [['check'], ['format', '--check']], ids=' '.join)
 def test_ruff(command):
     run_process('-m', 'ruff', *command, '--no-cache', '.')
+
+
+def test_imports_are_relative_in_a_room_and_absolute_across():
+    """A room is a folder of the package, such as ``mmseg_ovs/models``."""
+    wrong = []
+    for path in (ROOT / 'mmseg_ovs').glob('*/**/*.py'):
+        room, *deeper = path.relative_to(ROOT / 'mmseg_ovs').parts
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.ImportFrom):
+                leaves = node.level > len(deeper)
+                stays = f'{node.module}.'.startswith(f'mmseg_ovs.{room}.')
+                if leaves or (not node.level and stays):
+                    wrong.append(f'{relative(path)}:{node.lineno}')
+    assert not wrong
 
 
 @pytest.mark.parametrize('path', BASE_CONFIGS, ids=relative)

@@ -39,7 +39,7 @@ from mmseg_ovs.datasets import ShapesDataset
 from mmseg_ovs.datasets.shapes import DEFAULT_SIZES, SPLITS, write_shapes
 from mmseg_ovs.engine.hooks import VocabularyHook
 from mmseg_ovs.models.text_encoders import save_embeddings
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import replacing
 
 CONFIG = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..models.segmentors import OpenVocabSegmentor
+from mmseg_ovs.models.segmentors import OpenVocabSegmentor
 
 
 def run_in_bfloat16(model: nn.Module) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..models.necks import SemanticPriorEncoder
+from mmseg_ovs.models.necks import SemanticPriorEncoder
 
 
 def compile_trunks(model: nn.Module) -> None:

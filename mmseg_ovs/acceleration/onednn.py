@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..models.layers import Linear, use_onednn
+from mmseg_ovs.models.layers import Linear, use_onednn
 
 
 def run_linears_in_onednn(model: nn.Module) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from ..utils import replacing
+from mmseg_ovs.utils import replacing
+
 from .spectrum import RadialSpectrum
 
 _LEGEND_ROWS = 14

@@ -9,7 +9,7 @@ import mmcv
 import numpy as np
 from mmengine.utils import ProgressBar
 
-from ..apis import ImageError, list_images
+from mmseg_ovs.apis import ImageError, list_images
 
 
 class ImageStream:

@@ -16,10 +16,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..models.utils import init_own_weights, load_pretrained, read_state_dict
-from ..models.utils.model_checkpoint import brings_weights
-from ..structures.visual_features import VisualFeatures
-from ..utils import OpenVocabError
+from mmseg_ovs.models.utils import init_own_weights, load_pretrained, read_state_dict
+from mmseg_ovs.models.utils.model_checkpoint import brings_weights
+from mmseg_ovs.structures import VisualFeatures
+from mmseg_ovs.utils import OpenVocabError
 
 # Where backbones keep the things that ``out_indices`` counts, first come first served
 # (``depth`` is no candidate: ResNet's is 50).

@@ -1,6 +1,7 @@
 """Inference on images of one's own."""
 
-from ..composition import UnknownConfigError, find_config
+from mmseg_ovs.composition import UnknownConfigError, find_config
+
 from .coco_rle import coco_rle
 from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer

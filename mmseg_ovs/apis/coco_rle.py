@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..utils import replacing
+from mmseg_ovs.utils import replacing
 
 
 def coco_rle(

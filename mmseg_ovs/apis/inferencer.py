@@ -24,13 +24,18 @@ from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 from torch import nn
 
-from ..acceleration import accelerate
-from ..composition import find_config
-from ..models.utils import init_own_weights, load_model_checkpoint, parts_at_random
-from ..structures.vocabulary import Vocabulary, VocabularyError
-from ..visualization import make_palette
-from ..visualization.overlay import draw_overlay, write_names
-from ..visualization.sheet import ALPHA, draw_sheet
+from mmseg_ovs.acceleration import accelerate
+from mmseg_ovs.composition import find_config
+from mmseg_ovs.models.utils import (
+    init_own_weights,
+    load_model_checkpoint,
+    parts_at_random,
+)
+from mmseg_ovs.structures import Vocabulary, VocabularyError
+from mmseg_ovs.visualization import make_palette
+from mmseg_ovs.visualization.overlay import draw_overlay, write_names
+from mmseg_ovs.visualization.sheet import ALPHA, draw_sheet
+
 from .image_sources import ImageError, ImageSource, list_images, stream_images
 from .job_size import inference_pipeline
 from .prediction import Prediction

@@ -12,8 +12,9 @@ import torch
 from mmengine.config import Config
 from PIL import Image, UnidentifiedImageError
 
-from ..structures.vocabulary import Vocabulary
-from ..utils import OpenVocabError
+from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import OpenVocabError
+
 from .image_sources import ImageSource
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from mmseg.structures import SegDataSample
 
-from ..structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import Vocabulary
+
 from .coco_rle import coco_rle
 from .image_sources import ImageError, ImageSource
 

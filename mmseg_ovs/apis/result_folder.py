@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..structures.vocabulary import Vocabulary
-from ..utils import replacing, write_whole
-from ..visualization import make_palette
+from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import replacing, write_whole
+from mmseg_ovs.visualization import make_palette
+
 from .coco_rle import CocoRleFile
 from .image_sources import ImageSource, output_names
 from .prediction import Prediction

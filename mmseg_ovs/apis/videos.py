@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..utils import replacing
+from mmseg_ovs.utils import replacing
+
 from .image_sources import ImageError, ImageSource
 
 # Containers without an index estimate their number of frames.

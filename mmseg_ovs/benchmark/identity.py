@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from ..composition import MissingDataError, check_data_files
-from ..evaluation.protocol import versions
-from ..jobs import file_digest, sha256
+from mmseg_ovs.composition import MissingDataError, check_data_files
+from mmseg_ovs.evaluation.protocol import versions
+from mmseg_ovs.jobs import file_digest, sha256
 
 # They change how fast a test is, or where it writes, and not what comes out.
 _NEUTRAL = {

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from ..composition import UnknownConfigError, find_config, find_data
-from ..composition.names import data_name
-from ..utils import OpenVocabError
+from mmseg_ovs.composition import UnknownConfigError, find_config, find_data
+from mmseg_ovs.composition.names import data_name
+from mmseg_ovs.utils import OpenVocabError
+
 from .zoo import DATASETS, Zoo
 
 _MODEL_KEYS = {'config', 'name', 'checkpoint', 'cfg_options', 'published'}

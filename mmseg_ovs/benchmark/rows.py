@@ -11,15 +11,16 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..composition import (
+from mmseg_ovs.composition import (
     CompositionError,
     MissingDataError,
     OptionError,
     apply_options,
     compose,
 )
-from ..composition.compose import TRAINING_KEYS
-from ..utils import replacing
+from mmseg_ovs.composition.compose import TRAINING_KEYS
+from mmseg_ovs.utils import replacing
+
 from .identity import data_state, run_key
 from .plan import DataEntry, ModelEntry, Plan
 

@@ -7,8 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..evaluation.protocol import format_protocol
-from ..utils import write_whole
+from mmseg_ovs.evaluation.protocol import format_protocol
+from mmseg_ovs.utils import write_whole
+
 from .markdown import markdown_table
 from .rows import DONE, PER_CLASS, Row
 from .zoo import Zoo, dataset_title

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ..utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
 
 METHOD_CLASSES = ('mask-supervised', 'caption-supervised', 'training-free')
 ORIGINS = ('published', 'measured')

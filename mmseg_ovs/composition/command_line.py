@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..utils import exit_with_message
+from mmseg_ovs.utils import exit_with_message
+
 from .compose import compose
 from .data_files import check_data_files
 from .names import find_config, shipped_data

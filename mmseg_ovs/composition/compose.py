@@ -24,7 +24,8 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
-from ..utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
+
 from .names import configs_folder, data_name, find_config, find_data
 
 # What a test does not need; a runner wants all of a kind or none.

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
 
 
 class MissingDataError(OpenVocabError):

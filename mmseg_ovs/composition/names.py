@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # openmim's folder in a wheel, and that of a checkout.

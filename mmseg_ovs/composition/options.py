@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 from mmseg import registry
 
-from ..utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
+
 from .names import did_you_mean
 
 # Read by mmengine's runner or our tools, besides the arguments of the runner.

@@ -7,7 +7,7 @@ import os
 from mmengine import fileio
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-from ..utils import RefusedImageError, check_image
+from mmseg_ovs.utils import RefusedImageError, check_image
 
 
 @register_backend('checked_images')

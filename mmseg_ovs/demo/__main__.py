@@ -10,9 +10,9 @@ import signal
 import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
+from mmseg_ovs.acceleration import add_switches, chosen_switches
+from mmseg_ovs.utils import exit_with_message
 
-from ..acceleration import add_switches, chosen_switches
-from ..utils import exit_with_message
 from .images import Limits
 from .models import PageModel
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from ..apis import ImageError, ImageSource
+from mmseg_ovs.apis import ImageError, ImageSource
 
 # Formats by Pillow's names. Others never reach their decoders: some run programs.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM')

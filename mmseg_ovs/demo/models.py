@@ -11,10 +11,10 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from ..apis import ImageError, ImageSource, OpenVocabInferencer, find_config
-from ..models.postprocessors import ImagePostProcessor
-from ..models.utils import CheckpointError
-from ..structures.vocabulary import Vocabulary
+from mmseg_ovs.apis import ImageError, ImageSource, OpenVocabInferencer, find_config
+from mmseg_ovs.models.postprocessors import ImagePostProcessor
+from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.structures import Vocabulary
 
 # For models whose config names no refinement.
 _REFINEMENT = dict(type='PAMR', stage='image')

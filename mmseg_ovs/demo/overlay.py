@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..visualization import make_palette
-from ..visualization.sheet import ALPHA, LARGEST_PANEL
+from mmseg_ovs.visualization import make_palette
+from mmseg_ovs.visualization.sheet import ALPHA, LARGEST_PANEL
 
 
 class Overlay(NamedTuple):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import gradio as gr
 
-from ..apis import ImageError, ImageSource
-from ..utils import OpenVocabError
+from mmseg_ovs.apis import ImageError, ImageSource
+from mmseg_ovs.utils import OpenVocabError
+
 from .images import Limits, check_image
 from .models import Answer, PageModel
 from .overlay import make_overlay

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..structures.vocabulary import Vocabulary, VocabularyError
+from mmseg_ovs.structures import Vocabulary, VocabularyError
 
 MAX_CLASSES = 200
 

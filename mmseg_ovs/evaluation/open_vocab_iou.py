@@ -14,8 +14,9 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
-from ..structures import Vocabulary
-from ..utils import replacing
+from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import replacing
+
 from .seen_names import seen_by_name
 
 _PER_CLASS = (

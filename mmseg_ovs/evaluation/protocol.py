@@ -18,12 +18,12 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from ..jobs import file_digest, sha256
-from ..models.postprocessors import ImagePostProcessor
-from ..models.segmentors import InferenceCfg
-from ..models.utils import parts_at_random, unwrap_model, weights_digest
-from ..structures import Vocabulary
-from ..version import __version__
+from mmseg_ovs.jobs import file_digest, sha256
+from mmseg_ovs.models.postprocessors import ImagePostProcessor
+from mmseg_ovs.models.segmentors import InferenceCfg
+from mmseg_ovs.models.utils import parts_at_random, unwrap_model, weights_digest
+from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.version import __version__
 
 # Steps of a pipeline that leave the image as it is.
 _SILENT = ('Load', 'Pack')

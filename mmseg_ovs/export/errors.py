@@ -1,6 +1,6 @@
 """What goes wrong when a model is exported."""
 
-from ..utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
 
 
 class ExportError(OpenVocabError):

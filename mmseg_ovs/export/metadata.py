@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.version import __version__
 
-from ..version import __version__
 from .inputs import GraphInputs
 from .score_graph import ScoreGraph, left_out
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.models.necks import apply_neck, as_visual_features
+from mmseg_ovs.models.postprocessors import GridPostProcessor, ImagePostProcessor
+from mmseg_ovs.models.segmentors import FeatureAggregation, InferenceCfg
+from mmseg_ovs.models.text_encoders import PrecomputedTextEncoder
+from mmseg_ovs.structures import VisualFeatures
 
-from ..models.necks import apply_neck, as_visual_features
-from ..models.postprocessors import GridPostProcessor, ImagePostProcessor
-from ..models.segmentors import FeatureAggregation, InferenceCfg
-from ..models.text_encoders import PrecomputedTextEncoder
 from .errors import ExportError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils import OpenVocabError, write_whole
+from mmseg_ovs.utils import OpenVocabError, write_whole
 
 
 class JobError(OpenVocabError):

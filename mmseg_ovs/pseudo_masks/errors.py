@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..jobs import JobError
+from mmseg_ovs.jobs import JobError
 
 
 class PseudoMaskError(JobError):

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..jobs import sha256
-from ..utils import OpenVocabError, write_whole
+from mmseg_ovs.jobs import sha256
+from mmseg_ovs.utils import OpenVocabError, write_whole
 
 # Labels are kept in 16 bits and the last value, 65535, means "ignore".
 MAX_CLASSES = 65535

@@ -11,7 +11,8 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
-from ..utils.atomic_file import replacing
+from mmseg_ovs.utils.atomic_file import replacing
+
 from .palette import make_palette
 from .sheet import ALPHA, draw_sheet
 

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_ovs.models.utils import unwrap_model
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import Vocabulary
 
 
 @HOOKS.register_module()

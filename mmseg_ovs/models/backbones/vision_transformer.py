@@ -13,7 +13,7 @@ import torch
 import torch.utils.checkpoint as cp
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..layers import SelfAttention, ViTBlock
 from ..utils import PretrainedModule, Trainable, set_trainable

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..utils import FrozenTeacher
 from .base import FeatureAuxiliaryHead

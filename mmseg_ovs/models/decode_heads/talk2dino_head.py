@@ -12,8 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from ..layers import Linear
 from ..text_encoders import BaseTextEncoder

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..layers import (
     FeatureUnification,

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule, Sequential
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..utils import Trainable, set_trainable
 

@@ -11,7 +11,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..layers import SelfAttention, SwiGLU, ViTBlock, swiglu_hidden_dims
 from ..utils import PretrainedModule, Trainable, set_trainable

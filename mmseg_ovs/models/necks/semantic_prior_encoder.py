@@ -14,7 +14,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..utils import Trainable, resize_images, set_trainable
 from .base import FeatureNeck, as_visual_features

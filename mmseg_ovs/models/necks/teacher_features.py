@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmseg.registry import MODELS
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from ..utils import FrozenTeacher
 from .base import FeatureNeck

@@ -15,7 +15,7 @@ import torch
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import Vocabulary
 
 from ..postprocessors import ImagePostProcessor
 from ..utils import (

@@ -18,8 +18,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor, nn
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from mmseg_ovs.visualization.palette import make_palette
 
 from ..decode_heads import FeatureAuxiliaryHead

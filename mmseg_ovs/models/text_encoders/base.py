@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...structures import Vocabulary
+from mmseg_ovs.structures import Vocabulary
+
 from ..utils import PretrainedModule
 from .kept_embeddings import KeptEmbeddings
 

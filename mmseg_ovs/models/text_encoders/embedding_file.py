@@ -18,7 +18,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...utils import OpenVocabError, tensor_file, write_whole
+from mmseg_ovs.utils import OpenVocabError, tensor_file, write_whole
 
 
 class EmbeddingFileError(OpenVocabError):

@@ -10,7 +10,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
+
 from .base import BaseTextEncoder
 from .embedding_file import load_embeddings
 

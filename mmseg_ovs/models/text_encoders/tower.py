@@ -16,8 +16,9 @@ from mmengine.dist import is_main_process
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 
-from ...jobs import sha256
-from ...structures import Vocabulary
+from mmseg_ovs.jobs import sha256
+from mmseg_ovs.structures import Vocabulary
+
 from ..utils import Trainable, set_trainable, weights_digest
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingCache

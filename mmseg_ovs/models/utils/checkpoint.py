@@ -17,7 +17,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError
 
 # Where training scripts put the state dict inside a checkpoint.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'module', 'teacher')

@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 
 from mmseg_ovs.models.backbones import DINOv2, DINOv3
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import check_same_weights
 from tests.tiny import BACKBONES, VIT, WIDTH, make
 

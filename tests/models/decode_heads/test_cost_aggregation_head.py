@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from mmseg_ovs.models.decode_heads.cost_aggregation import GuidanceMap
 from mmseg_ovs.models.decode_heads.cost_aggregation.class_targets import sample_classes
 from mmseg_ovs.models.utils import load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from tests.models.module_tester import check_same_weights, label_samples
 from tests.tiny import AGGREGATOR, make
 

@@ -7,8 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from mmseg_ovs.models.decode_heads import CostAggregationHead, Talk2DINOHead
-from mmseg_ovs.structures.visual_features import VisualFeatures
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from tests.models.module_tester import BOTH, PretrainedModuleTester, label_samples
 from tests.tiny import AGGREGATOR, HEADS, WIDTH, make
 

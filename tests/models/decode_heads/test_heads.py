@@ -16,7 +16,7 @@ from mmseg_ovs.models.decode_heads.text_similarity_head import (
 )
 from mmseg_ovs.models.losses import InfoNCELoss
 from mmseg_ovs.models.utils import load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.tiny import BACKBONES
 
 

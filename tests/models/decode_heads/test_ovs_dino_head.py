@@ -13,8 +13,7 @@ from mmseg_ovs.models.decode_heads.ovs_dino_head import (
     masks_of_labels,
     masks_of_nouns,
 )
-from mmseg_ovs.structures.visual_features import VisualFeatures
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from tests.models.module_tester import label_samples
 from tests.tiny import BACKBONES, VIT, build, ovs_dino
 

@@ -9,7 +9,7 @@ from mmseg_ovs.models.layers import FeatureUnification, PixelEncoder, row_bands
 from mmseg_ovs.models.layers.windowed_attention import axis_tiles, window_mask
 from mmseg_ovs.models.necks import AnyUp
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import check_gradients, check_same_weights
 from tests.tiny import NECKS, STOCK_BACKBONES, make, shake
 

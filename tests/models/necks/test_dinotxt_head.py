@@ -5,7 +5,7 @@ import torch
 
 from mmseg_ovs.models.necks import DinoTxtVisionHead
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import check_same_weights
 from tests.tiny import BACKBONES, NECKS, make, shake
 

@@ -5,7 +5,7 @@ from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
 from mmseg_ovs.models.necks.base import apply_neck
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import BOTH, PretrainedModuleTester, label_samples
 from tests.tiny import BACKBONES, NECKS, WIDTH
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.tiny import BACKBONES, HEADS, NECKS, SAM, STOCK_BACKBONES, make
 
 PRIOR = dict(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mmseg_ovs.models.postprocessors import PAMR, BackgroundCleaning
 from mmseg_ovs.models.postprocessors.base import ImagePostProcessor
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import BOTH, ModuleTester
 from tests.tiny import POSTPROCESSORS, make
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmseg_ovs.models.backbones import DINOv2, DINOv3, VisionTransformer
 from mmseg_ovs.models.utils import load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from .golden import Golden
 

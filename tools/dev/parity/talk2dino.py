@@ -17,7 +17,7 @@ from mmseg_ovs.models.losses import InfoNCELoss
 from mmseg_ovs.models.postprocessors import PAMR, BackgroundCleaning
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.utils import cosine_similarity_map, load_pretrained
-from mmseg_ovs.structures.visual_features import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures
 
 from .dino import build_dinov2
 from .golden import Golden, GoldenFileError

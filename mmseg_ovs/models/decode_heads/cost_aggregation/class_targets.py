@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmseg_ovs.structures.vocabulary import Vocabulary
+from mmseg_ovs.structures import Vocabulary
 
 # Mark of targets that do not count.
 SKIPPED = 255
