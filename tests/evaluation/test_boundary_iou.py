@@ -9,11 +9,7 @@ from mmseg.registry import METRICS
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mmseg_ovs.evaluation import BoundaryIoUMetric, OpenVocabIoUMetric
-from mmseg_ovs.evaluation.boundary_iou import (
-    OUTSIDE,
-    boundary_labels,
-    boundary_width,
-)
+from mmseg_ovs.evaluation.boundary_iou import OUTSIDE, boundary_labels, boundary_width
 
 
 def blocks(rng, number, shape, cell):
@@ -98,11 +94,8 @@ def test_metric_against_literal(ratio, number, ignore):
         pred = np.where(blocks(rng, 2, shape, 6), label, blocks(rng, 6, shape, 8))
         label[blocks(rng, 6, shape, 5) == 0] = ignore
         samples.append(sample(pred, label))
-    result = score(
-        BoundaryIoUMetric(dilation_ratio=ratio, ignore_index=ignore),
-        samples,
-        dict(classes=classes(number)),
-    )
+    metric = BoundaryIoUMetric(dilation_ratio=ratio, ignore_index=ignore)
+    result = score(metric, samples, dict(classes=classes(number)))
     expected = literal_boundary_iou(samples, number, ratio, ignore)
     assert result == {'boundary/mIoU': pytest.approx(expected, abs=0.0051)}
 
@@ -167,9 +160,8 @@ def test_inside_of_regions_does_not_count():
     # ground 100, square loses by the rim of the hole, class 2 has no intersection
     ring, rim = 40**2 - 36**2, 14**2 - 10**2
     assert hit == 100
-    assert result['boundary/mIoU'] == pytest.approx(
-        100 * (1 + ring / (ring + rim) + 0) / 3, abs=0.0051
-    )
+    expected = 100 * (1 + ring / (ring + rim) + 0) / 3
+    assert result['boundary/mIoU'] == pytest.approx(expected, abs=0.0051)
 
 
 def test_parts_of_the_vocabulary():
@@ -193,12 +185,8 @@ def test_parts_of_the_vocabulary():
 
 
 def test_beside_miou_in_one_evaluator():
-    evaluator = Evaluator(
-        [
-            dict(type='mmseg.OpenVocabIoUMetric', iou_metrics=['mIoU']),
-            dict(type='mmseg.BoundaryIoUMetric'),
-        ]
-    )
+    kinds = ('mmseg.OpenVocabIoUMetric', 'mmseg.BoundaryIoUMetric')
+    evaluator = Evaluator([dict(type=kind) for kind in kinds])
     evaluator.dataset_meta = dict(classes=('ground', 'square'))
     label = square(40, 10, 10, 20)
     evaluator.process([sample(label, label)], {})
@@ -207,11 +195,8 @@ def test_beside_miou_in_one_evaluator():
 
 
 def test_single_row():
-    result = score(
-        BoundaryIoUMetric(),
-        [sample([[0, 0, 1, 1]], [[0, 0, 0, 1]])],
-        dict(classes=classes(2)),
-    )
+    items = [sample([[0, 0, 1, 1]], [[0, 0, 0, 1]])]
+    result = score(BoundaryIoUMetric(), items, dict(classes=classes(2)))
     assert result['boundary/mIoU'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2, abs=0.01)
 
 

@@ -1,7 +1,5 @@
 """The protocol says what was done, for our models and for stock ones."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.config import Config
@@ -13,25 +11,18 @@ from mmseg_ovs.evaluation.protocol import (
     format_protocol,
     versions,
 )
-from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.utils import weights_digest
 from mmseg_ovs.version import __version__
-
-ROOT = Path(__file__).parents[2]
+from tests.tiny import STOCK_BACKBONES, TEXT_ENCODERS, VIT, WIDTH, vectors
 
 
 @pytest.fixture
 def talk2dino(tmp_path):
     """A cut-down Talk2DINO on VOC21."""
-    path = tmp_path / 'names.safetensors'
     cfg = compose('talk2dino_dinov2-reg-b14', 'voc21')
-    cfg.model.backbone.update(
-        arch=dict(embed_dims=24, depth=1, num_heads=3, feed_forward='mlp'),
-        init_cfg=None,
-    )
-    cfg.model.text_encoder = dict(type='PrecomputedTextEncoder', path=str(path))
-    cfg.model.decode_head.update(in_channels=24, text_channels=8)
-    save_embeddings(path, ['cat', 'dog'], torch.ones(2, 8))
+    cfg.model.backbone.update(arch=VIT, init_cfg=None)
+    cfg.model.text_encoder = vectors(tmp_path / 'x.safetensors', ['cat', 'dog'], WIDTH)
+    cfg.model.decode_head.update(in_channels=WIDTH, text_channels=WIDTH)
     return cfg
 
 
@@ -94,12 +85,8 @@ def test_two_weights_have_two_hashes(talk2dino):
 
 
 def test_towers_templates_and_local_global(talk2dino):
-    talk2dino.model.text_encoder = dict(
-        type='OpenCLIPTextEncoder',
-        model=dict(embed_dim=8, text_cfg=dict(width=16, heads=2, layers=1)),
-        templates='imagenet_7',
-        template_average='raw',
-    )
+    templates = dict(templates='imagenet_7', template_average='raw')
+    talk2dino.model.text_encoder = dict(TEXT_ENCODERS['open_clip'], **templates)
     talk2dino.model.test_cfg.update(
         mode='local-global', image_size=(640, 640), aggregation='logits'
     )
@@ -111,19 +98,13 @@ def test_towers_templates_and_local_global(talk2dino):
 
 
 def test_a_stock_model_has_a_protocol_too():
-    head = dict(type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=2)
-    cfg = Config(
-        dict(
-            model=dict(
-                type='EncoderDecoder',
-                backbone=dict(
-                    type='ResNet', depth=18, base_channels=4, stem_channels=4
-                ),
-                decode_head=head,
-                test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(42, 42)),
-            )
-        )
+    model = dict(
+        type='EncoderDecoder',
+        backbone=STOCK_BACKBONES['ResNet'],
+        decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_classes=2),
+        test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(42, 42)),
     )
+    cfg = Config(dict(model=model))
     cfg.test_dataloader = dict(dataset=dict(type='BaseSegDataset', pipeline=[]))
     cfg.test_evaluator = dict(type='IoUMetric', output_dir='x')
     _, protocol = protocol_of(cfg)
