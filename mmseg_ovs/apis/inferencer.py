@@ -268,7 +268,10 @@ class OpenVocabInferencer:
                     'Give a background rule or a background score, not both.'
                 )
             background = dict(type='threshold', value=background_score)
-        vocabulary = Vocabulary.build(dict(source=classes, background=background))
+        vocabulary = Vocabulary.build(classes)
+        if background is not None:
+            recipe = dict(source=vocabulary, background=background)
+            vocabulary = Vocabulary.build(recipe)
         with torch.no_grad():
             self.model.text_encoder(vocabulary)  # trouble with the words comes up here
         return vocabulary
