@@ -39,61 +39,62 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mmseg_ovs.predict',
-        description='Segment images and videos by words. One that fails does not '
-        'stop the others; it is listed at the end and the exit code is 1.',
+        description='Segment images and videos by class names. Files that fail are '
+        'listed at the end, and the exit code is 1.',
     )
     parser.add_argument(
         'inputs',
         nargs='+',
-        help='image and video files, folders of them, or patterns in quotes: '
-        "'photos/**/*.jpg'",
+        help="image and video files, folders, or quoted patterns: 'photos/**/*.jpg'",
     )
     words = parser.add_mutually_exclusive_group()
     words.add_argument(
         '--classes',
         nargs='+',
-        help='words to look for; commas separate synonyms: "building, edifice"',
+        help='class names; commas separate synonyms: "building, edifice"',
     )
     words.add_argument(
         '--vocabulary',
-        help='named vocabulary or .json/.txt file; without it and --classes, those of '
-        '--data, of the config or of the data the checkpoint was trained on',
+        help='name of a shipped vocabulary, or a .json/.txt file (default: the classes '
+        'of --data, of the config or of the training data of the checkpoint)',
     )
     parser.add_argument(
         '--background-score',
         type=float,
-        help='pixels where no class scores higher are background',
+        help='pixels on which no class scores higher are background',
     )
     add_config_arguments(parser, '--config', required=True)
     parser.add_argument(
         '--checkpoint',
-        help='checkpoint of the whole model; when left out, each part loads the '
-        'weights its own init_cfg names',
+        help='checkpoint of the whole model (default: each part loads the weights in '
+        'its init_cfg)',
     )
     parser.add_argument(
-        '--out', required=True, help='folder for vis/, pred/ and legend.json'
+        '--out', required=True, help='output folder: vis/, pred/, legend.json'
     )
     parser.add_argument(
-        '--scores', action='store_true', help='write the scores of images as well'
+        '--scores', action='store_true', help='also write the class scores of images'
     )
     parser.add_argument(
-        '--coco-rle', action='store_true', help='write run-length masks as well'
+        '--coco-rle', action='store_true', help='also write masks as COCO RLE'
     )
     parser.add_argument(
-        '--frames', action='store_true', help='write label maps of video frames as well'
+        '--frames', action='store_true', help='also write label maps of video frames'
     )
     parser.add_argument(
-        '--every', type=int, default=1, metavar='N', help='take every Nth video frame'
+        '--every', type=int, default=1, metavar='N', help='use every Nth video frame'
     )
-    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument(
+        '--batch-size', type=int, default=1, help='images per batch (default: 1)'
+    )
     parser.add_argument(
         '--short-side',
         type=int,
         metavar='PIXELS',
-        help='resize images to this shorter side (default: as the config says); a '
-        'large one takes more windows and time',
+        help="resize images to this shorter side (default: the config's); larger "
+        'sizes need more windows and time',
     )
-    parser.add_argument('--device', help='by default the GPU if there is one')
+    parser.add_argument('--device', help='default: GPU if available')
     add_switches(parser)
     args = parser.parse_args(argv)
     for option in ('batch_size', 'every', 'short_side'):

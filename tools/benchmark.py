@@ -1,17 +1,16 @@
-"""Test models on data sets and write the table, with the protocol of every figure.
+"""Test models on data sets and write a table with the protocol of each score.
 
     python tools/benchmark.py plan.yml --out work_dirs/benchmark
     python tools/benchmark.py --models Talk2DINO ovs-dino_dinov2-b14 \\
         --datasets voc21 ade20k --devices 0 1
 
 Models are names or paths of configs, or methods of the metafiles (all their models with
-published figures). Data sets are names or paths of configs; by default they are the
-benchmarks of the methods. Plans: see ``mmseg_ovs/benchmark/plan.py``.
+published scores). Data sets are names or paths of configs (default: the benchmarks of
+the methods). Plans: see ``docs/benchmarks.md``.
 
-Each model is tested on each data set in a process of its own. Results are kept in
-``--out`` under the hash of config, weights, data and versions: started again, only what
-is missing or has changed is run. A data set that is not there is reported as absent.
-The exit code is 1 if a test failed.
+Each test runs in its own process. Results are kept in ``--out`` under the hash of
+config, weights, data and versions, so a restart computes only what is missing or has
+changed. Missing data sets are reported as absent. The exit code is 1 if a test failed.
 """
 
 from __future__ import annotations
@@ -36,23 +35,25 @@ from mmseg_ovs.utils import exit_with_message, remove_leftovers
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('plan', nargs='?', help='YAML file')
-    parser.add_argument('--models', nargs='+', help='instead of a plan')
-    parser.add_argument('--datasets', nargs='+', default=[], help='with --models')
+    parser.add_argument('plan', nargs='?', help='YAML file with models and data sets')
+    parser.add_argument('--models', nargs='+', help='models or methods, without a plan')
     parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/benchmark'), help='folder'
+        '--datasets', nargs='+', default=[], help="data sets (default: the methods')"
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/benchmark'), help='output folder'
     )
     parser.add_argument(
         '--devices',
         nargs='+',
-        help="GPU numbers or 'cpu'; one test at a time on each (all GPUs by default)",
+        help="GPU numbers or 'cpu'; each runs one test at a time (default: all GPUs)",
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=ConfigOptions,
         default={},
-        help='for all tests',
+        help='override settings of all tests',
     )
     args = parser.parse_args(argv)
     if bool(args.plan) == bool(args.models):

@@ -1,8 +1,8 @@
-"""Write a model on a data set as one flat config for tools that want a file.
+"""Write a model with a data set as one flat config for tools that need a file.
 
     python tools/compose.py talk2dino_dinov2-reg-b14 voc21 --out talk2dino_voc21.py
 
-MMSegmentation's own scripts and ``mim test mmsegmentation`` run the file wherever
+MMSegmentation's scripts and ``mim test mmsegmentation`` can run the file wherever
 mmseg_ovs is installed.
 """
 
@@ -22,14 +22,18 @@ from mmseg_ovs.utils import exit_with_message, replacing
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('model', help='name of a model, or path of its config')
-    parser.add_argument('data', help='name of a data set, or path of its config')
-    parser.add_argument('--out', required=True, type=Path, help='the .py file')
+    parser.add_argument('model', help='name of a model or path of its config')
+    parser.add_argument('data', help='name of a data set or path of its config')
+    parser.add_argument('--out', required=True, type=Path, help='the .py file to write')
     parser.add_argument(
-        '--train', action='store_true', help='with training data and schedule'
+        '--train', action='store_true', help='include training data and schedule'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=ConfigOptions, default={}, help='settings'
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        default={},
+        help='settings',
     )
     return parser.parse_args(argv)
 

@@ -1,15 +1,15 @@
-"""Published files to one checkpoint of mmseg_ovs, and a part of it back.
+"""Combine published weights into one checkpoint, or export parts of a checkpoint.
 
-One file or several, each for a part of the model, by the dotted name it has there
-(``FILE::PREFIX`` takes only the keys below a prefix):
+Name the file of each part by its dotted name in the model (``FILE::PREFIX`` uses only
+the keys below a prefix):
 
     python tools/convert_checkpoint.py talk2dino_dinov2-reg-b14 \\
         --part backbone=dinov2_vitb14_reg4_pretrain.pth \\
         --part text_encoder=ViT-B-16.pt \\
         --part decode_head.text_projection=vitb_mlp_infonce.pth --out talk2dino.pth
 
-The layouts of Meta, timm and Hugging Face are recognised as in a config; what does not
-fit is an error. Back, in our layout, which is the authors' where that costs nothing:
+The layouts of Meta, timm and Hugging Face are recognised, as in a config; a file that
+does not fit is an error. Exports have our layout, which is mostly the authors':
 
     python tools/convert_checkpoint.py CONFIG --checkpoint talk2dino.pth \\
         --export backbone=dinov2_vitb14_reg4_pretrain.pth
@@ -50,9 +50,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='append',
         default=[],
         metavar='NAME=FILE[::PREFIX]',
-        help="a part of the model and its published file; 'model' is the whole model",
+        help="a part and its published file; 'model' means the whole model",
     )
-    parser.add_argument('--out', type=Path, help='with --part: the checkpoint to write')
+    parser.add_argument('--out', type=Path, help='with --part: checkpoint to write')
     parser.add_argument('--checkpoint', help='with --export: checkpoint of the model')
     parser.add_argument(
         '--export',

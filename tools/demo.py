@@ -1,11 +1,11 @@
-"""The demonstration: make the shapes set, learn it, segment classes never seen.
+"""Demo: draw the shapes set, train on it, segment unseen classes.
 
     python tools/demo.py                  # about 6 minutes on 2 CPU cores
-    python tools/demo.py --controls all   # trains a second model, without any text
+    python tools/demo.py --controls all   # also trains a model without text
 
-Everything is made here: no image and no weight is downloaded. The table sets the
-model beside its controls (names shuffled, colour alone, what the grid allows); it and
-images of predictions are written to ``demo_out``.
+No images or weights are downloaded. The table compares the model with its baselines
+(shuffled names, colour only, the best possible score on the grid). It is written to
+``demo_out``, with images of predictions.
 """
 
 from __future__ import annotations
@@ -224,26 +224,26 @@ def make_table(results: dict[str, dict[str, float]]) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', default='demo_out', help='folder of the results')
-    parser.add_argument('--data-root', default='data/shapes', help='folder of the set')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the training')
+    parser.add_argument('--out', default='demo_out', help='output folder')
+    parser.add_argument('--data-root', default='data/shapes', help='shapes set')
+    parser.add_argument('--seed', type=int, default=0, help='training seed')
     parser.add_argument(
         '--controls',
         choices=('default', 'all'),
         default='default',
-        help='all: also train a model with a random vector a class instead of text',
+        help='all: also train a model with random class vectors instead of text',
     )
-    parser.add_argument('--iters', type=int, help="iterations instead of the config's")
+    parser.add_argument('--iters', type=int, help="iterations (default: the config's)")
     parser.add_argument(
         '--sizes',
         type=int,
         nargs=len(SPLITS),
         default=DEFAULT_SIZES,
         metavar=tuple(split.upper() for split in SPLITS),
-        help='images in each split',
+        help='images per split',
     )
     parser.add_argument(
-        '--images', type=int, default=8, help='test images that are drawn'
+        '--images', type=int, default=8, help='number of test images to draw'
     )
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
-"""Encode a vocabulary with a config's text encoder into a file of names and vectors.
+"""Encode a vocabulary with a model's text encoder; writes names and vectors.
 
-The file stands in for the text encoder (``PrecomputedTextEncoder``), so that a model is
-tested, exported or shared without its text tower:
+With this file (``PrecomputedTextEncoder``) a model can be tested, exported or shared
+without its text encoder:
 
     python tools/encode_vocabulary.py talk2dino_dinov2-reg-b14 \\
         --vocabulary ade20k_150 --out ade20k_150.safetensors
@@ -36,13 +36,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--vocabulary',
         nargs='+',
         default=[],
-        help='named vocabularies or .json/.txt files; the names of all are encoded. '
-        'With --data that of the data set is encoded as well',
+        help='shipped vocabularies or .json/.txt files, all of which are encoded; '
+        '--data adds the vocabulary of the data set',
     )
     parser.add_argument('--out', required=True, help='the .safetensors file to write')
     parser.add_argument(
         '--checkpoint',
-        help="the model's checkpoint, if it holds the weights of the text encoder",
+        help='checkpoint of the model, if it contains the text encoder',
     )
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args(argv)

@@ -1,10 +1,10 @@
-"""Write image tower, neck and head of a model as one graph, and check it.
+"""Export image encoder, neck and head of a model as one graph, and check it.
 
     python tools/export.py CONFIG --checkpoint CHECKPOINT --out model.onnx
 
-The text matrix is an input, so that words can change without a new export;
-``tools/encode_vocabulary.py`` makes it. With ``--vocabulary`` it is kept in the graph.
-Windows, arg max, background and refinement are the caller's, see docs/export.md.
+Text vectors are an input (``tools/encode_vocabulary.py`` makes them), so classes can
+change without a new export. With ``--vocabulary`` they are part of the graph. Windows,
+argmax, background and refinement are up to the caller, see docs/export.md.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_config_arguments(parser)
     parser.add_argument(
         '--checkpoint',
-        help='checkpoint of the whole model; when left out, each part loads the '
-        'weights its own init_cfg names',
+        help='checkpoint of the whole model (default: each part loads the weights in '
+        'its init_cfg)',
     )
     parser.add_argument('--out', required=True, help='the file to write')
     parser.add_argument(
         '--format',
         choices=sorted(FORMATS),
         default='onnx',
-        help='onnx; torch: a program of torch.export (.pt2)',
+        help='onnx, or torch for a torch.export program (.pt2)',
     )
     parser.add_argument(
         '--size',
         type=int,
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
-        help="size of the images; by default of the windows of the model's test_cfg",
+        help="image size (default: window size in the model's test_cfg)",
     )
     parser.add_argument(
         '--vocabulary',
-        help='keep these classes in the graph (named vocabulary, .json or .txt file) '
-        'instead of a text input',
+        help='store these classes in the graph instead of a text input (shipped '
+        'vocabulary, .json or .txt file)',
     )
     parser.add_argument(
-        '--rows', type=int, help='fix the number of text rows; by default any'
+        '--rows', type=int, help='fixed number of text rows (default: any)'
     )
-    parser.add_argument('--batch-size', type=int, default=1, help='images at a time')
+    parser.add_argument('--batch-size', type=int, default=1, help='images per call')
     parser.add_argument(
-        '--dynamic-batch', action='store_true', help='any number of images at a time'
+        '--dynamic-batch',
+        action='store_true',
+        help='allow any number per call',
     )
-    parser.add_argument(
-        '--opset', type=int, default=OPSET, help='version of the ONNX operators'
-    )
+    parser.add_argument('--opset', type=int, default=OPSET, help='ONNX operator set')
     parser.add_argument(
         '--tolerance',
         type=float,
         default=1e-4,
-        help='largest difference from the model at which the file is kept',
+        help='largest allowed difference from the model',
     )
     args = parser.parse_args(argv)
     if args.rows is not None and args.vocabulary is not None:

@@ -1,13 +1,13 @@
-"""Compute what Talk2DINO's training reads from its frozen towers, once for all epochs.
+"""Extract the frozen features for Talk2DINO's training once for all epochs.
 
-Every image goes through the backbone once, however many captions it has. An
-interrupted run goes on where it stopped; damaged shards are made again:
+Each image passes the backbone once, whatever its number of captions. An interrupted run
+continues where it stopped, and damaged shards are recomputed:
 
     python tools/extract_features.py talk2dino_dinov2-reg-b14 --data coco-captions \\
         --out data/features/dinov2-reg-b14_coco-captions
 
-The config's training pipeline should be free of chance: a random crop would be drawn
-once, not every epoch.
+The training pipeline should have no random transforms: a crop would be drawn only once,
+not in every epoch.
 """
 
 from __future__ import annotations
@@ -68,15 +68,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     add_config_arguments(parser)
-    parser.add_argument('--out', required=True, type=Path, help='folder of the shards')
+    parser.add_argument('--out', required=True, type=Path, help='folder for the shards')
+    parser.add_argument('--shard-size', type=int, default=1024, help='images per shard')
+    parser.add_argument('--batch-size', type=int, default=32, help='images per batch')
     parser.add_argument(
-        '--shard-size', type=int, default=1024, help='images in a shard'
-    )
-    parser.add_argument(
-        '--batch-size', type=int, default=32, help='images in the backbone at a time'
-    )
-    parser.add_argument(
-        '--num-workers', type=int, help="loading processes (the config's by default)"
+        '--num-workers', type=int, help="loading processes (default: the config's)"
     )
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
     args = parser.parse_args(argv)

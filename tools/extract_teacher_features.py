@@ -1,12 +1,12 @@
-"""Compute the features that OVS-DINO is aligned with, once for all epochs.
+"""Extract the teacher features for OVS-DINO's training once for all epochs.
 
-The config is that of the training, with ``LoadTeacherFeatures`` in its pipeline; the
-teacher is that of its ``AlignmentHead``. Finished images are not computed again:
+Use the training config with ``LoadTeacherFeatures`` in its pipeline; the teacher is
+that of its ``AlignmentHead``. Finished images are not recomputed:
 
     python tools/extract_teacher_features.py \\
         ovs-dino_dinov2-b14 --data coco-pseudo-masks-teacher-features
 
-SAM's features of an image take 2 MB: 248 GB for the 118,287 images of COCO 2017.
+SAM's features take 2 MB per image, 248 GB for the 118,287 images of COCO 2017.
 """
 
 from __future__ import annotations
@@ -50,11 +50,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     add_config_arguments(parser)
+    parser.add_argument('--batch-size', type=int, default=4, help='images per batch')
     parser.add_argument(
-        '--batch-size', type=int, default=4, help='images in the teacher at a time'
-    )
-    parser.add_argument(
-        '--num-workers', type=int, help="loading processes (the config's by default)"
+        '--num-workers', type=int, help="loading processes (default: the config's)"
     )
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
     return parser.parse_args(argv)

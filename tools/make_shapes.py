@@ -1,4 +1,4 @@
-"""Make the embedded shapes data set, or mend it; an intact set is left alone.
+"""Draw the embedded shapes data set, or repair it; an intact one is kept.
 
 python tools/make_shapes.py --out data/shapes
 """
@@ -14,18 +14,18 @@ from mmseg_ovs.datasets.shapes import DEFAULT_SIZES, SPLITS, write_shapes
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', default='data/shapes', help='folder of the set')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the whole set')
+    parser.add_argument('--out', default='data/shapes', help='folder of the data set')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the data set')
     parser.add_argument(
         '--sizes',
         type=int,
         nargs=len(SPLITS),
         default=DEFAULT_SIZES,
         metavar=tuple(split.upper() for split in SPLITS),
-        help='images in each split',
+        help='images per split',
     )
     parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='drawing processes'
+        '--workers', type=int, default=os.cpu_count(), help='number of processes'
     )
     return parser.parse_args()
 

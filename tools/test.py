@@ -3,12 +3,12 @@
     python tools/test.py talk2dino_dinov2-reg-b14 --data voc21
     python tools/test.py my_config.py checkpoint.pth
 
-The checkpoint may be left out: every part then loads the weights its own ``init_cfg``
-names, which is how a model of published parts (a frozen backbone, a text tower and a
-projection file) is tested without a training run.
+Without a checkpoint, each part loads the weights in its ``init_cfg``. This tests a
+model of published parts (a frozen backbone, a text encoder, a projection file) without
+training.
 
-At the end the protocol is printed and written to ``protocol.json`` beside the log: what
-the figures depend on, from input size to the hash of the weights.
+At the end the protocol is printed and written to ``protocol.json`` next to the log. It
+lists what the scores depend on, from input size to the hash of the weights.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint of the whole model; when left out, each part loads the '
-        "weights its own init_cfg names, and then the config's load_from, if any",
+        help='checkpoint of the whole model (default: each part loads the weights in '
+        "its init_cfg, then the config's load_from if set)",
     )
-    parser.add_argument('--out', help='folder for the predicted label maps')
+    parser.add_argument('--out', help='folder for predicted label maps')
     parser.add_argument('--show', action='store_true', help='show each prediction')
     parser.add_argument(
         '--show-dir',
-        help='folder for the painted images (in vis_data/vis_image); every image is '
-        'drawn unless the visualization hook of the config sets an interval',
+        help='folder for overlays (in vis_data/vis_image), one per image unless the '
+        'visualization hook of the config sets an interval',
     )
     parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds that --show waits'
+        '--wait-time', type=float, default=2, help='seconds to show each prediction'
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_switches(parser)

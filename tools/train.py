@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='go on from the latest checkpoint in the work folder, or from '
+        help='resume from the latest checkpoint in the work folder, or from '
         '--cfg-options load_from=CHECKPOINT',
     )
     parser.add_argument(
@@ -36,8 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--deterministic',
         action='store_true',
-        help='two runs on one machine give equal weights, bit by bit, a resumed one '
-        'too; the seed is that of the config (randomness.seed), else 0',
+        help='two runs on one machine give bit-identical weights, also when resumed; '
+        'the seed is randomness.seed of the config, else 0',
     )
     return parser.parse_args()
 

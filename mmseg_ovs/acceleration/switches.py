@@ -12,7 +12,7 @@ from .onednn import run_linears_in_onednn
 
 # In the order in which they act: what is compiled comes last.
 SWITCHES = {
-    'onednn': (run_linears_in_onednn, 'on a CPU, run linear layers in oneDNN'),
+    'onednn': (run_linears_in_onednn, 'run linear layers in oneDNN (CPU)'),
     'bf16': (run_in_bfloat16, 'compute in bfloat16'),
     'compile': (compile_trunks, 'compile the image trunks with torch.compile'),
 }

@@ -29,13 +29,13 @@ def add_config_arguments(
         config: How the first is called; with dashes it is an option.
         **settings: Of the first argument.
     """
-    text = 'name of a model, or path of a config'
+    text = 'name of a model or path of a config'
     parser.add_argument(config, **{'help': text, **settings})
     parser.add_argument(
         '--data',
         metavar='DATA',
-        help='data set that the model meets: its name, such as voc21, or the path of '
-        'its config; replaces the data of the config',
+        help='data set: name, such as voc21, or path of its config; replaces the data '
+        'set in the config',
     )
     parser.add_argument(
         '--cfg-options',
@@ -43,7 +43,7 @@ def add_config_arguments(
         action=ConfigOptions,
         default={},
         metavar='KEY=VALUE',
-        help='settings that override the config; lists as "[a, b]" or a,b',
+        help='override settings of the config; write lists as "[a, b]" or a,b',
     )
 
 

@@ -1,4 +1,4 @@
-"""Serve a page to try models on.
+"""Serve a web page for trying models.
 
 python -m mmseg_ovs.demo --model NAME CONFIG [CHECKPOINT] [--model ...]
 """
@@ -23,7 +23,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mmseg_ovs.demo',
-        description='Serve a page to try models on: an image, words, masks.',
+        description='Serve a web page for trying models: image and class names in, '
+        'masks out.',
     )
     parser.add_argument(
         '--model',
@@ -31,38 +32,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='append',
         required=True,
         metavar=('NAME', 'CONFIG [CHECKPOINT]'),
-        help='what the page calls it; path of a config or name of a shipped one; '
-        'checkpoint of the whole model (when left out, each part loads the weights its '
-        'own init_cfg names). Once for each model; loaded when first used',
+        help='name on the page; name of a model or path of a config; checkpoint of the '
+        'whole model (default: each part loads the weights in its init_cfg). Repeat '
+        'for more models; each is loaded on first use',
     )
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to listen on (default: %(default)s, this machine alone)',
+        help='address to listen on (default: %(default)s, this machine only)',
     )
-    parser.add_argument(
-        '--port', type=int, help='by default 7860, or the next that is free'
-    )
-    parser.add_argument('--device', help='by default the GPU if there is one')
+    parser.add_argument('--port', type=int, help='default: 7860 or the next free one')
+    parser.add_argument('--device', help='default: GPU if available')
     add_switches(parser)
     parser.add_argument(
         '--max-megabytes',
         type=float,
         default=Limits.megabytes,
-        help='largest file that is taken (default: %(default)g)',
+        help='largest accepted file (default: %(default)g)',
     )
     parser.add_argument(
         '--max-megapixels',
         type=float,
         default=Limits.megapixels,
-        help='largest image that is taken (default: %(default)g)',
+        help='largest accepted image (default: %(default)g)',
     )
     parser.add_argument(
         '--max-requests',
         type=int,
         default=Limits.requests,
-        help='images segmented at a time (default: %(default)d): each takes memory of '
-        'its own, and one keeps a GPU or all cores busy',
+        help='images segmented at the same time (default: %(default)d); one already '
+        'keeps a GPU or all cores busy, and each needs memory',
     )
     args = parser.parse_args(argv)
     for model in args.model:

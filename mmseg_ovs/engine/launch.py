@@ -22,12 +22,12 @@ _AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that mmseg's train and test scripts have in common."""
     add_config_arguments(parser)
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='who started the processes; without a GPU "pytorch" uses gloo',
+        help='launcher of the processes; without GPUs "pytorch" uses gloo',
     )
     # torch.distributed.launch passes --local-rank; older ones --local_rank.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

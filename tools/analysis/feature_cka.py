@@ -4,9 +4,9 @@
         --first-weights dinov2_vitb14_pretrain.pth \\
         --second-weights sam_vit_b_01ec64.pth
 
-By default DINOv2 ViT-B/14 and SAM ViT-B. Others are given by a config with
-``model.backbone`` and ``data_preprocessor``, or the name of a shipped one. Writes
-``cka.csv`` and ``cka.png``. See docs/analysis.md.
+The default is DINOv2 ViT-B/14 and SAM ViT-B. For others give a config with
+``model.backbone`` and ``data_preprocessor``, or the name of a model. Writes ``cka.csv``
+and ``cka.png``. See docs/analysis.md.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ DEFAULTS = dict(
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('images', nargs='+', help='image files or folders of them')
-    parser.add_argument('--out', required=True, type=Path, help='folder of the results')
-    parser.add_argument('--last', type=int, default=5, help='how many layers of each')
+    parser.add_argument('images', nargs='+', help='image files or folders')
+    parser.add_argument('--out', required=True, type=Path, help='output folder')
+    parser.add_argument('--last', type=int, default=5, help='layers per backbone')
     for which, default in DEFAULTS.items():
-        group = parser.add_argument_group(f'the {which} backbone')
+        group = parser.add_argument_group(f'{which} backbone')
         group.add_argument(
             f'--{which}',
             default=default,
             metavar='CONFIG',
-            help=f'its config, path or name ({Path(default).name})',
+            help=f'name of a model or path of a config (default: {Path(default).name})',
         )
         group.add_argument(
             f'--{which}-weights',
             metavar='FILE',
-            help="instead of the config's init_cfg",
+            help="weights file (default: the config's init_cfg)",
         )
         group.add_argument(
             f'--{which}-size',
             type=int,
             metavar='PIXELS',
-            help="side of the input (data_preprocessor.size's)",
+            help='input side (default: data_preprocessor.size)',
         )
         group.add_argument(
             f'--{which}-options',
@@ -73,7 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             action=ConfigOptions,
             default={},
             metavar='KEY=VALUE',
-            help='override settings of its config',
+            help='override settings of the config',
         )
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Frequencies of a backbone's layers over a folder of images (OVS-DINO, Figure 2).
+"""Spatial frequencies in each layer of a backbone (OVS-DINO, Figure 2).
 
     python tools/analysis/feature_spectrum.py configs/_base_/backbones/dinov2-b14.py \\
         photos/ --out out/spectrum
@@ -38,8 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_arguments(parser)
-    parser.add_argument('images', nargs='+', help='image files or folders of them')
-    parser.add_argument('--out', required=True, type=Path, help='folder of the results')
+    parser.add_argument('images', nargs='+', help='image files or folders')
+    parser.add_argument('--out', required=True, type=Path, help='output folder')
     parser.add_argument(
         '--layers',
         nargs='+',
@@ -47,16 +47,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="'all' or out_indices: blocks or stages from 0, negative from the end",
     )
     parser.add_argument(
-        '--weights', help="file for the backbone instead of the config's init_cfg"
+        '--weights', help="weights of the backbone (default: the config's init_cfg)"
     )
     parser.add_argument(
-        '--size', type=int, help="side of the input (data_preprocessor.size's)"
+        '--size', type=int, help='input side (default: data_preprocessor.size)'
     )
     parser.add_argument(
         '--cutoff',
         type=float,
         default=0.5,
-        help='radius where low frequencies end (1: half a cycle a token)',
+        help='upper radius of low frequencies (1: half a cycle per token)',
     )
     parser.add_argument('--rings', type=int, default=16, help='rings up to radius 1')
     parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")

@@ -1,13 +1,12 @@
-"""What the shapes set gives away without reading names, and what a token grid allows.
+"""Baselines on the shapes set: colour only, and the best score on a token grid.
 
     python tools/analysis/shapes_controls.py --data-root data/shapes --strides 4 7 8
 
-Two kinds of rows, to be printed beside the mIoU and the boundary mIoU of any model
-trained on the set:
+Prints two kinds of rows to compare with the mIoU and boundary mIoU of a trained model:
 
-- colour only: every pixel gets the class of the nearest mean colour, measured on the
-  very images that are scored; out of all classes, or only those of the image.
-- grid ceiling: the true labels averaged over the cells of a token grid, upsampled
+- colour only: each pixel gets the class with the nearest mean colour, measured on the
+  scored images themselves; among all classes, or only those in the image.
+- grid ceiling: the true labels are averaged over the cells of a token grid, upsampled
   bilinearly and decided by argmax, as a segmentor does with its logits.
 """
 
@@ -142,7 +141,7 @@ def grid_ceiling(stride: int) -> Predictor:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--data-root', default='data/shapes')
+    parser.add_argument('--data-root', default='data/shapes', help='folder of the data')
     parser.add_argument('--split', default='val', choices=('train', 'val', 'test'))
     parser.add_argument(
         '--strides', type=int, nargs='+', default=[4, 7, 8], help='pixels per token'

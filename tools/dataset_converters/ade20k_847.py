@@ -1,4 +1,4 @@
-"""ADE20K-full (ADE20K_2021_17_01) to A-847, with 16-bit labels.
+"""Convert ADE20K-full (ADE20K_2021_17_01) to A-847 with 16-bit labels.
 
 python tools/dataset_converters/ade20k_847.py data/ade/ADE20K_2021_17_01 --splits val
 """
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     """Convert; the exit code."""
     parser = make_parser(__doc__.splitlines()[0], 'ADE20K_2021_17_01')
     parser.add_argument(
-        '--out', type=Path, help='ADE20K_847 beside the source folder by default'
+        '--out', type=Path, help='default: ADE20K_847 next to the source folder'
     )
     args = parser.parse_args(argv)
     out = args.out or args.folder.resolve().parent / 'ADE20K_847'

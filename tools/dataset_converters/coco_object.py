@@ -1,4 +1,4 @@
-"""COCO-Stuff's pixel maps, or COCO's instances, to COCO-Object.
+"""Convert COCO-Stuff's pixel maps or COCO's instances to COCO-Object.
 
 python tools/dataset_converters/coco_object.py data/coco_stuff164k --splits val
 """
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
         '--source',
         choices=SOURCES,
         default=SOURCES[0],
-        help='pixel maps of COCO-Stuff, as in the papers, or instances_*.json',
+        help='maps: COCO-Stuff, as in the papers; instances: instances_*.json',
     )
     args = parser.parse_args(argv)
     return convert_splits(

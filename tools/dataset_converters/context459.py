@@ -1,4 +1,4 @@
-"""PASCAL Context to all of its 459 classes, with 16-bit labels.
+"""Convert PASCAL Context to all 459 classes with 16-bit labels.
 
 python tools/dataset_converters/context459.py data/VOCdevkit/VOC2010 --splits val
 """

@@ -1,4 +1,4 @@
-"""PASCAL Context to 59 classes and background, for 60 and for 59 classes.
+"""Convert PASCAL Context to 59 classes and background, for PC-60 and PC-59.
 
 python tools/dataset_converters/context60.py data/VOCdevkit/VOC2010 --splits val
 """

@@ -1,11 +1,11 @@
-"""Compare our modules with the authors' code, from golden files.
+"""Compare our modules with the outputs of the authors' code in golden files.
 
     python tools/dev/check_parity.py PATH... [--weights-dir DIR]
 
-Each file names the official constructor and holds official weights, inputs and outputs.
-Our counterpart is built from that, loaded through the public loading path and compared
-output by output. One line a file; the exit code is 1 if any file fails or names a
-component we do not have.
+Each file names the official constructor and contains weights, inputs and outputs. Our
+counterpart is built from it, loads the weights in the usual way and is compared output
+by output. Prints one line per file. The exit code is 1 if any file fails or names an
+unknown component.
 """
 
 from __future__ import annotations

@@ -104,7 +104,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--configs', type=Path, default=ROOT / 'configs')
     parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'model_zoo.md')
     parser.add_argument(
-        '--check', action='store_true', help='write nothing; exit with 1 if outdated'
+        '--check',
+        action='store_true',
+        help='write nothing; exit code 1 if outdated',
     )
     return parser.parse_args(argv)
 

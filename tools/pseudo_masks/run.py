@@ -1,12 +1,12 @@
-"""Make masks for the nouns of captions, stage by stage.
+"""Make masks for the nouns in captions, stage by stage.
 
     python tools/pseudo_masks/run.py tag --captions captions.json --images train2017 \\
         --out data/pseudo_masks
     ... filter, boxes, masks, merge
 
-Every stage writes into ``--out``, goes on where it was stopped, and is described in
-docs/pseudo_masks.md. Exit codes: 0; 1 if images could not be read (all others are
-done, the list is printed); 2 if something has to be mended first.
+Each stage writes to ``--out`` and continues where it was stopped; see
+docs/pseudo_masks.md. Exit codes: 0; 1 if images could not be read (they are listed, all
+others are done); 2 if an error must be fixed first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mmseg_ovs.utils import OpenVocabError
 
 
 def tag(args: argparse.Namespace) -> list[dict]:
-    """Nouns of the captions."""
+    """Find the nouns of the captions."""
     images = read_captions(args.captions, args.images)
     shard = tag_captions(images, load_tagger(args.tagger), args.out, args.shard)
     records = load_shard(shard)
@@ -47,7 +47,7 @@ def tag(args: argparse.Namespace) -> list[dict]:
 
 
 def filter_(args: argparse.Namespace) -> list[dict]:
-    """The nouns to look for."""
+    """Choose the nouns to look for."""
     words = STOP_WORDS
     if args.stop_words:
         words = args.stop_words.read_text(encoding='utf-8').lower().split()
@@ -66,7 +66,7 @@ def filter_(args: argparse.Namespace) -> list[dict]:
 
 
 def boxes(args: argparse.Namespace) -> list[dict]:
-    """Boxes of the nouns."""
+    """Find boxes of the nouns."""
     read_nouns(args.out)  # missing? said before the weights are loaded
     detector = GroundingDINODetector.from_pretrained(
         args.detector, args.device, args.threshold, args.max_boxes
@@ -82,7 +82,7 @@ def boxes(args: argparse.Namespace) -> list[dict]:
 
 
 def masks(args: argparse.Namespace) -> list[dict]:
-    """Masks of the nouns that have boxes."""
+    """Segment the nouns that have boxes."""
     open_shard(args.out / BOXES / args.shard.file_name, BOXES)  # as above
     segmenter = SAMSegmenter.from_checkpoint(args.sam, args.sam_checkpoint, args.device)
     shard = draw_masks(args.out, args.images, segmenter, args.shard)
@@ -93,7 +93,7 @@ def masks(args: argparse.Namespace) -> list[dict]:
 
 
 def merge_(args: argparse.Namespace) -> list[dict]:
-    """One file of all shards."""
+    """Write one file from all shards."""
     file = args.to or args.out / PSEUDO_MASKS
     report = merge(args.out, file)
     without = len(report['without_masks'])
@@ -116,9 +116,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     def add(run, name: str, images: bool, sharded: bool, device: bool = False):
         stage = stages.add_parser(name, help=run.__doc__, description=run.__doc__)
         stage.set_defaults(run=run)
-        stage.add_argument(
-            '--out', required=True, type=Path, help='folder of the whole run'
-        )
+        stage.add_argument('--out', required=True, type=Path, help='folder of the run')
         if images:
             stage.add_argument(
                 '--images', required=True, type=Path, help='folder of the images'
@@ -127,7 +125,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             stage.add_argument(
                 '--shard',
                 default='1/1',
-                help='do the i-th of n equal parts, given as i/n (1/4)',
+                help='process part i of n, for example 1/4',
             )
         if device:
             stage.add_argument('--device', default='cpu', help="'cuda' for a GPU")
@@ -135,13 +133,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
     stage = add(tag, 'tag', images=True, sharded=True)
     stage.add_argument(
-        '--captions', required=True, type=Path, help="json in COCO's caption format"
+        '--captions', required=True, type=Path, help="JSON in COCO's caption format"
     )
     stage.add_argument(
         '--tagger',
         type=Path,
-        help="folder of NLTK's averaged_perceptron_tagger_eng; where NLTK looks by "
-        'default',
+        help="folder of NLTK's averaged_perceptron_tagger_eng (default: NLTK's search "
+        'path)',
     )
 
     stage = add(filter_, 'filter', images=False, sharded=False)
@@ -149,38 +147,43 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--min-images',
         type=int,
         default=10,
-        help='images whose captions must have a noun',
+        help='keep nouns in the captions of at least this number of images',
     )
     stage.add_argument(
         '--stop-words',
         type=Path,
-        help='text file of nouns to leave out, in place of the built-in ones',
+        help='text file of nouns to drop, replaces the built-in list',
     )
 
     stage = add(boxes, 'boxes', images=True, sharded=True, device=True)
     stage.add_argument(
         '--detector',
         default='IDEA-Research/grounding-dino-tiny',
-        help='Grounding DINO as transformers saves it: a folder, or a name on the hub',
+        help='Grounding DINO for transformers: a folder or a name on the hub',
     )
     stage.add_argument(
-        '--threshold', type=float, default=0.35, help='least score of a box'
+        '--threshold', type=float, default=0.35, help='minimum score of a box'
     )
     stage.add_argument(
-        '--max-boxes', type=int, default=20, help='most boxes of a noun in an image'
+        '--max-boxes',
+        type=int,
+        default=20,
+        help='most boxes per noun and image',
     )
 
     stage = add(masks, 'masks', images=True, sharded=True, device=True)
     stage.add_argument(
-        '--sam', default='vit_b', help='vit_b, vit_l, vit_h, or a json file of numbers'
+        '--sam',
+        default='vit_b',
+        help='vit_b, vit_l, vit_h, or a JSON file',
     )
     stage.add_argument(
-        '--sam-checkpoint', required=True, type=Path, help='file of the weights'
+        '--sam-checkpoint', required=True, type=Path, help='weights file'
     )
 
     stage = add(merge_, 'merge', images=False, sharded=False)
     stage.add_argument(
-        '--to', type=Path, help='file to write; pseudo_masks.json in --out by default'
+        '--to', type=Path, help='file to write (default: pseudo_masks.json in --out)'
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""AnyUp in tiles and bands against the plain published formulation.
+"""Speed of AnyUp in tiles and bands against the plain published formulation.
 
     python tools/speed/anyup.py [CASE ...] [--threads 1] [--pairs 3]
 

@@ -1,11 +1,11 @@
-"""Where the time of a whole system goes: every stage, as published and as here.
+"""Time every stage of a whole system, as published and in this package.
 
     python tools/speed/chain.py [SYSTEM ...] [--classes 21 171 847]
         [--threads 1] [--runs 3]
 
 Systems: talk2dino and ovs-dino (short side 448, windows of 448), dinov3-seg (640). A
 generated photograph of 512 x 683 goes from its JPEG file to labels of its own size
-through full-size models with random weights: the figures say nothing about quality.
+through full-size models with random weights, so quality is not measured.
 
 Columns: ``published`` is the plain way with the same weights (padded text, SAM's own
 attention, dense AnyUp, cost aggregation of all classes at once, PAMR by dilated
@@ -539,7 +539,7 @@ def main() -> None:
     parser.add_argument('systems', nargs='*', choices=[[], *SYSTEMS])
     parser.add_argument('--classes', type=int, nargs='+', default=[21, 171, 847])
     parser.add_argument('--threads', type=int, default=1, help='torch threads')
-    parser.add_argument('--runs', type=int, default=3, help='of each stage')
+    parser.add_argument('--runs', type=int, default=3, help='runs per stage')
     args = parser.parse_args()
     init_default_scope('mmseg')
     torch.set_num_threads(args.threads)

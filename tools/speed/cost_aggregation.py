@@ -1,4 +1,4 @@
-"""Cost aggregation in chunks of classes against the plain published formulation.
+"""Speed of cost aggregation in chunks of classes against the published formulation.
 
     python tools/speed/cost_aggregation.py [CLASSES ...] [--pad-len N]
         [--threads 1] [--pairs 3] [--class-chunk N]
@@ -66,7 +66,7 @@ def main() -> None:
     """Run the numbers of classes asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('classes', nargs='*', type=int)
-    parser.add_argument('--pad-len', type=int, help='at least the number of classes')
+    parser.add_argument('--pad-len', type=int, help='pad to this number of classes')
     parser.add_argument('--class-chunk', type=int, help="default: the aggregator's")
     parser.add_argument('--threads', type=int, default=1, help='torch threads')
     parser.add_argument('--pairs', type=int, default=3, help='interleaved repetitions')

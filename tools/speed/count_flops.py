@@ -1,4 +1,4 @@
-"""Parameters and operations of a config's model, part by part, without its weights.
+"""Count parameters and operations of a model, part by part, without its weights.
 
     python tools/speed/count_flops.py CONFIG [--shape 640 640] \\
         [--vocabulary ade20k_150] [--cfg-options ...]
@@ -8,7 +8,7 @@ model of any size is counted in seconds. One image goes through the inference th
 ``test_cfg`` names; a part's figure is the sum over all windows. Counted are matrix
 products and convolutions, two operations for each multiplication and addition (GFLOP);
 papers that count with fvcore give the other column (GMAC) under the name of FLOPs. What
-the text tower does is done once for each vocabulary and stands apart.
+the text encoder does is done once per vocabulary and listed separately.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TEXT = 'text_encoder'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Parameters and operations of a model, part by part'
+        description='Count parameters and operations of a model, part by part'
     )
     add_config_arguments(parser)
     parser.add_argument(
@@ -44,12 +44,12 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         default=(640, 640),
         metavar=('HEIGHT', 'WIDTH'),
-        help='size of the image that the model is given',
+        help='input size of the model',
     )
     parser.add_argument(
         '--vocabulary',
         default='ade20k_150',
-        help='name of a shipped vocabulary, or a file',
+        help='name of a shipped vocabulary or a file',
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What scoring costs: mIoU against MMSegmentation's, boundary IoU mask by mask.
+"""Time the metrics: mIoU against MMSegmentation's, boundary IoU mask by mask.
 
     python tools/speed/metrics.py [--pairs 5]
 
@@ -113,7 +113,7 @@ def main() -> None:
             args.pairs,
         )
         kept = sum(t.numel() * t.element_size() for t in ours.results[0])
-        print(f'  kept until the end: {kept / 1024:.1f} KiB an image')
+        print(f'  kept until the end: {kept / 1024:.1f} KiB per image')
 
 
 if __name__ == '__main__':

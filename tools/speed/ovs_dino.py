@@ -1,4 +1,4 @@
-"""What OVS-DINO costs: at inference against Talk2DINO, in training by kind of teacher.
+"""Time OVS-DINO: inference against Talk2DINO, training by kind of teacher.
 
     python tools/speed/ovs_dino.py [--threads 1] [--pairs 3]
 

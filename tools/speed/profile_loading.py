@@ -1,12 +1,12 @@
-"""How fast a config's data are read, transform by transform.
+"""Time the data loading of a config, transform by transform.
 
     python tools/speed/profile_loading.py CONFIG [--split train] [--samples 100]
         [--cfg-options ...]
 
-One process loads samples in an order drawn at random; printed are the milliseconds of
-each transform, and how many samples a second one process and all ``num_workers`` of the
-config give. A training or test that takes more has to wait for its data: raise
-``num_workers``, or shrink the images on disk.
+One process loads samples in random order. Prints the milliseconds per transform, and
+the samples per second of one process and of all ``num_workers`` in the config. A
+training or test that needs more waits for its data: raise ``num_workers`` or shrink the
+images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
-    parser.add_argument('--samples', type=int, default=100, help='how many to load')
+    parser.add_argument('--samples', type=int, default=100, help='samples to load')
     args = parser.parse_args(argv)
     if args.samples < 1:
         parser.error(f'--samples has to be at least 1, not {args.samples}')
@@ -43,7 +43,7 @@ def time_transforms(dataset: BaseDataset, count: int) -> dict[str, float]:
     """Mean seconds of each transform over samples at random.
 
     Raises:
-        ValueError: A transform gives up a sample, which a loader would draw anew.
+        ValueError: A transform gives up a sample, which a loader would replace.
     """
     seconds: Counter[str] = Counter()
     numbers = random.Random(0).choices(range(len(dataset)), k=count)

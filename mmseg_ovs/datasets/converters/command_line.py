@@ -14,8 +14,8 @@ from .conversion import Conversion, run
 
 EXIT_CODES = (
     'Exit codes: 0, the published split is complete; 1, images are missing or broken '
-    '(all others are converted, the report names them); 2, something has to be fixed '
-    'first. An interrupted run goes on where it stopped.'
+    '(the report lists them, all others are converted); 2, an error must be fixed '
+    'first. An interrupted run continues where it stopped.'
 )
 
 
@@ -28,10 +28,10 @@ def make_parser(description: str, folder: str) -> argparse.ArgumentParser:
         nargs='+',
         choices=('train', 'val'),
         default=('train', 'val'),
-        help='both by default; benchmarks need val alone',
+        help='default: both; benchmarks need only val',
     )
     parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='processes that convert'
+        '--workers', type=int, default=os.cpu_count(), help='number of processes'
     )
     return parser
 
