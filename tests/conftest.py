@@ -10,9 +10,14 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from mmengine.registry import init_default_scope
 
 import mmseg_ovs  # noqa: F401
+
+# Property tests try the same examples each time, however slow the machine is.
+settings.register_profile('tests', deadline=None, derandomize=True, database=None)
+settings.load_profile('tests')
 
 
 def pytest_collection_finish():

@@ -8,12 +8,9 @@ from hypothesis import HealthCheck, settings
 
 _COUNT = os.environ.get('EXAMPLES')
 
-# Without a number given the same few examples each time, so that the suite is quick and
-# does not fail by chance.
+# Without a number the same few examples each time, so that the suite is quick.
 many = settings(
     max_examples=int(_COUNT or 25),
     derandomize=_COUNT is None,
-    deadline=None,
-    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

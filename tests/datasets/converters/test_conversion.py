@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def convert(sample):
     return Converted(labels)
 
 
-def convert_slowly(sample):
-    time.sleep(0.01)
+def convert_some(sample):
+    """Wait for the kill after a part."""
+    if sample.source >= 40:
+        threading.Event().wait()
     return convert(sample)
 
 
@@ -114,9 +117,9 @@ def running(pid: str) -> bool:
 def test_killed_and_started_again_gives_the_same(tmp_path, workers):
     reference = plan(tmp_path / 'whole', 100)
     run(reference)
-    slow = plan(tmp_path / 'killed', 100, convert=convert_slowly)
+    part = plan(tmp_path / 'killed', 100, convert=convert_some)
     context = multiprocessing.get_context('fork')
-    process = context.Process(target=run, args=(slow, workers))
+    process = context.Process(target=run, args=(part, workers))
     process.start()
     folder = tmp_path / 'killed' / 'labels'
     deadline = time.monotonic() + 60
