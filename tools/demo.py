@@ -11,7 +11,6 @@ No images or weights are downloaded. The table compares the model with its basel
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 import warnings
@@ -38,9 +37,10 @@ from prettytable import PrettyTable
 from mmseg_ovs.datasets import ShapesDataset
 from mmseg_ovs.datasets.shapes import DEFAULT_SIZES, SPLITS, write_shapes
 from mmseg_ovs.engine.hooks import VocabularyHook
+from mmseg_ovs.jobs import write_json
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import write_whole
 
 CONFIG = (
     Path(__file__).resolve().parents[1]
@@ -280,15 +280,12 @@ def main() -> None:
         results |= image_controls(args.data_root)
 
     table = make_table(results)
-    with replacing(out / 'table.txt') as temporary:
-        temporary.write_text(f'{table}\n{LEGEND}')
-    with replacing(out / 'results.json') as temporary:
-        scores = {
-            name: {key: float(row[key]) for key in COLUMNS}
-            for name, row in results.items()
-        }
-        seconds = {name: round(value, 1) for name, value in stage.seconds.items()}
-        temporary.write_text(json.dumps(dict(scores=scores, seconds=seconds), indent=1))
+    write_whole(out / 'table.txt', f'{table}\n{LEGEND}')
+    scores = {
+        n: {key: float(row[key]) for key in COLUMNS} for n, row in results.items()
+    }
+    seconds = {name: round(value, 1) for name, value in stage.seconds.items()}
+    write_json(out / 'results.json', dict(scores=scores, seconds=seconds))
     say(f'\n{table}\n{LEGEND}')
     for name, value in stage.seconds.items():
         say(f'{clock(value):>6}  {name}')

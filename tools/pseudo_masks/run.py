@@ -106,85 +106,63 @@ def merge_(args: argparse.Namespace) -> list[dict]:
     return report['unreadable']
 
 
+OPTIONS = {
+    '--out': dict(required=True, type=Path, help='folder of the run'),
+    '--images': dict(required=True, type=Path, help='folder of the images'),
+    '--shard': dict(default='1/1', help='process part i of n, for example 1/4'),
+    '--device': dict(default='cpu', help="'cuda' for a GPU"),
+    '--captions': dict(required=True, type=Path, help="JSON in COCO's caption format"),
+    '--tagger': dict(
+        type=Path,
+        help="folder of NLTK's averaged_perceptron_tagger_eng (default: NLTK's search "
+        'path)',
+    ),
+    '--min-images': dict(
+        type=int,
+        default=10,
+        help='minimum number of images whose captions have a noun',
+    ),
+    '--stop-words': dict(
+        type=Path, help='text file of nouns to drop, replaces the built-in list'
+    ),
+    '--detector': dict(
+        default='IDEA-Research/grounding-dino-tiny',
+        help='Grounding DINO for transformers: a folder or a name on the hub',
+    ),
+    '--threshold': dict(type=float, default=0.35, help='minimum score of a box'),
+    '--max-boxes': dict(type=int, default=20, help='most boxes per noun and image'),
+    '--sam': dict(default='vit_b', help='vit_b, vit_l, vit_h, or a JSON file'),
+    '--sam-checkpoint': dict(required=True, type=Path, help='weights file'),
+    '--to': dict(type=Path, help=f'file to write (default: {PSEUDO_MASKS} in --out)'),
+}
+_OF_IMAGES = ('--images', '--shard')
+STAGES = {
+    'tag': (tag, *_OF_IMAGES, '--captions', '--tagger'),
+    'filter': (filter_, '--min-images', '--stop-words'),
+    'boxes': (
+        boxes,
+        *_OF_IMAGES,
+        '--device',
+        '--detector',
+        '--threshold',
+        '--max-boxes',
+    ),
+    'masks': (masks, *_OF_IMAGES, '--device', '--sam', '--sam-checkpoint'),
+    'merge': (merge_, '--to'),
+}
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     stages = parser.add_subparsers(required=True, metavar='STAGE')
-
-    def add(run, name: str, images: bool, sharded: bool, device: bool = False):
+    for name, (run, *options) in STAGES.items():
         stage = stages.add_parser(name, help=run.__doc__, description=run.__doc__)
         stage.set_defaults(run=run)
-        stage.add_argument('--out', required=True, type=Path, help='folder of the run')
-        if images:
-            stage.add_argument(
-                '--images', required=True, type=Path, help='folder of the images'
-            )
-        if sharded:
-            stage.add_argument(
-                '--shard',
-                default='1/1',
-                help='process part i of n, for example 1/4',
-            )
-        if device:
-            stage.add_argument('--device', default='cpu', help="'cuda' for a GPU")
-        return stage
-
-    stage = add(tag, 'tag', images=True, sharded=True)
-    stage.add_argument(
-        '--captions', required=True, type=Path, help="JSON in COCO's caption format"
-    )
-    stage.add_argument(
-        '--tagger',
-        type=Path,
-        help="folder of NLTK's averaged_perceptron_tagger_eng (default: NLTK's search "
-        'path)',
-    )
-
-    stage = add(filter_, 'filter', images=False, sharded=False)
-    stage.add_argument(
-        '--min-images',
-        type=int,
-        default=10,
-        help='keep nouns in the captions of at least this number of images',
-    )
-    stage.add_argument(
-        '--stop-words',
-        type=Path,
-        help='text file of nouns to drop, replaces the built-in list',
-    )
-
-    stage = add(boxes, 'boxes', images=True, sharded=True, device=True)
-    stage.add_argument(
-        '--detector',
-        default='IDEA-Research/grounding-dino-tiny',
-        help='Grounding DINO for transformers: a folder or a name on the hub',
-    )
-    stage.add_argument(
-        '--threshold', type=float, default=0.35, help='minimum score of a box'
-    )
-    stage.add_argument(
-        '--max-boxes',
-        type=int,
-        default=20,
-        help='most boxes per noun and image',
-    )
-
-    stage = add(masks, 'masks', images=True, sharded=True, device=True)
-    stage.add_argument(
-        '--sam',
-        default='vit_b',
-        help='vit_b, vit_l, vit_h, or a JSON file',
-    )
-    stage.add_argument(
-        '--sam-checkpoint', required=True, type=Path, help='weights file'
-    )
-
-    stage = add(merge_, 'merge', images=False, sharded=False)
-    stage.add_argument(
-        '--to', type=Path, help='file to write (default: pseudo_masks.json in --out)'
-    )
+        for option in ('--out', *options):
+            stage.add_argument(option, **OPTIONS[option])
     return parser.parse_args(argv)
 
 

@@ -21,11 +21,8 @@ published PAMR, which goes 30 classes at a time, from 30 classes in one window.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,15 +33,16 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 import cv2
 import numpy as np
 import torch
-from anyup import PlainAnyUp
+import torch.nn.functional as F
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from parts import peak_mb, published_pamr
+from plain_anyup import PlainAnyUp
 from plain_cost_aggregation import plain_aggregator
+from timing import Cell, Runs, parse_args, take_turns
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -82,13 +80,6 @@ SYSTEMS = {
     'ovs-dino': System('ovs-dino_dinov2-b14', 512),
     'dinov3-seg': System('dinov3-seg_l16', 2048),
 }
-
-
-class Cell(NamedTuple):
-    """Seconds and peak MB of a stage in one of the ways; None: not run."""
-
-    seconds: float
-    mb: float
 
 
 class Row(NamedTuple):
@@ -159,23 +150,18 @@ def set_words(model: nn.Module, count: int, channels: int, folder: Path) -> Tens
 
 
 # ---------------------------------------------------------------------- measuring
-Runs = Mapping[str, Callable[[], Any] | None]
-
-
 def largest_difference(one: Any, other: Any) -> float | None:
     """Between two tensors or lists of them, over the largest value."""
-    if isinstance(one, Tensor):
-        one, other = [one], [other]
-    if not isinstance(one, list) or not isinstance(one[0], Tensor):
-        return None
-    if not one[0].is_floating_point():  # labels: share of pixels
-        return max(
-            (a != b).double().mean().item() for a, b in zip(one, other, strict=True)
-        )
-    return max(
-        ((a - b).abs().max() / b.abs().max()).item()
-        for a, b in zip(one, other, strict=True)
-    )
+    one, other = (x if isinstance(x, list) else [x] for x in (one, other))
+    differences = []
+    for a, b in zip(one, other, strict=True):
+        if not isinstance(a, Tensor):
+            return None
+        if a.is_floating_point():
+            differences.append(((a - b).abs().max() / b.abs().max()).item())
+        else:  # labels: share of pixels
+            differences.append((a != b).double().mean().item())
+    return max(differences)
 
 
 def measure(
@@ -185,39 +171,24 @@ def measure(
 
     Args:
         stage: Its name.
-        runs: What to run in each way; None where it cannot be run.
+        runs: What to run in each way.
         count: Runs that take turns.
         compare: What of a result to compare.
 
     Returns:
         The row, and the result of this package without switches.
     """
-    runs = {name: run for name, run in runs.items() if run is not None}
-    results, memory, seconds = {}, {}, {name: [] for name in runs}
-    for name, run in runs.items():
-
-        def keep(name: str = name, run: Callable = run) -> Any:
-            begin = time.perf_counter()
-            results[name] = run()
-            seconds[name].append(time.perf_counter() - begin)
-
-        memory[name] = peak_mb(keep)
-    for _ in range(count - 1):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begin)
+    cells, results = take_turns(runs, count)
     difference = None
     if PUBLISHED in results:
         last = results.get(ONEDNN, results[OURS])
         difference = largest_difference(compare(last), compare(results[PUBLISHED]))
     with FlopCounterMode(display=False) as counter:
-        ours = runs[OURS]()
-    cells = {n: Cell(statistics.median(seconds[n]), memory[n]) for n in runs}
+        runs[OURS]()
     gflop = counter.get_total_flops() / 1e9 or None
     row = Row(stage, cells, difference, gflop)
     print(format_row(row), flush=True)
-    return row, ours
+    return row, results[OURS]
 
 
 def everywhere(row: Row) -> Row:
@@ -402,8 +373,9 @@ class Chain:
                 )
                 return [head.activate(logits)]
 
-            few = len(text) <= PUBLISHED_COST_CLASSES
-            runs = {**runs, PUBLISHED: published if few else None}
+            runs.pop(PUBLISHED)
+            if len(text) <= PUBLISHED_COST_CLASSES:
+                runs[PUBLISHED] = published
         row, grids = measure('head', runs, self.count)
         self.grids = [grid[0] for grid in grids]
         return row
@@ -460,6 +432,35 @@ def maps(features: list) -> list[Tensor]:
     return [m for f in features for m in f.maps]
 
 
+def published_pamr(image: Tensor, scores: Tensor, dilations: tuple[int, ...]) -> Tensor:
+    """PAMR as published: neighbours by dilated one-hot convolutions, 30 classes a call.
+
+    Args:
+        image: RGB image (3, H, W), 0..255.
+        scores: (C, H, W).
+        dilations: Distances of the neighbourhoods.
+    """
+    kernels = torch.eye(9).view(9, 1, 3, 3)
+    around = kernels[[i for i in range(9) if i != 4]]
+
+    def gather(x: Tensor, weight: Tensor) -> Tensor:
+        parts = []
+        for d in dilations:
+            padded = F.pad(x[:, None], [d] * 4, mode='replicate')
+            parts.append(F.conv2d(padded, weight, dilation=d))
+        return torch.cat(parts, dim=1)
+
+    refined = []
+    for chunk in scores.split(30):
+        deviation = gather(image, kernels).std(1, keepdim=True)
+        difference = gather(image, kernels[4:5] - around).abs()
+        affinity = (-difference / (1e-8 + 0.1 * deviation)).mean(0).softmax(0)
+        for _ in range(10):
+            chunk = (gather(chunk, around) * affinity).sum(1)
+        refined.append(chunk)
+    return torch.cat(refined)
+
+
 def by_mmseg(layout, grids: list[Tensor], size: tuple, align_corners: bool) -> Tensor:
     """Labels as ``EncoderDecoder`` makes them of the scores of windows."""
     total = grids[0].new_zeros(len(grids[0]), *layout.size)
@@ -467,12 +468,12 @@ def by_mmseg(layout, grids: list[Tensor], size: tuple, align_corners: bool) -> T
     for grid, window, view in zip(
         grids, layout.windows, layout.view_sizes, strict=True
     ):
-        scores = nn.functional.interpolate(
+        scores = F.interpolate(
             grid[None], view, mode='bilinear', align_corners=align_corners
         )
         left, right = window.left, layout.size[1] - window.right
         top, bottom = window.top, layout.size[0] - window.bottom
-        total += nn.functional.pad(scores[0], (left, right, top, bottom))
+        total += F.pad(scores[0], (left, right, top, bottom))
         count[:, window.top : window.bottom, window.left : window.right] += 1
     stock = EncoderDecoder.__new__(EncoderDecoder)
     nn.Module.__init__(stock)
@@ -535,17 +536,11 @@ def run_system(name: str, classes: list[int], count: int) -> None:
 
 def main() -> None:
     """Run the systems asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('systems', nargs='*', choices=[[], *SYSTEMS])
-    parser.add_argument('--classes', type=int, nargs='+', default=[21, 171, 847])
-    parser.add_argument('--threads', type=int, default=1, help='torch threads')
-    parser.add_argument('--runs', type=int, default=3, help='runs per stage')
-    args = parser.parse_args()
+    classes = dict(type=int, nargs='+', default=[21, 171, 847])
+    options = {'systems': dict(nargs='*', choices=[[], *SYSTEMS]), '--classes': classes}
+    args = parse_args(__doc__, **options)
     init_default_scope('mmseg')
-    torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    torch.manual_seed(0)
-    print(f'torch {torch.__version__}, {args.threads} thread(s)')
     for name in args.systems or SYSTEMS:
         run_system(name, args.classes, args.runs)
 

@@ -1,6 +1,6 @@
 """Time OVS-DINO: inference against Talk2DINO, training by kind of teacher.
 
-    python tools/speed/ovs_dino.py [--threads 1] [--pairs 3]
+    python tools/speed/ovs_dino.py [--threads 1] [--runs 3]
 
 Full-size configs with random weights, one window of 448 x 448. The training step
 (forward, backward, no optimizer) has one image, which SAM sees at 1024 x 1024.
@@ -8,7 +8,6 @@ Full-size configs with random weights, one window of 448 x 448. The training ste
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from parts import compare
+from timing import compare, parse_args
 from torch import Tensor, nn
 
 from mmseg_ovs.models.text_encoders import save_embeddings
@@ -43,7 +42,7 @@ def build(config: str, folder: str) -> nn.Module:
 
 
 @torch.inference_mode()
-def inference(folder: str, pairs: int) -> None:
+def inference(folder: str, runs: int) -> None:
     """One window through both models, without post-processors."""
     image = torch.randn(1, 3, 448, 448)
     variants = {}
@@ -58,10 +57,10 @@ def inference(folder: str, pairs: int) -> None:
         text = model.project_vocabulary()
         variants[name] = lambda model=model, text=text: model.encode_decode(image, text)
     title = f'one window of 448 x 448, ViT-B/14, {len(NAMES)} classes'
-    compare(title, variants, pairs, equal=False)
+    compare(title, variants, runs, equal=False)
 
 
-def training(folder: str, pairs: int) -> None:
+def training(folder: str, runs: int) -> None:
     """A training step with SAM running and with its features from disk."""
     model = build('ovs_dino/ovs-dino_dinov2-b14.py', folder).train()
     image = torch.randn(1, 3, 1024, 1024)
@@ -85,24 +84,18 @@ def training(folder: str, pairs: int) -> None:
             'teacher beside the training': lambda: step(stored=False),
             'teacher features from disk': lambda: step(stored=True),
         },
-        pairs,
+        runs,
         equal=False,
     )
 
 
 def main() -> None:
     """Run both comparisons."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--threads', type=int, default=1, help='torch threads')
-    parser.add_argument('--pairs', type=int, default=3, help='interleaved repetitions')
-    args = parser.parse_args()
+    args = parse_args(__doc__)
     init_default_scope('mmseg')
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    print(f'torch {torch.__version__}, {args.threads} thread(s), float32')
     with tempfile.TemporaryDirectory() as folder:
-        inference(folder, args.pairs)
-        training(folder, args.pairs)
+        inference(folder, args.runs)
+        training(folder, args.runs)
 
 
 if __name__ == '__main__':

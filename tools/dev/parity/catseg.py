@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import torch
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
@@ -15,12 +11,11 @@ from mmseg_ovs.models.decode_heads import OpenVocabHead
 from mmseg_ovs.models.text_encoders import (
     OpenCLIPTextTower,
     build_clip,
-    save_embeddings,
     text_state_dict,
 )
 from mmseg_ovs.models.utils import load_pretrained
 
-from .golden import Golden
+from .golden import Golden, build_segmentor
 
 CLIP_MEAN = [122.7709383, 116.7460125, 104.09373615]
 CLIP_STD = [68.5005327, 66.6321579, 70.3231630]
@@ -137,34 +132,24 @@ def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
     kernel, clip = kwargs['kernel'], kwargs['clip']
     stride = int(kernel * (1 - kwargs['overlap']))
     names = [f'class {i}' for i in range(kwargs['classes'])]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'text.safetensors'
-        save_embeddings(path, names, torch.ones(len(names), 1))
-        model = MODELS.build(
-            dict(
-                type='OpenVocabSegmentor',
-                data_preprocessor=dict(
-                    type='OpenVocabDataPreProcessor', mean=CLIP_MEAN, std=CLIP_STD
-                ),
-                backbone=dict(type='DINOv3', arch='small'),
-                text_encoder=dict(type='PrecomputedTextEncoder', path=str(path)),
-                decode_head=dict(
-                    type='TextSimilarityHead', in_channels=1, text_channels=1
-                ),
-                vocabulary=names,
-                test_cfg=dict(
-                    mode='local-global',
-                    aggregation='logits',
-                    image_size=kwargs['out_res'],
-                    crop_size=(kernel, kernel),
-                    stride=(stride, stride),
-                    input_size=(clip, clip),
-                    input_antialias=False,
-                    window_batch_size=2,
-                    keep_logits=True,
-                ),
-            )
-        ).eval()
+    model = build_segmentor(
+        names,
+        torch.ones(len(names), 1),
+        dict(type='TextSimilarityHead', in_channels=1, text_channels=1),
+        dict(
+            mode='local-global',
+            aggregation='logits',
+            image_size=kwargs['out_res'],
+            crop_size=(kernel, kernel),
+            stride=(stride, stride),
+            input_size=(clip, clip),
+            input_antialias=False,
+            window_batch_size=2,
+        ),
+        data_preprocessor=dict(
+            type='OpenVocabDataPreProcessor', mean=CLIP_MEAN, std=CLIP_STD
+        ),
+    )
     model.backbone = _Recorder()
     model.decode_head = head = _GivenLogits(golden.inputs['logits'])
     sample = SegDataSample(metainfo=dict(ori_shape=tuple(kwargs['out'])))

@@ -9,7 +9,7 @@ from mmseg_ovs.models.backbones import DINOv2, DINOv3, VisionTransformer
 from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures import VisualFeatures
 
-from .golden import Golden
+from .golden import Golden, tokens_of
 
 # What the official constructors take when an argument is not named.
 _DINOV2_DEFAULTS = dict(
@@ -96,10 +96,6 @@ def build_dinov3(kwargs: dict, **extra) -> DINOv3:
     )
 
 
-def _tokens(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)
-
-
 @torch.no_grad()
 def run_backbone(golden: Golden) -> dict[str, Tensor]:
     """Every output of a DINOv2 or DINOv3 backbone file."""
@@ -116,9 +112,9 @@ def run_backbone(golden: Golden) -> dict[str, Tensor]:
         normed = _run(model, image, -1, norm=True)
         ours[f'{size}.x_norm_clstoken'] = normed.cls_token
         ours[f'{size}.{registers}'] = normed.registers
-        ours[f'{size}.x_norm_patchtokens'] = _tokens(normed.maps[0])
+        ours[f'{size}.x_norm_patchtokens'] = tokens_of(normed.maps[0])
         raw = _run(model, image, -1, norm=False)
-        parts = [raw.cls_token[:, None], raw.registers, _tokens(raw.maps[0])]
+        parts = [raw.cls_token[:, None], raw.registers, tokens_of(raw.maps[0])]
         ours[f'{size}.x_prenorm'] = torch.cat(parts, dim=1)
         for norm in (True, False):
             for layer in golden.config['layers']:
@@ -126,7 +122,7 @@ def run_backbone(golden: Golden) -> dict[str, Tensor]:
                 prefix = f'{size}.layers_{"norm" if norm else "raw"}.{layer}'
                 ours[f'{prefix}.cls'] = out.cls_token
                 ours[f'{prefix}.storage'] = out.registers
-                ours[f'{prefix}.patch'] = _tokens(out.maps[0])
+                ours[f'{prefix}.patch'] = tokens_of(out.maps[0])
         for i, last in enumerate((-2, -1)):
             ours[f'{size}.last2_reshaped.{i}'] = _run(model, image, last, True).maps[0]
         if not is_v2:

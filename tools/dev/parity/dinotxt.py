@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
-from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_ovs.models.necks import DinoTxtVisionHead, as_visual_features
 from mmseg_ovs.models.text_encoders import (
     DinoTxtTextTower,
     TowerTextEncoder,
-    save_embeddings,
 )
 from mmseg_ovs.models.utils import load_pretrained
 
 from .dino import build_dinov2, build_dinov3
-from .golden import Golden
+from .golden import Golden, build_segmentor, tokens_of
 
 
 def _is_v2(golden: Golden) -> bool:
@@ -94,10 +89,10 @@ def run_dinotxt(golden: Golden) -> dict[str, Tensor]:
         image = golden.inputs[name]
         features = as_visual_features(backbone(image), image)
         ours[f'{prefix}backbone_cls'] = features.cls_token
-        ours[f'{prefix}backbone_patch'] = _tokens(features.maps[-1])
+        ours[f'{prefix}backbone_patch'] = tokens_of(features.maps[-1])
         features = head(features)
         ours[f'{prefix}head_cls'] = features.cls_token
-        ours[f'{prefix}head_patch'] = _tokens(features.maps[-1])
+        ours[f'{prefix}head_patch'] = tokens_of(features.maps[-1])
     image = torch.cat([ours['head_cls'], ours['head_patch'].mean(dim=1)], dim=1)
 
     encoder = _text_encoder(golden, part='both')
@@ -119,10 +114,6 @@ def run_dinotxt(golden: Golden) -> dict[str, Tensor]:
     return ours
 
 
-def _tokens(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)
-
-
 def _segmentation(golden: Golden) -> dict[str, Tensor]:
     """The notebook's zero-shot segmentation through the public segmentor.
 
@@ -132,29 +123,18 @@ def _segmentation(golden: Golden) -> dict[str, Tensor]:
     """
     text = _text_encoder(golden, part='patch')()
     side, stride = golden.config['side'], golden.config['stride']
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'text.safetensors'
-        save_embeddings(path, _names(golden), text)
-        model = MODELS.build(
-            dict(
-                type='OpenVocabSegmentor',
-                backbone=dict(type='DINOv3', arch='small'),
-                text_encoder=dict(type='PrecomputedTextEncoder', path=str(path)),
-                decode_head=dict(
-                    type='TextSimilarityHead',
-                    in_channels=text.shape[1],
-                    text_channels=text.shape[1],
-                ),
-                vocabulary=_names(golden),
-                test_cfg=dict(
-                    mode='slide',
-                    crop_size=(side, side),
-                    stride=(stride, stride),
-                    window_softmax=True,
-                    keep_logits=True,
-                ),
-            )
-        ).eval()
+    width = text.shape[1]
+    model = build_segmentor(
+        _names(golden),
+        text,
+        dict(type='TextSimilarityHead', in_channels=width, text_channels=width),
+        dict(
+            mode='slide',
+            crop_size=(side, side),
+            stride=(stride, stride),
+            window_softmax=True,
+        ),
+    )
     model.backbone = _backbone(golden)
     model.backbone.fit = 'resize'
     (slide,) = model.predict(golden.inputs['seg_image_slide'][None])

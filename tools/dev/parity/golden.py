@@ -8,12 +8,16 @@ the tolerance.
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mmseg.registry import MODELS
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
+
+from mmseg_ovs.models.text_encoders import save_embeddings
 
 
 class GoldenFileError(ValueError):
@@ -119,3 +123,26 @@ def compare(golden: Golden, ours: dict[str, Tensor]) -> Comparison:
     return Comparison(
         golden.path.name, **largest, tolerance=tolerance, problems=problems
     )
+
+
+def build_segmentor(
+    names: list[str], text: Tensor, decode_head: dict, test_cfg: dict, **parts: dict
+) -> nn.Module:
+    """A segmentor of given text vectors; its backbone is for the caller to replace."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'text.safetensors'
+        save_embeddings(path, names, text)
+        cfg = dict(
+            type='OpenVocabSegmentor',
+            backbone=dict(type='DINOv3', arch='small'),
+            text_encoder=dict(type='PrecomputedTextEncoder', path=str(path)),
+            decode_head=decode_head,
+            vocabulary=names,
+            test_cfg=dict(test_cfg, keep_logits=True),
+        )
+        return MODELS.build(dict(cfg, **parts)).eval()
+
+
+def tokens_of(maps: Tensor) -> Tensor:
+    """Maps (B, C, h, w) as tokens (B, h * w, C)."""
+    return maps.flatten(2).transpose(1, 2)

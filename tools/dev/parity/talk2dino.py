@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_ovs.models.decode_heads import Talk2DINOProjection
 from mmseg_ovs.models.decode_heads.talk2dino_head import align_heads, head_embeddings
 from mmseg_ovs.models.losses import InfoNCELoss
 from mmseg_ovs.models.postprocessors import PAMR, BackgroundCleaning
-from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.models.utils import cosine_similarity_map, load_pretrained
 from mmseg_ovs.structures import VisualFeatures
 
 from .dino import build_dinov2
-from .golden import Golden, GoldenFileError
+from .golden import Golden, GoldenFileError, build_segmentor, tokens_of
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -102,30 +99,28 @@ def run_published_projection(golden: Golden, weights_dir: Path) -> dict[str, Ten
     return ours
 
 
-def _build_segmentor(golden: Golden, embeddings: Path):
+def _build_segmentor(golden: Golden, names: list[str]) -> nn.Module:
     constructor = golden.config['constructor']
     projection = {**_PROJECTION_DEFAULTS, **constructor['proj']['kwargs']}
     side = constructor['resize_dim']
-    model = MODELS.build(
+    text = golden.inputs['clip_text'].mean(dim=1)
+    model = build_segmentor(
+        names,
+        text,
         dict(
-            type='OpenVocabSegmentor',
-            data_preprocessor=dict(
-                type='OpenVocabDataPreProcessor',
-                mean=IMAGENET_MEAN,
-                std=IMAGENET_STD,
-                bgr_to_rgb=True,
-            ),
-            backbone=dict(type='DINOv2', arch='small'),
-            text_encoder=dict(type='PrecomputedTextEncoder', path=str(embeddings)),
-            decode_head=dict(
-                type='Talk2DINOHead',
-                in_channels=projection['dino_embed_dim'],
-                text_channels=golden.inputs['clip_text'].shape[-1],
-                text_projection=dict(num_hidden=int(projection['hidden_layer'])),
-                attention_scale=constructor['scale'],
-            ),
-            test_cfg=dict(mode='whole', input_size=(side, side), keep_logits=True),
-        )
+            type='Talk2DINOHead',
+            in_channels=projection['dino_embed_dim'],
+            text_channels=text.shape[-1],
+            text_projection=dict(num_hidden=int(projection['hidden_layer'])),
+            attention_scale=constructor['scale'],
+        ),
+        dict(mode='whole', input_size=(side, side)),
+        data_preprocessor=dict(
+            type='OpenVocabDataPreProcessor',
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            bgr_to_rgb=True,
+        ),
     )
     extras = ('cls_token', 'registers', 'cls_attention')
     kwargs = constructor['backbone']['kwargs']
@@ -139,14 +134,9 @@ def _build_segmentor(golden: Golden, embeddings: Path):
 def run_segmentation(golden: Golden) -> dict[str, Tensor]:
     """The whole image path, through the public segmentor."""
     constructor = golden.config['constructor']
-    clip_text = golden.inputs['clip_text']
-    names = [f'class {i}' for i in range(len(clip_text))]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'text.safetensors'
-        save_embeddings(path, names, clip_text.mean(dim=1))
-        model = _build_segmentor(golden, path)
-        model.set_vocabulary(names)
-        text = model.project_vocabulary()
+    names = [f'class {i}' for i in range(len(golden.inputs['clip_text']))]
+    model = _build_segmentor(golden, names)
+    text = model.project_vocabulary()
     cleaning = BackgroundCleaning(constructor['lambda_bg'], constructor['scale'])
     ours = {'text_embedding': text}
     ours.update(_attention_outputs(model, golden, constructor['scale']))
@@ -165,24 +155,24 @@ def run_segmentation(golden: Golden) -> dict[str, Tensor]:
     image, odd = golden.inputs['image_bgr'], golden.inputs['image_bgr_odd']
     for clean in (0, 1):
         for refine in (0, 1):
-            model.postprocessors = torch.nn.ModuleList(
-                [cleaning] * clean + [pamr] * refine
-            )
+            model.postprocessors = nn.ModuleList([cleaning] * clean + [pamr] * refine)
             ours[f'masks_clean{clean}_pamr{refine}'] = _masks(model, image)
-    model.postprocessors = torch.nn.ModuleList([cleaning])
+    model.postprocessors = nn.ModuleList([cleaning])
     for antialias in (0, 1):
         model.test_cfg['input_antialias'] = bool(antialias)
         ours[f'masks_odd_antialias{antialias}'] = _masks(model, odd)
     return ours
 
 
-def _masks(model, image: Tensor) -> Tensor:
+def _masks(model: nn.Module, image: Tensor) -> Tensor:
     data = dict(inputs=[image[0]], data_samples=[SegDataSample()])
     sample = model.test_step(data)[0]
     return sample.seg_logits.data[None]
 
 
-def _attention_outputs(model, golden: Golden, scale: float) -> dict[str, Tensor]:
+def _attention_outputs(
+    model: nn.Module, golden: Golden, scale: float
+) -> dict[str, Tensor]:
     """Class-token attention of the last block and the embeddings made from it."""
     last = model.backbone.blocks[-1]
     captured = {}
@@ -193,7 +183,7 @@ def _attention_outputs(model, golden: Golden, scale: float) -> dict[str, Tensor]
     handle.remove()
     attention = features.cls_attention.flatten(2) * scale
     mean_attention = attention.mean(dim=1).softmax(dim=-1)
-    patches = features.maps[-1].flatten(2).transpose(1, 2)
+    patches = tokens_of(features.maps[-1])
     return {
         'qkv': captured['qkv'],
         'self_attn_maps': attention,

@@ -1,0 +1,94 @@
+"""Time and peak memory of functions that take turns in one process."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+Runs = Mapping[str, Callable[[], Any]]
+
+
+class Cell(NamedTuple):
+    """Median seconds, and the memory that a call needs beyond what the process held."""
+
+    seconds: float
+    mb: float
+
+
+def take_turns(runs: Runs, count: int) -> tuple[dict[str, Cell], dict[str, Any]]:
+    """Run functions by turns, ``count`` times each; their cells and last results."""
+    results: dict[str, Any] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+
+    def run(name: str) -> None:
+        begin = time.perf_counter()
+        results[name] = runs[name]()
+        seconds[name].append(time.perf_counter() - begin)
+
+    memory = {name: _peak_mb(partial(run, name)) for name in runs}
+    for _ in range(count - 1):
+        for name in runs:
+            run(name)
+    cells = {n: Cell(statistics.median(seconds[n]), memory[n]) for n in runs}
+    return cells, results
+
+
+def compare(title: str, runs: Runs, count: int, equal: bool = True) -> None:
+    """Print time, memory and difference of functions against the first one.
+
+    Args:
+        title: What is compared.
+        runs: Functions by name.
+        count: Runs of each.
+        equal: Whether they compute the same, so that the difference says something.
+    """
+    cells, results = take_turns(runs, count)
+    reference, *_ = runs
+    base = cells[reference]
+    print(f'\n{title}')
+    for name, cell in cells.items():
+        line = (
+            f'  {name:<34} {cell.seconds:8.3f} s  {base.seconds / cell.seconds:6.2f} x '
+            f'  {cell.mb:7.0f} MB  {base.mb / max(cell.mb, 0.1):6.1f} x'
+        )
+        if equal:
+            off = results[name].double() - results[reference].double()
+            line += f'   max difference {off.abs().max().item():.1e}'
+        print(line, flush=True)
+
+
+def parse_args(doc: str, **options: dict) -> argparse.Namespace:
+    """Read a command line with ``--threads``, ``--runs`` and further options."""
+    parser = argparse.ArgumentParser(description=doc.split('\n')[0])
+    parser.add_argument('--threads', type=int, default=1, help='torch threads')
+    parser.add_argument('--runs', type=int, default=3, help='runs of each variant')
+    for name, option in options.items():
+        parser.add_argument(name, **option)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    print(f'torch {torch.__version__}, {args.threads} thread(s)')
+    return args
+
+
+def _peak_mb(function: Callable[[], None]) -> float:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')  # resets the high-water mark
+    before = _resident_mb('VmRSS')
+    function()
+    return _resident_mb('VmHWM') - before
+
+
+def _resident_mb(field: str) -> float:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith(field))
