@@ -62,7 +62,7 @@ def split_pipeline(cfg: Config) -> tuple[list[dict], Path]:
     """The pipeline up to ``LoadTeacherFeatures``, and its folder; packs at the end.
 
     Raises:
-        SystemExit: It is not there, or something by chance stands before it.
+        SystemExit: It is missing, or a random transform comes before it.
     """
     steps = cfg.train_dataloader.dataset.pipeline
     places = [i for i, s in enumerate(steps) if s['type'] == 'LoadTeacherFeatures']

@@ -1,7 +1,7 @@
-"""The image and text towers of the tiny dinov3.seg, learned from the seen classes.
+"""The image and text encoders of the tiny dinov3.seg, trained on the seen classes.
 
 There is no published dino.txt of this size to start from. Only the half of the text
-vector that stands for patches is trained here.
+vector that is compared with patches is trained here.
 """
 
 _base_ = '../text_similarity/text-similarity_mit-tiny_shapes-112x112.py'

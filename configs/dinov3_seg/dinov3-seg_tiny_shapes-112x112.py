@@ -1,4 +1,4 @@
-"""dinov3.seg on the embedded shapes set: every part tiny, as many as in the large one.
+"""dinov3.seg on the embedded shapes set, with all parts of the large model, but tiny.
 
 The towers come from ``dinotxt-tiny_shapes-112x112.py`` and the prior from
 ``../ovs_dino/sam-tiny_shapes-112x112.py``, both trained before. The loss sees only the

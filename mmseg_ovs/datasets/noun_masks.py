@@ -16,11 +16,10 @@ from .sample_errors import NamesFailingSample, check_images_exist
 
 @DATASETS.register_module()
 class NounMasksDataset(NamesFailingSample, BaseDataset):
-    """Pseudo-masks that ``tools/pseudo_masks`` has made, one sample an image.
+    """Pseudo-masks made by ``tools/pseudo_masks``, one sample per image.
 
-    Any file in COCO's instance format serves whose segmentations are compressed run
-    lengths, with at most one mask of a category in an image. Images without a mask
-    take no part, and are reported.
+    Accepts COCO instance files with compressed RLE and at most one mask per category
+    and image. Images without a mask are skipped and reported.
 
     A sample has ``img_path``, ``image_id``, ``nouns`` (K names), ``noun_masks`` (K
     run-length strings), ``noun_masks_size`` (height, width) and, if the file has them,

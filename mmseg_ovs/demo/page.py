@@ -15,11 +15,10 @@ from .models import Answer, PageModel
 from .overlay import make_overlay
 from .words import hint, read_words
 
-# What people can mend, told as it stands; anything else leaves a traceback as well.
 # Uploads and overlays are deleted an hour after they were made.
 _CLEANING = (600, 3600)
 _NO_RESULT = 'Choose an image, type classes, press *Segment*.'
-_HOVER = 'Point at a name to see its mask alone.'
+_HOVER = 'Hover over a name to see only its mask.'
 
 
 def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
@@ -68,7 +67,7 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
                 )
                 words = gr.Textbox(
                     label='Classes',
-                    info='One class a line. Commas separate synonyms.',
+                    info='One class per line. Commas separate synonyms.',
                     placeholder='building, edifice\ntree\nroad',
                     lines=5,
                     max_lines=12,
@@ -77,7 +76,7 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
                 with gr.Row():
                     has_background = gr.Checkbox(
                         label='Background',
-                        info='Pixels where no class scores higher are left out.',
+                        info='Pixels on which no class scores higher are left out.',
                     )
                     score = gr.Number(
                         0.5,
@@ -87,7 +86,7 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
                 refine = gr.Checkbox(
                     value=models[names[0]].refines,
                     label='Refine masks',
-                    info='Draws the borders of masks to those of the image; slower.',
+                    info='Aligns mask borders with image edges; slower.',
                 )
                 button = gr.Button('Segment', variant='primary')
             with gr.Column():

@@ -19,8 +19,8 @@ DEFAULT_FONT = str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.
 def fit_font(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     """Text to draw and a font that has all its characters.
 
-    The default font is taken where it serves, otherwise the first installed font
-    that does. Characters that no font has are written as ``\\uXXXX`` (with one
+    This is the default font if it has them, otherwise the first installed font that
+    does. Characters that no font has are written as ``\\uXXXX`` (with one
     warning for each name) rather than as empty boxes, which would all look the same.
 
     Args:

@@ -2,8 +2,8 @@
 
 The protocol is that of Cheng et al., "Per-Pixel Classification is Not All You Need"
 (NeurIPS 2021), facebookresearch/MaskFormer ``datasets/prepare_ade20k_full_sem_seg.py``,
-which SAN and CAT-Seg keep: images with both sides above 512 are shrunk to a shorter
-side of 512 with their labels, and every image is encoded anew.
+which SAN and CAT-Seg keep: images with both sides above 512 are resized to a shorter
+side of 512 with their labels, and every image is re-encoded.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ SPLITS = {'train': 4998, 'val': 5105}
 JSON = 'trainval_merged.json'
 _LISTS = 'ImageSets/SegmentationContext'
 
-# Which of the 459 classes (counted from 1) are the 59, in mmseg's order; 0 stands for
+# Which of the 459 classes (counted from 1) are the 59, in mmseg's order; 0 means
 # all others, the background.
 RAW_IDS_60 = (
     *(0, 2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85),

@@ -15,7 +15,7 @@ _STROKE_SEGMENTS = 8
 
 
 def _cover(distance: np.ndarray) -> np.ndarray:
-    """Share of a pixel that lies inside, from the signed distance of its centre."""
+    """Share of a pixel inside the shape, from the signed distance of its centre."""
     return np.clip(0.5 - distance, 0, 1)[..., None]
 
 

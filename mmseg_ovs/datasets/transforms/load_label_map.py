@@ -21,9 +21,9 @@ class LoadLabelMap(LoadAnnotations):
     labels stay ``uint16`` (which, unlike ``int32``, every OpenCV transform accepts),
     and dropped classes become ``ignore_index``, never a fixed 255.
 
-    A sample without ``seg_map_path`` passes unchanged, so that a test pipeline also
-    serves images without labels (mmseg's inference API takes out only transforms
-    named ``LoadAnnotations``); the metric then asks for the missing label.
+    A sample without ``seg_map_path`` passes unchanged, so a test pipeline also works
+    for images without labels (mmseg's inference API removes only transforms named
+    ``LoadAnnotations``); the metric then reports the missing label.
 
     Args:
         num_classes: number of classes. ``None``: what the data set says

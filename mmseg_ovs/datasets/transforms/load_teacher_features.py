@@ -19,9 +19,9 @@ from ..teacher_features import (
 class LoadTeacherFeatures(BaseTransform):
     """Add ``teacher_features`` (C, h, w), float32, of the image to the sample.
 
-    It marks the place in the pipeline at which the teacher saw the image: what stands
-    before is applied by ``tools/extract_teacher_features.py`` as well and has to be
-    free of chance; what comes after may change colours, but not geometry.
+    It marks the point in the pipeline at which the teacher saw the image. Transforms
+    before it also run in ``tools/extract_teacher_features.py`` and must not be random;
+    transforms after it may change colours, but not geometry.
 
     Args:
         folder: Folder that the tool wrote.

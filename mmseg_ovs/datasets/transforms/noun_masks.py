@@ -39,7 +39,7 @@ class PackNounMasks(PackSegInputs):
         """Pack a sample.
 
         Raises:
-            ValueError: There are not as many masks as nouns; the image was flipped
+            ValueError: The numbers of masks and nouns differ; the image was flipped
                 and the teacher's features were not.
         """
         packed = super().transform(results)

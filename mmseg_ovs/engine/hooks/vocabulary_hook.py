@@ -14,8 +14,8 @@ from mmseg_ovs.structures import Vocabulary
 class VocabularyHook(Hook):
     """Set the model's vocabulary before training, validation and testing.
 
-    The class names are those of the data set's ``metainfo``. The words put to the text
-    encoder may differ: give ``vocabulary`` (with as many classes).
+    The class names are those of the data set's ``metainfo``. To give other
+    words to the text encoder, set ``vocabulary`` (with the same number of classes).
 
     Args:
         vocabulary: Replaces the data set's names at validation and test time; anything

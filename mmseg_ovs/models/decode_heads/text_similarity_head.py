@@ -40,10 +40,10 @@ class TextSimilarityHead(OpenVocabHead):
         logit_scale: Initial factor of the cosine. None: no factor (and no parameter).
         logit_bias: Initial learnable offset, for losses on a sigmoid. None: none.
         activation: 'none' or 'sigmoid', applied before scores are resized.
-        num_points: Labelled pixels an image on which the loss is taken, drawn at
+        num_points: Labelled pixels per image on which the loss is computed, drawn at
             random; None: all.
-        balanced_points: Draw as many pixels of every class of an image, however small
-            it is, instead of pixels alike. Needs ``num_points``.
+        balanced_points: Draw the same number of pixels from every class of an image,
+            instead of uniformly. Needs ``num_points``.
         loss_classes: Classes the loss compares: 'all' of the vocabulary, or those
             'labelled' somewhere in the batch. Training with 'all' teaches the model
             that names which are never labelled are wrong everywhere.

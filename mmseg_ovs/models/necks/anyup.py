@@ -85,9 +85,9 @@ class PixelRoPE(nn.Module):
 class AnyUp(PretrainedModule, FeatureNeck):
     """Refine or upsample one map of a backbone, looking at the image.
 
-    The other maps and the tokens stay. Works with maps of any width and stride, also
-    from backbones that the weights have never seen; inside :class:`BackboneWithNeck` it
-    serves stock segmentors.
+    The other maps and the tokens do not change. Works with maps of any width and
+    stride, also from backbones that the weights have never seen. In a stock segmentor
+    put it into a :class:`BackboneWithNeck`.
     A map is taken to cover its whole image: give backbones images whose sides their
     patch divides, since ``fit='pad'`` and ``'crop'`` would shift the two a little.
 

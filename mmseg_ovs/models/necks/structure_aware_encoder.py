@@ -141,7 +141,7 @@ class StructureAwareEncoder(BaseModule):
             The structure map (B, out_channels, h * scale, w * scale) and DINO's output.
 
         Raises:
-            ValueError: Not as many maps as ``in_channels`` says.
+            ValueError: The number of maps differs from ``in_channels``.
         """
         *layers, semantic = maps
         expected = len(self.fusion.projections)

@@ -31,8 +31,8 @@ class InferenceCfg:
             their aspect. None: windows go in as they are.
         input_antialias: Whether images and windows are resized with antialiasing.
             torchvision did not for tensors below version 0.17, which Talk2DINO pins.
-        window_batch_size: Windows run through the backbone together. None: as many as
-            a GPU has memory for, on a CPU one (see :class:`WindowBatches`).
+        window_batch_size: Windows run through the backbone together. None: one
+            on a CPU, on a GPU what fits into memory (see :class:`WindowBatches`).
         window_softmax: Whether scores become a softmax over all text rows, at the size
             of each window, before windows are merged (where scores are merged; scores
             of the whole image at once stay as they are).

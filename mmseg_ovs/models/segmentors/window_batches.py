@@ -1,4 +1,4 @@
-"""How many windows run together: as many as memory has room for."""
+"""How many windows run together: what fits into memory."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _by_class(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def run_spatial_block(golden: Golden) -> dict[str, Tensor]:
-    """Both Swin blocks, and what lies between them."""
+    """Both Swin blocks, and what is between them."""
     kwargs = golden.config['constructor']['kwargs']
     block = SpatialBlock(
         kwargs['dim'],

@@ -29,7 +29,7 @@ class Golden:
     """One golden file.
 
     Attributes:
-        path: Where it lies.
+        path: The file.
         config: Its metadata.
         weights: State dict under the official names.
         inputs: Inputs by name.

@@ -54,9 +54,9 @@ class Aggregator(nn.Module):
         pooling: See :class:`ClassBlock`.
         test_pooling: See :class:`ClassBlock`.
         class_attention: 'linear' or 'full'.
-        pad_len: Number of classes that the class blocks always see: fewer are padded
-            with learned tokens, of more those with the greatest correlation are kept
-            and the others get -100. None: as many as there are.
+        pad_len: Number of classes that the class blocks always see. Fewer are padded
+            with learned tokens; of more, those with the highest correlation are kept
+            and the others get -100. None: all classes, without padding.
         text_guidance_dims: Width to which text guidance is projected.
         appearance_guidance_dims: Width to which appearance guidance is projected.
         decoder_dims: Channels after the two decoder stages.

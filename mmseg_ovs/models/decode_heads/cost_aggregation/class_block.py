@@ -1,8 +1,8 @@
 """Class aggregation: at every place the classes look at each other.
 
 Keys and values of all classes are summed up (linear attention) or kept (full attention)
-in one pass over chunks of classes; a second pass asks. Padding tokens are all alike, so
-one of them stands for all, with its multiplicity.
+in one pass over chunks of classes; a second pass asks. Padding tokens are equal, so
+one of them represents all, with its multiplicity.
 """
 
 from __future__ import annotations
