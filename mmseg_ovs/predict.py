@@ -32,7 +32,7 @@ from .structures import Vocabulary
 from .utils import exit_with_message
 
 # What the inferencer reads of a config.
-_READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline')
+_READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline', 'default_hooks')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -35,7 +35,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default={},
         help='settings',
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.out.suffix != '.py':
+        parser.error(f'--out has to be a .py file, not {args.out}')
+    return args
 
 
 @exit_with_message()

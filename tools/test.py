@@ -14,6 +14,7 @@ lists what the scores depend on, from input size to the hash of the weights.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -104,6 +105,8 @@ def main() -> None:
     add_hook(cfg, 'ProtocolHook')
     add_hook(cfg, 'AccelerationHook', **chosen_switches(args))
     if args.checkpoint:
+        if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
+            raise SystemExit(f'error: there is no checkpoint {args.checkpoint}')
         cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         draw_predictions(cfg, args)

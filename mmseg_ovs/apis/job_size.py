@@ -12,6 +12,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image, UnidentifiedImageError
 
+from mmseg_ovs.composition.compose import is_resize
+from mmseg_ovs.composition.data_files import innermost_dataset
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import OpenVocabError
 
@@ -34,7 +36,7 @@ def inference_pipeline(cfg: Config) -> list[dict]:
     Those of its test data; of a model without data its ``test_pipeline``, which is
     added if there is none.
     """
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    dataset = innermost_dataset((cfg.get('test_dataloader') or {}).get('dataset') or {})
     if dataset.get('pipeline'):
         return dataset['pipeline']
     plain = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
@@ -59,7 +61,7 @@ def set_short_side(cfg: Config, side: int) -> None:
             f'{tuple(test_cfg["image_size"])} (model.test_cfg.image_size)'
         )
     pipeline = inference_pipeline(cfg)
-    resizes = [t for t in pipeline if t['type'] == 'Resize']
+    resizes = [t for t in pipeline if is_resize(t)]
     if not resizes:
         pipeline.insert(1, dict(type='Resize', scale=(1, side), keep_ratio=True))
         resizes = [pipeline[1]]

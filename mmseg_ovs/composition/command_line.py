@@ -10,10 +10,10 @@ from mmengine.config import Config
 
 from mmseg_ovs.utils import exit_with_message
 
-from .compose import compose
+from .compose import TRAINING_KEYS, compose
 from .data_files import check_data_files
 from .names import find_config, shipped_data
-from .options import ConfigOptions, apply_options
+from .options import ConfigOptions, apply_options, runner_keys
 
 # What a command that builds a model, and no runner, reads of a config.
 MODEL_KEYS = ('model', 'custom_imports')
@@ -65,6 +65,8 @@ def read_config(
             cfg = Config.fromfile(find_config(args.config))
         else:
             cfg = compose(args.config, args.data, train)
+        if read is None and not train:
+            read = runner_keys() - set(TRAINING_KEYS)
         apply_options(cfg, args.cfg_options, read)
     return cfg
 

@@ -20,8 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
 from mmengine.config import Config
+from mmseg.datasets.transforms import ResizeShortestEdge
 from mmseg.registry import TRANSFORMS
 
 from mmseg_ovs.utils import OpenVocabError
@@ -70,6 +71,11 @@ def compose(
             content.pop(key, None)
         for key in ('train_dataloader', 'train_pipeline'):
             data_content.pop(key, None)
+    for part in ('train', 'val', 'test'):
+        for kind in ('dataloader', 'evaluator'):
+            content.pop(f'{part}_{kind}', None)
+    if not data_content.get('val_dataloader'):
+        content.pop('val_cfg', None)
     if 'test_pipeline' in content:
         _resize_as(_image_transforms(content['test_pipeline']), data_content)
     content.update(data_content)
@@ -150,20 +156,23 @@ def _schedule(name: str | None, model: str) -> dict[str, Any]:
     return Config.fromfile(path).to_dict()
 
 
-def is_transform(transform: Mapping[str, Any], kind: type) -> bool:
+def is_transform(transform: Mapping[str, Any], kind: type | tuple[type, ...]) -> bool:
     """Whether the config of a transform is of a class or a subclass of it."""
     found = transform['type']
     found = TRANSFORMS.get(found) if isinstance(found, str) else found
     return isinstance(found, type) and issubclass(found, kind)
 
 
+def is_resize(transform: Mapping[str, Any]) -> bool:
+    """Whether a transform brings images to a size."""
+    return is_transform(transform, (Resize, ResizeShortestEdge))
+
+
 def _image_transforms(pipeline: list[dict]) -> list[dict]:
     """What a model's own pipeline does between loading an image and packing it."""
     others = (LoadImageFromFile, LoadAnnotations)
     return [
-        transform
-        for transform in pipeline[:-1]
-        if not any(is_transform(transform, kind) for kind in others)
+        transform for transform in pipeline[:-1] if not is_transform(transform, others)
     ]
 
 
@@ -171,8 +180,10 @@ def _resize_as(transforms: list[dict], content: dict[str, Any]) -> None:
     """Put a model's transforms in the place of the resizing of test data."""
     for key, value in content.items():
         if key in ('test_pipeline', 'pipeline'):
-            first, *rest = (t for t in value if t['type'] != 'Resize')
-            content[key] = copy.deepcopy([first, *transforms, *rest])
+            kept = [t for t in value if not is_resize(t)]
+            loaders = [t for t in kept if is_transform(t, LoadImageFromFile)]
+            rest = [t for t in kept if not is_transform(t, LoadImageFromFile)]
+            content[key] = copy.deepcopy([*loaders, *transforms, *rest])
         elif key in ('val_dataloader', 'test_dataloader', 'dataset'):
             _resize_as(transforms, value)
         elif key == 'datasets':

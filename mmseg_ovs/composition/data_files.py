@@ -33,6 +33,13 @@ def check_data_files(cfg: Config, *parts: str) -> None:
             _check(dataset, f'{part}_dataloader.dataset')
 
 
+def innermost_dataset(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The (first) data set inside of wrappers such as ``ConcatDataset``."""
+    while dataset.get('dataset') or dataset.get('datasets'):
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    return dataset
+
+
 def _check(dataset: Mapping[str, Any], key: str) -> None:
     if dataset.get('dataset'):  # of a wrapper
         _check(dataset['dataset'], f'{key}.dataset')

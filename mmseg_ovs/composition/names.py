@@ -65,7 +65,7 @@ def find_config(name: str | os.PathLike) -> Path:
         return path
     models = shipped_models()
     stem = path.name.removesuffix('.py')
-    if stem in models:
+    if stem in models and _may_be_shipped(path, models[stem]):
         return models[stem]
     hint = did_you_mean(stem, models)
     model, _, data = stem.rpartition('_')
@@ -89,7 +89,7 @@ def find_data(name: str | os.PathLike) -> Path:
     if path.is_file():
         return path
     data, stem = shipped_data(), data_name(name)
-    if stem in data:
+    if stem in data and _may_be_shipped(path, data[stem]):
         return data[stem]
     raise UnknownConfigError(
         f'{name} is neither a file nor the name of a data set of mmseg_ovs.'
@@ -97,7 +97,13 @@ def find_data(name: str | os.PathLike) -> Path:
     )
 
 
+def _may_be_shipped(path: Path, shipped: Path) -> bool:
+    """Whether a path without a file means the shipped one: by name or from configs/."""
+    below = shipped.relative_to(configs_folder().parent)
+    return path.parent == Path('.') or path.with_suffix('.py') == below
+
+
 def did_you_mean(name: str, known: Iterable[str] | Mapping[str, object]) -> str:
     """`` Did you mean ...?`` with the nearest known names, or an empty text."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
     return f' Did you mean {" or ".join(close)}?' if close else ''

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 from mmseg import registry
+from torch.utils.data import DataLoader
 
 from mmseg_ovs.utils import OpenVocabError
 
@@ -21,6 +22,28 @@ _ALSO_READ = {
     *('custom_imports', 'runner_type', 'model_wrapper_cfg', 'find_unused_parameters'),
     *('sync_bn', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile'),
     *('tta_model', 'tta_pipeline'),
+}
+# Set by arguments of the commands, or read before the settings are merged.
+_NOT_BY_OPTION = {
+    'resume': 'give --resume',
+    'launcher': 'give --launcher',
+    'custom_imports': 'change it in a config file',
+}
+# Read by MMEngine's builders, and not by the class that they build.
+_BUILDER_KEYS = {
+    'optim_wrapper': ('constructor', 'paramwise_cfg', 'dtype', 'loss_scale'),
+    'param_scheduler': ('convert_to_iter_based',),
+    'init_cfg': ('checkpoint', 'prefix', 'map_location'),
+}
+# Of MMEngine's default constructor.
+_PARAMWISE_KEYS = {
+    *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'),
+    *('flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
+}
+_LOADER_KEYS = {
+    'dataset',
+    'num_batch_per_epoch',
+    *inspect.signature(DataLoader).parameters,
 }
 _ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
 _REGISTRIES = [value for name, value in vars(registry).items() if name.isupper()]
@@ -100,7 +123,7 @@ def apply_options(
     Raises:
         OptionError: Nothing reads a key; the message has the nearest one that exists.
     """
-    top = _runner_keys() if read is None else set(read)
+    top = runner_keys() if read is None else set(read)
     if 'data_preprocessor' in cfg.get('model', {}):
         top.discard('data_preprocessor')  # the model's own wins
     if 'test_dataloader' in cfg:
@@ -108,14 +131,28 @@ def apply_options(
     content = cfg.to_dict()
     known = [key for key in _dotted(content) if key.split('.')[0] in top]
     for key in options:
-        if key.split('.')[0] not in top or not _is_read(content, key, options):
-            raise OptionError(
-                f'--cfg-options: nothing reads {key}.{_nearest(key, [*known, *top])}'
-            )
-    cfg.merge_from_dict(dict(options))
+        head = key.split('.')[0]
+        hint = None
+        if head in _NOT_BY_OPTION:
+            hint = f' Instead, {_NOT_BY_OPTION[head]}.'
+        elif head not in top or not _is_read(content, key, options):
+            hint = _nearest(key, [*known, *top])
+        if hint is not None:
+            raise OptionError(f'--cfg-options: nothing reads {key}.{hint}')
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise OptionError(
+            f'--cfg-options {", ".join(options)} does not fit the config: {error}. '
+            'Entries of a list go by number, such as test_evaluator.0.iou_metrics'
+        ) from error
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if (cfg.get(loader) or {}).get('num_workers') == 0:
+            cfg[loader].persistent_workers = False  # PyTorch refuses them
 
 
-def _runner_keys() -> set[str]:
+def runner_keys() -> set[str]:
+    """Top-level keys of a config that a runner or our commands read."""
     names = {
         n for r in (Runner, FlexibleRunner) for n in inspect.signature(r).parameters
     }
@@ -125,19 +162,38 @@ def _runner_keys() -> set[str]:
 def _is_read(content: Any, key: str, options: Mapping[str, Any]) -> bool:
     """Whether what owns a key takes it, as far as signatures tell."""
     done: list[str] = []
-    for name in key.split('.'):
+    optimizer = content.get('optim_wrapper') or {}
+    custom_constructor = (
+        'constructor' in optimizer or 'optim_wrapper.constructor' in options
+    )
+    parts = key.split('.')
+    if parts[:2] == ['optim_wrapper', 'paramwise_cfg'] and len(parts) > 2:
+        return custom_constructor or parts[2] in _PARAMWISE_KEYS
+    for name, following in zip(parts, [*parts[1:], ''], strict=True):
         if isinstance(content, list | tuple) and name.isdecimal():
             content = content[int(name)] if int(name) < len(content) else None
         elif isinstance(content, Mapping) and name in content:
             content = content[name]
         elif done == ['env_cfg']:
             return name in _ENV_KEYS
+        elif done == ['default_hooks']:
+            hook = f'default_hooks.{name}'
+            return hook in options or f'{hook}.type' in options
+        elif len(done) == 1 and done[0].endswith('_dataloader'):
+            return name in _LOADER_KEYS
+        elif following.isdecimal():
+            return False  # of a list that is not there
         elif isinstance(content, Mapping):
             kind = options.get('.'.join([*done, 'type']), content.get('type'))
             names = kind and _argument_names(kind)
+            owner = done[-1] if done and not done[-1].isdecimal() else ''.join(done[:1])
+            if owner == 'init_cfg':
+                return name in _BUILDER_KEYS['init_cfg']
+            if name in _BUILDER_KEYS.get(owner, ()):
+                return True
             return not names or name in names or name.startswith('_')
         else:
-            return True
+            return content is not None or not name.isdecimal()
         done.append(name)
     return True
 

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, HOOKS
 
+from mmseg_ovs.composition.data_files import innermost_dataset
 from mmseg_ovs.structures import Vocabulary
 
 
@@ -16,7 +17,8 @@ def data_vocabulary(cfg: Config) -> Vocabulary:
     config's ``VocabularyHook``.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    dataset = {**cfg.test_dataloader.dataset, 'pipeline': [], 'lazy_init': True}
+    dataset = innermost_dataset(cfg.test_dataloader.dataset)
+    dataset = {**dataset, 'pipeline': [], 'lazy_init': True}
     metainfo = DATASETS.build(dataset).metainfo
     hook = cfg.get('default_hooks', {}).get('vocabulary') or {}
     hook = HOOKS.build({'type': 'VocabularyHook', **hook})

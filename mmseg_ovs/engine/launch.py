@@ -125,7 +125,7 @@ def enable_amp(cfg: Config) -> None:
     wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if wrapper == 'OptimWrapper':
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     elif wrapper != 'AmpOptimWrapper':
         raise SystemExit(
             '--amp replaces the optimizer wrapper OptimWrapper, but the config has '

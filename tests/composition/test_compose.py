@@ -126,11 +126,32 @@ def test_a_change_reaches_the_metric_of_its_type():
         ('talk2dino_dinov2-b14', 'voc21', True, CompositionError, 'trained on'),
         ('ovs-dino_dinov2-b14', 'camvid', True, CompositionError, 'no schedule'),
         ('talk2dino_dinov2-b14_voc21', 'voc21', 0, UnknownConfigError, '--data voc21'),
+        ('own/talk2dino_dinov2-b14.py', 'voc21', 0, UnknownConfigError, 'neither a fi'),
+        ('talk2dino_dinov2-b14', 'own/voc21.py', 0, UnknownConfigError, 'neither a fi'),
     ],
 )
 def test_what_does_not_go_together(model, data, train, error, message):
     with pytest.raises(error, match=message):
         compose(model, data, train)
+
+
+def test_every_way_of_resizing_is_replaced(tmp_path):
+    path = tmp_path / 'mine.py'
+    steps = ['LoadImageFromFile', 'mmseg.Resize', 'ResizeShortestEdge', 'LoadLabelMap']
+    pipeline = [dict(type=name) for name in [*steps, 'PackSegInputs']]
+    inner = dict(type='BaseSegDataset', pipeline=pipeline)
+    loader = dict(dataset=dict(type='RepeatDataset', dataset=inner))
+    path.write_text(f'test_dataloader = {loader!r}\ntest_evaluator = dict(type="A")')
+    cfg = compose('talk2dino_dinov2-b14', path)
+    kept = [t.type for t in cfg.test_dataloader.dataset.dataset.pipeline]
+    assert kept == ['LoadImageFromFile', 'Resize', 'LoadLabelMap', 'PackSegInputs']
+
+
+def test_data_of_the_model_do_not_stay_beside_others():
+    cfg = compose(
+        'text-similarity_mit-tiny_shapes-112x112', 'coco-captions', train=True
+    )
+    assert 'val_dataloader' not in cfg and 'val_cfg' not in cfg
 
 
 def test_a_whole_config_is_no_data_set(tmp_path):

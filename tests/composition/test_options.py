@@ -47,7 +47,26 @@ def test_settings_add_up_and_need_a_value(capsys):
 
 @pytest.fixture(scope='module')
 def config():
-    return compose('cat-seg_clip-b16', 'voc20b')
+    """A test, with the optimizer wrapper of a training."""
+    cfg = compose('cat-seg_clip-b16', 'voc20b')
+    cfg.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1))
+    return cfg
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{'test_evaluator.iou_metrics': ['mIoU']}, {'test_evaluator.7.prefix': 'x'}],
+)
+def test_values_that_cannot_be_merged_are_told_in_one_line(options):
+    cfg = compose('text-similarity_mit-tiny_shapes-112x112', 'shapes')
+    with pytest.raises(OptionError, match=r'test_evaluator.0.iou_metrics$'):
+        apply_options(cfg, options)
+
+
+def test_no_worker_is_no_persistent_worker(config):
+    changed = config.copy()
+    apply_options(changed, {'test_dataloader.num_workers': 0})
+    assert changed.test_dataloader.persistent_workers is False
 
 
 @pytest.mark.parametrize(
@@ -61,6 +80,11 @@ def config():
         ('test_evaluator.seen_vocabluary', 'test_evaluator.seen_vocabulary'),
         ('default_hooks.checkpoint.intervall', 'default_hooks.checkpoint.interval'),
         ('env_cfg.cudnn_benchmarks', 'env_cfg.cudnn_benchmark'),
+        ('test_dataloader.batchsize', 'test_dataloader.batch_size'),
+        ('default_hooks.chekpoint.interval', 'default_hooks.checkpoint.interval'),
+        ('optim_wrapper.paramwise_cfg.norm_decay', ''),
+        ('custom_hooks.0.type', ''),
+        ('resume', '--resume'),
         ('max_iters', ''),
     ],
 )
@@ -77,6 +101,9 @@ def test_keys_that_nothing_reads_are_refused(config, key, hint):
         {'test_evaluator.format_only': True},
         {'test_evaluator.prefix': 'x'},
         {'optim_wrapper.clip_grad.max_norm': 1.0},
+        {'optim_wrapper.constructor': 'LearningRateDecayOptimizerConstructor'},
+        {'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult': 0.1},
+        {'default_hooks.early.type': 'EarlyStoppingHook'},
         {'default_hooks.vocabulary.background.value': 0.3},
         {'model.decode_head.aggregator.class_chunk': 8},
         {'work_dir': 'w', 'load_from': 'x.pth', 'randomness.seed': 1},

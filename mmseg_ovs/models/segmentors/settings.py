@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from mmseg_ovs.utils import OpenVocabError
+
 from ..utils import Window, window_grid
 
 MODES = ('whole', 'slide', 'local-global')
@@ -128,14 +130,17 @@ def read_settings(
         cfg: The config.
 
     Raises:
-        ValueError: A key is unknown, or a value does not fit.
+        OpenVocabError: A key is unknown, or a value does not fit.
     """
     known = [field.name for field in fields(kind)]
     for key in cfg or {}:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f'did you mean {close[0]!r}? ' if close else ''
-            raise ValueError(
+            raise OpenVocabError(
                 f'{name} has no setting {key!r}: {hint}Known are {", ".join(known)}.'
             )
-    return kind(**(cfg or {}))
+    try:
+        return kind(**(cfg or {}))
+    except ValueError as error:
+        raise OpenVocabError(str(error)) from error
