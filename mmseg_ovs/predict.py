@@ -69,6 +69,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='checkpoint of the whole model (default: each part loads the weights in '
         'its init_cfg)',
     )
+    _add_outputs(parser)
+    parser.add_argument(
+        '--every',
+        type=_positive,
+        default=1,
+        metavar='N',
+        help='use every Nth frame',
+    )
+    parser.add_argument(
+        '--batch-size', type=_positive, default=1, help='images per batch (default: 1)'
+    )
+    parser.add_argument(
+        '--short-side',
+        type=_positive,
+        metavar='PIXELS',
+        help="resize images to this shorter side (default: the config's); larger "
+        'sizes need more windows and time',
+    )
+    parser.add_argument('--device', help='default: GPU if available')
+    add_switches(parser)
+    return parser.parse_args(argv)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out', required=True, help='output folder: vis/, pred/, legend.json'
     )
@@ -81,28 +105,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--frames', action='store_true', help='also write label maps of video frames'
     )
-    parser.add_argument(
-        '--every', type=int, default=1, metavar='N', help='use every Nth video frame'
-    )
-    parser.add_argument(
-        '--batch-size', type=int, default=1, help='images per batch (default: 1)'
-    )
-    parser.add_argument(
-        '--short-side',
-        type=int,
-        metavar='PIXELS',
-        help="resize images to this shorter side (default: the config's); larger "
-        'sizes need more windows and time',
-    )
-    parser.add_argument('--device', help='default: GPU if available')
-    add_switches(parser)
-    args = parser.parse_args(argv)
-    for option in ('batch_size', 'every', 'short_side'):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            name = option.replace('_', '-')
-            parser.error(f'--{name} has to be at least 1, not {value}')
-    return args
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'has to be at least 1, not {value}')
+    return value
 
 
 @exit_with_message()

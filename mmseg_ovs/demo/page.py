@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import gradio as gr
 
@@ -28,6 +28,85 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
         models: The models to choose from by name, at least one.
         limits: Of the images that are taken.
     """
+    with gr.Blocks(
+        title='mmseg_ovs', analytics_enabled=False, delete_cache=_CLEANING
+    ) as page:
+        gr.Markdown('# Segment an image by words')
+        with gr.Row():
+            with gr.Column():
+                fields = _fields(models, limits)
+                button = gr.Button('Segment', variant='primary')
+            with gr.Column():
+                # The label is a part of the masks' alternative text.
+                shown = gr.AnnotatedImage(label='classes found')
+                status = gr.Markdown(_NO_RESULT)
+        pressed = button.click(
+            _handler(models, limits),
+            fields,
+            [shown, status],
+            # As uploaded (Gradio has checked that it was): a file that is no image
+            # would end in Gradio's own preprocessing, without a word about it.
+            preprocess=False,
+            show_progress_on=shown,
+            concurrency_limit=limits.requests,
+            api_name='segment',
+        )
+        pressed.failure(  # the message stays until it is closed; times are another's
+            lambda: '',
+            outputs=status,
+            show_progress='hidden',
+            api_visibility='private',
+        )
+    return page
+
+
+def _fields(models: Mapping[str, PageModel], limits: Limits) -> list[gr.Component]:
+    """Lay out what the user fills in, in the order of the arguments of the handler."""
+    names = list(models)
+    upload = gr.Image(
+        label=f'Image (up to {limits.megabytes:g} MB, '
+        f'{limits.megapixels:g} megapixels)',
+        sources=['upload', 'clipboard'],
+        type='filepath',
+        image_mode=None,
+        height=320,
+        alt_text='the uploaded image',
+    )
+    words = gr.Textbox(
+        label='Classes',
+        info='One class per line. Commas separate synonyms.',
+        placeholder='building, edifice\ntree\nroad',
+        lines=5,
+        max_lines=12,
+    )
+    model = gr.Dropdown(names, value=names[0], label='Model')
+    with gr.Row():
+        has_background = gr.Checkbox(
+            label='Background',
+            info='Pixels on which no class scores higher are left out.',
+        )
+        score = gr.Number(
+            0.5,
+            label='Background score',
+            info='The right value depends on the model.',
+        )
+    refine = gr.Checkbox(
+        value=models[names[0]].refines,
+        label='Refine masks',
+        info='Aligns mask borders with image edges; slower.',
+    )
+    model.change(
+        lambda name: models[name].refines,
+        model,
+        refine,
+        show_progress='hidden',
+        api_visibility='private',
+    )
+    return [upload, words, model, has_background, score, refine]
+
+
+def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., tuple]:
+    """What the button does: the values of the fields to masks and a line of status."""
 
     def segment(upload, words, model, has_background, score, refine):
         try:
@@ -49,75 +128,7 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
         )
         return shown, f'{_times(answer)} {hint(vocabulary) or _HOVER}'
 
-    names = list(models)
-    with gr.Blocks(
-        title='mmseg_ovs', analytics_enabled=False, delete_cache=_CLEANING
-    ) as page:
-        gr.Markdown('# Segment an image by words')
-        with gr.Row():
-            with gr.Column():
-                upload = gr.Image(
-                    label=f'Image (up to {limits.megabytes:g} MB, '
-                    f'{limits.megapixels:g} megapixels)',
-                    sources=['upload', 'clipboard'],
-                    type='filepath',
-                    image_mode=None,
-                    height=320,
-                    alt_text='the uploaded image',
-                )
-                words = gr.Textbox(
-                    label='Classes',
-                    info='One class per line. Commas separate synonyms.',
-                    placeholder='building, edifice\ntree\nroad',
-                    lines=5,
-                    max_lines=12,
-                )
-                model = gr.Dropdown(names, value=names[0], label='Model')
-                with gr.Row():
-                    has_background = gr.Checkbox(
-                        label='Background',
-                        info='Pixels on which no class scores higher are left out.',
-                    )
-                    score = gr.Number(
-                        0.5,
-                        label='Background score',
-                        info='The right value depends on the model.',
-                    )
-                refine = gr.Checkbox(
-                    value=models[names[0]].refines,
-                    label='Refine masks',
-                    info='Aligns mask borders with image edges; slower.',
-                )
-                button = gr.Button('Segment', variant='primary')
-            with gr.Column():
-                # The label is a part of the masks' alternative text.
-                shown = gr.AnnotatedImage(label='classes found')
-                status = gr.Markdown(_NO_RESULT)
-        model.change(
-            lambda name: models[name].refines,
-            model,
-            refine,
-            show_progress='hidden',
-            api_visibility='private',
-        )
-        pressed = button.click(
-            segment,
-            [upload, words, model, has_background, score, refine],
-            [shown, status],
-            # As uploaded (Gradio has checked that it was): a file that is no image
-            # would end in Gradio's own preprocessing, without a word about it.
-            preprocess=False,
-            show_progress_on=shown,
-            concurrency_limit=limits.requests,
-            api_name='segment',
-        )
-        pressed.failure(  # the message stays until it is closed; times are another's
-            lambda: '',
-            outputs=status,
-            show_progress='hidden',
-            api_visibility='private',
-        )
-    return page
+    return segment
 
 
 def launch_page(page: gr.Blocks, host: str, port: int | None, limits: Limits) -> str:

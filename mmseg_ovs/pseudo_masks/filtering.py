@@ -65,21 +65,7 @@ def filter_nouns(
     for (word, tag), count in tags.items():
         if tag not in NOUN_TAGS:
             others[lemmas.get(word, word)] += count
-    dropped: dict[str, dict[str, int]] = {reason: {} for reason in REASONS}
-    names = []
-    for noun, count in sorted(counts.items()):
-        if not is_complete(noun):
-            reason = 'incomplete'
-        elif noun in stop_words:
-            reason = 'stop'
-        elif others[noun] > count:
-            reason = 'other'
-        else:
-            reason = 'rare' if count < min_images else None
-        if reason:
-            dropped[reason][noun] = count
-        else:
-            names.append(noun)
+    names, dropped = _choose(counts, others, min_images, stop_words)
     if not names:
         raise PseudoMaskError(
             f'none of {len(counts)} nouns is left, '
@@ -102,6 +88,38 @@ def filter_nouns(
     remove_leftovers(out, Path(NOUNS).stem)
     write_whole(out / NOUNS, canonical(content) + '\n')
     return out / NOUNS
+
+
+def _choose(
+    counts: Mapping[str, int],
+    others: Mapping[str, int],
+    min_images: int,
+    stop_words: Collection[str],
+) -> tuple[list[str], dict[str, dict[str, int]]]:
+    """Nouns to keep, and those that are dropped with their images by reason.
+
+    Args:
+        counts: Images of each noun.
+        others: Images in which the same word is something else.
+        min_images: See :func:`filter_nouns`.
+        stop_words: See :func:`filter_nouns`.
+    """
+    dropped: dict[str, dict[str, int]] = {reason: {} for reason in REASONS}
+    names = []
+    for noun, count in sorted(counts.items()):
+        if not is_complete(noun):
+            reason = 'incomplete'
+        elif noun in stop_words:
+            reason = 'stop'
+        elif others[noun] > count:
+            reason = 'other'
+        else:
+            reason = 'rare' if count < min_images else None
+        if reason:
+            dropped[reason][noun] = count
+        else:
+            names.append(noun)
+    return names, dropped
 
 
 def read_nouns(out: Path) -> dict[str, Any]:
