@@ -93,7 +93,6 @@ def test_setup_names_the_same_distributions_and_takes_in_the_tested_set():
 @pytest.mark.parametrize('folder', ['mmseg_ovs', 'tools'])
 def test_every_import_is_a_stated_requirement(folder):
     stated = requirements('requirements.txt').keys()
-    measuring = requirements('requirements/tests.txt').keys()
     _, optional = setup_requirements()
     distributions = packages_distributions()
     own = {'mmseg_ovs', *(path.stem for path in (ROOT / 'tools').rglob('*'))}
@@ -103,8 +102,6 @@ def test_every_import_is_a_stated_requirement(folder):
         owners = {canonicalize_name(name) for name in distributions.get(module, [])}
         if module == 'mmcv':  # a full mmcv may be installed instead
             owners.add('mmcv-lite')
-        if owners & measuring and all(f.startswith('tools/speed/') for f in files):
-            continue  # compares with a peer: needs the test environment
         if owners & optional.keys() and all(
             f.startswith(tuple(OPTIONAL.values())) for f in files
         ):

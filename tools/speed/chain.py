@@ -101,10 +101,12 @@ def without_weights(part: Any) -> None:
             without_weights(value)
 
 
-def build_model(cfg: Config, vectors: Path) -> nn.Module:
+def build_model(
+    cfg: Config, vectors: Path, auxiliary_head: dict | None = None
+) -> nn.Module:
     """The model of a config with random weights, all of which count."""
     without_weights(cfg.model)
-    parts = dict(cfg.model, auxiliary_head=None)
+    parts = dict(cfg.model, auxiliary_head=auxiliary_head)
     # Vectors are random, and set for each number of classes.
     parts['text_encoder'] = dict(type='PrecomputedTextEncoder', path=str(vectors))
     model = MODELS.build(parts).eval()

@@ -15,87 +15,61 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 import torch
+from chain import build_model
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from timing import compare, parse_args
-from torch import Tensor, nn
+from timing import parse_args, take_turns
 
+from mmseg_ovs.composition import find_config
 from mmseg_ovs.models.text_encoders import save_embeddings
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f'class {i}' for i in range(150)]
-
-
-def build(config: str, folder: str) -> nn.Module:
-    """The model of a config with random weights and text vectors."""
-    path = Path(folder) / 'text.safetensors'
-    save_embeddings(path, NAMES, torch.randn(len(NAMES), 512))
-    model = Config.fromfile(ROOT / 'configs' / config).model
-    model.backbone.init_cfg = None
-    if 'auxiliary_head' in model:
-        model.auxiliary_head.teacher.init_cfg = None
-    model.text_encoder = dict(type='PrecomputedTextEncoder', path=str(path))
-    return MODELS.build(dict(model, postprocessors=[], vocabulary=NAMES))
-
-
-@torch.inference_mode()
-def inference(folder: str, runs: int) -> None:
-    """One window through both models, without post-processors."""
-    image = torch.randn(1, 3, 448, 448)
-    variants = {}
-    for name, config in (
-        ('Talk2DINO', 'talk2dino/talk2dino_dinov2-b14.py'),
-        ('OVS-DINO', 'ovs_dino/ovs-dino_dinov2-b14.py'),
-        ('OVS-DINO with SAM features', 'ovs_dino/ovs-dino_dinov2-b14_sam-features.py'),
-    ):
-        model = build(config, folder).eval()
-        if name.endswith('features'):
-            model.neck[0].teacher.cfg['init_cfg'] = None
-        text = model.project_vocabulary()
-        variants[name] = lambda model=model, text=text: model.encode_decode(image, text)
-    title = f'one window of 448 x 448, ViT-B/14, {len(NAMES)} classes'
-    compare(title, variants, runs, equal=False)
-
-
-def training(folder: str, runs: int) -> None:
-    """A training step with SAM running and with its features from disk."""
-    model = build('ovs_dino/ovs-dino_dinov2-b14.py', folder).train()
-    image = torch.randn(1, 3, 1024, 1024)
-    with torch.no_grad():
-        features = model.auxiliary_head.teacher(image)[0]
-
-    def step(stored: bool) -> Tensor:
-        sample = SegDataSample(metainfo=dict(nouns=NAMES[:3]))
-        masks = torch.rand(3, 1024, 1024) > 0.5
-        sample.gt_noun_masks = PixelData(data=masks.to(torch.uint8))
-        if stored:
-            sample.teacher_features = PixelData(data=features)
-        model.zero_grad()
-        loss = sum(model.loss(image, [sample]).values())
-        loss.backward()
-        return loss.detach()
-
-    compare(
-        'training step, one image, three nouns',
-        {
-            'teacher beside the training': lambda: step(stored=False),
-            'teacher features from disk': lambda: step(stored=True),
-        },
-        runs,
-        equal=False,
-    )
+MODELS = {
+    'Talk2DINO': 'talk2dino_dinov2-b14',
+    'OVS-DINO': 'ovs-dino_dinov2-b14',
+    'OVS-DINO with SAM features': 'ovs-dino_dinov2-b14_sam-features',
+}
 
 
 def main() -> None:
-    """Run both comparisons."""
+    """Time everything by turns."""
     args = parse_args(__doc__)
     init_default_scope('mmseg')
+    window, image = torch.randn(1, 3, 448, 448), torch.randn(1, 3, 1024, 1024)
+    models = {}
     with tempfile.TemporaryDirectory() as folder:
-        inference(folder, args.runs)
-        training(folder, args.runs)
+        vectors = Path(folder) / 'text.safetensors'
+        save_embeddings(vectors, NAMES, torch.randn(len(NAMES), 512))
+        for name, config in MODELS.items():
+            cfg = Config.fromfile(find_config(config))
+            cfg.model.postprocessors = []
+            models[name] = build_model(cfg, vectors, cfg.model.get('auxiliary_head'))
+            models[name].set_vocabulary(NAMES)
+    trained = models['OVS-DINO']
+    with torch.no_grad():
+        features = trained.auxiliary_head.teacher(image)[0]
+
+    @torch.inference_mode()
+    def infer(model: torch.nn.Module) -> None:
+        model.encode_decode(window, model.project_vocabulary())
+
+    def step(**fields: PixelData) -> None:
+        masks = (torch.rand(3, 1024, 1024) > 0.5).to(torch.uint8)
+        sample = SegDataSample(metainfo=dict(nouns=NAMES[:3]))
+        sample.set_data(dict(gt_noun_masks=PixelData(data=masks), **fields))
+        trained.train().zero_grad()
+        sum(trained.loss(image, [sample]).values()).backward()
+        trained.eval()
+
+    runs = {name: lambda m=model: infer(m) for name, model in models.items()}
+    stored = dict(teacher_features=PixelData(data=features))
+    runs['training step, SAM beside it'] = step
+    runs['training step, teacher features from disk'] = lambda: step(**stored)
+    cells, _ = take_turns(runs, args.runs)
+    for name, cell in cells.items():
+        print(f'{name:<42} {cell.seconds:7.2f} s {cell.mb:6.0f} MB')
 
 
 if __name__ == '__main__':

@@ -42,30 +42,6 @@ def take_turns(runs: Runs, count: int) -> tuple[dict[str, Cell], dict[str, Any]]
     return cells, results
 
 
-def compare(title: str, runs: Runs, count: int, equal: bool = True) -> None:
-    """Print time, memory and difference of functions against the first one.
-
-    Args:
-        title: What is compared.
-        runs: Functions by name.
-        count: Runs of each.
-        equal: Whether they compute the same, so that the difference says something.
-    """
-    cells, results = take_turns(runs, count)
-    reference, *_ = runs
-    base = cells[reference]
-    print(f'\n{title}')
-    for name, cell in cells.items():
-        line = (
-            f'  {name:<34} {cell.seconds:8.3f} s  {base.seconds / cell.seconds:6.2f} x '
-            f'  {cell.mb:7.0f} MB  {base.mb / max(cell.mb, 0.1):6.1f} x'
-        )
-        if equal:
-            off = results[name].double() - results[reference].double()
-            line += f'   max difference {off.abs().max().item():.1e}'
-        print(line, flush=True)
-
-
 def parse_args(doc: str, **options: dict) -> argparse.Namespace:
     """Read a command line with ``--threads``, ``--runs`` and further options."""
     parser = argparse.ArgumentParser(description=doc.split('\n')[0])
