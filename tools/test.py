@@ -106,7 +106,7 @@ def main() -> None:
     add_hook(cfg, 'AccelerationHook', **chosen_switches(args))
     if args.checkpoint:
         if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
-            raise SystemExit(f'error: there is no checkpoint {args.checkpoint}')
+            raise SystemExit(f'error: No checkpoint at {args.checkpoint}')
         cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         draw_predictions(cfg, args)

@@ -103,7 +103,8 @@ def test_killed_and_started_again(folder, capsys):
     tool.main(['plan.yml', '--out', 'out', '--devices', 'cpu'])  # absent data: no error
     told = capsys.readouterr().out
     assert 'first on shapes: done before' in told
-    assert 'first on voc21: absent (data/VOCdevkit/VOC2012 is not there)' in told
+    missing = 'absent (PascalVOCDataset: data/VOCdevkit/VOC2012 is not there'
+    assert f'first on voc21: {missing}' in told
     assert done.stat().st_mtime_ns == stamp and len(results()) == 2
 
     lines = read_csv('out/table.csv')
@@ -121,8 +122,9 @@ def test_killed_and_started_again(folder, capsys):
 
     # other data is another run; the old result stays
     write_shapes('data/shapes', seed=2, sizes=(1, 1, 2), workers=1)
+    zoo = tool.Zoo.read(tool.configs_folder())
     rows = tool.prepare_rows(
-        tool.plan_of(tool.parse_args(['plan.yml']), tool.Zoo.read(tool.CONFIGS)),
+        tool.plan_of(tool.parse_args(['plan.yml']), zoo),
         Path('out'),
     )
     assert [row.status for row in rows] == ['pending', 'absent'] * 2
