@@ -82,6 +82,6 @@ def test_an_interrupted_file_is_whole(tmp_path):
     file.add([dict(a=1), dict(b='ü')])
     assert not (tmp_path / 'a.json').exists()
     file.close()
-    assert json.loads((tmp_path / 'a.json').read_text()) == [dict(a=1), dict(b='ü')]
+    assert json.loads((tmp_path / 'a.json').read_bytes()) == [dict(a=1), dict(b='ü')]
     CocoRleFile(tmp_path / 'empty.json').close()
     assert json.loads((tmp_path / 'empty.json').read_text()) == []

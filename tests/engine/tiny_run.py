@@ -103,16 +103,10 @@ def write_config(folder: Path) -> Path:
 
 def make_runner(config: Path, work_dir: Path, launcher: str, options: dict):
     """A runner as the scripts make it."""
-    cfg = load_config(
-        argparse.Namespace(
-            config=str(config),
-            data=None,
-            work_dir=str(work_dir),
-            cfg_options=options,
-            launcher=launcher,
-            local_rank=0,
-        )
-    )
+    paths = dict(config=str(config), data=None, work_dir=str(work_dir))
+    run = dict(cfg_options={}, launcher=launcher, local_rank=0)
+    cfg = load_config(argparse.Namespace(**paths, **run))
+    cfg.merge_from_dict(options)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
