@@ -1,6 +1,7 @@
 """Shared test set-up: the package is imported first, so its compat is installed."""
 
 import gc
+import logging
 import multiprocessing
 import os
 import random
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import mmseg_ovs  # noqa: F401
@@ -42,3 +44,14 @@ def _seed():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def warned():
+    """Texts of the warnings that the logger has been given, growing."""
+    logger, texts = MMLogger.get_current_instance(), []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())
+    logger.addHandler(handler)
+    yield texts
+    logger.removeHandler(handler)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from mmseg_ovs.structures import Vocabulary
 
 from ..utils import PretrainedModule
 from .kept_embeddings import KeptEmbeddings
+from .name_check import warn_of_equal_names
 
 
 class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
@@ -33,6 +34,7 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
         super().__init__(init_cfg)
         self.vocabulary: Vocabulary | None = None
         self._kept = KeptEmbeddings()
+        self._checked: set[int] = set()  # hashes of vocabularies
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -43,6 +45,16 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Embed texts as they are, for instance captions: (N, D)."""
+
+    def read_names(self, names: Sequence[str]) -> Sequence[Hashable]:
+        """What the encoder reads of each name: equal values give equal embeddings."""
+        return names
+
+    def _check_names(self, vocabulary: Vocabulary) -> None:
+        """Warn, once for a vocabulary, of names that cannot be told apart."""
+        if hash(vocabulary) not in self._checked:
+            self._checked.add(hash(vocabulary))
+            warn_of_equal_names(vocabulary, self.read_names(vocabulary.rows))
 
     def set_vocabulary(self, vocabulary: Any) -> None:
         """Set the default vocabulary, anything :meth:`Vocabulary.build` takes."""
@@ -76,6 +88,7 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
                 f'{type(self).__name__} has no vocabulary yet: call set_vocabulary() '
                 'or give the vocabulary in the config.'
             )
+        self._check_names(vocabulary)
         if self.training and self.trainable:
             return self.encode_names(vocabulary.rows)
         return self._kept.get(vocabulary.rows, self._encode_to_keep, self.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -73,6 +73,11 @@ class PrecomputedTextEncoder(BaseTextEncoder):
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Look texts up like names."""
         return self.encode_names(texts)
+
+    def read_names(self, names: Sequence[str]) -> Sequence[Hashable]:
+        """The entry of each name in the file; the name itself if it has none."""
+        found = [self._find(name) for name in names]
+        return [n if i is None else i for n, i in zip(names, found, strict=True)]
 
     def _find(self, name: str) -> int | None:
         if name in self._exact:

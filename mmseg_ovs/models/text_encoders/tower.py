@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mmseg_ovs.structures import Vocabulary
 from ..utils import Trainable, set_trainable, weights_digest
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingCache
+from .name_check import warn_of_truncated_names
 from .templates import fill_templates, get_templates
 
 # Prompts are encoded, averaged and cached in groups, so that neither memory nor what an
@@ -164,6 +165,27 @@ class TowerTextEncoder(BaseTextEncoder):
                 '(drop_tower()): build the model again for other words, or keep the '
                 "tower with dict(type='AccelerationHook', drop_text_tower=False)."
             )
+
+    def read_names(self, names: Sequence[str]) -> Sequence[Hashable]:
+        """The tokens of each name; warns of names that are cut off."""
+        if self.tower is None:  # nothing new will be encoded
+            return names
+        order = sorted(self.templates, key=lambda template: template.index('{}'))
+        # Names that are equal behind the shortest beginning are so behind the others;
+        # behind the longest one most of a name is cut off.
+        tokens = self.tokenizer(fill_templates(order[:1], names))
+        cut = [name for name in names if self._is_cut(name, order[-1], tokens.shape[1])]
+        if cut:
+            warn_of_truncated_names(cut, tokens.shape[1])
+        return [row.numpy().tobytes() for row in tokens]
+
+    def _is_cut(self, name: str, template: str, length: int) -> bool:
+        """Whether the end of a name in a template changes no token."""
+        prompts = fill_templates([template], [name, name.rstrip()[:-1]])
+        # A token takes at least one byte, so most prompts cannot be too long.
+        if len(prompts[0].encode()) + 2 < length:
+            return False
+        return torch.equal(*self.tokenizer(prompts))
 
     def encode_names(self, names: Sequence[str]) -> Tensor:
         """Embed class names through the templates.

@@ -220,3 +220,24 @@ class TestTextEncoders(PretrainedModuleTester):
             tiny(cfg)()
         with pytest.raises(ValueError, match='no text'):
             tiny(cfg).encode([])
+
+    # --------------------------------------------------- names that cannot work
+    @pytest.mark.parametrize(
+        ('classes', 'message'),
+        [
+            (['Crop', 'crop'], "never predicted: 'crop' (as 'Crop')"),
+            (['sky', 'caf\u00e9', 'cafe\u0301'], "never predicted: 'cafe\u0301'"),
+            ([['car', 'van'], ['bus', 'van']], "'van' of 'bus' and 'car'"),
+            (['word ' * 80 + 'a', 'word ' * 80 + 'b'], 'never predicted'),
+            (['word ' * 71], '1 name(s) are longer than the 77 tokens'),
+        ],
+    )
+    def test_names_that_cannot_be_told_apart(self, cfg, classes, message, warned):
+        encoder = tiny(cfg, *classes, templates=['{}', 'a photo of my own {}.'])
+        encoder()
+        encoder()
+        assert sum(message in text for text in warned) == 1
+
+    def test_names_that_can(self, cfg, warned):
+        tiny(cfg, 'cat', 'cats', 'word ' * 60, templates=['{}', 'a {} outside'])()
+        assert not warned
