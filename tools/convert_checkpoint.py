@@ -154,15 +154,7 @@ def load_part(module: nn.Module, file: str, prefix: str) -> str:
         module.init_weights()
         count = len(module.state_dict())
         return f'{count} keys of the text tower taken by open_clip'
-    state = read_state_dict(file)
-    if prefix:
-        below = prefix.rstrip('.') + '.'
-        state = {
-            k.removeprefix(below): v for k, v in state.items() if k.startswith(below)
-        }
-        if not state:
-            raise CheckpointError(f'{file} has no keys under {below!r}')
-    load_pretrained(module, state)
+    state = load_pretrained(module, file, prefix)
     convert_keys = getattr(module, 'convert_state_dict', dict)
     return key_report(state, convert_keys(state))
 

@@ -48,7 +48,12 @@ def _rename(state: State, rules: Iterable[tuple[str, str]]) -> State:
 
 
 def _drop_unused(state: State) -> State:
-    return {k: v for k, v in state.items() if not _UNUSED.match(k)}
+    """Leave out what is unused, and number blocks that were trained in chunks."""
+    return {
+        re.sub(r'^blocks\.\d+\.(?=\d+\.)', 'blocks.', k): v
+        for k, v in state.items()
+        if not _UNUSED.match(k)
+    }
 
 
 def _is_hugging_face(state: State) -> bool:

@@ -1,4 +1,4 @@
-"""Warnings about names that a text encoder cannot tell apart, or does not read whole."""
+"""Warnings about names that a text encoder cannot tell apart or cuts off."""
 
 from __future__ import annotations
 

@@ -7,11 +7,13 @@ fit before anything is copied.
 
 from __future__ import annotations
 
+import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
@@ -19,8 +21,7 @@ from torch import Tensor, nn
 
 from mmseg_ovs.utils import OpenVocabError
 
-# Where training scripts put the state dict inside a checkpoint.
-_WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'module', 'teacher')
+from .recognise import fitting_prefixes, hints, under, unwrap
 
 
 class CheckpointError(OpenVocabError):
@@ -93,17 +94,19 @@ def find_state_dict(content: Mapping, name: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: It holds no tensors by name.
     """
-    for key in _WRAPPERS:
-        inner = content.get(key)
-        if isinstance(inner, Mapping) and inner:
-            return find_state_dict(inner, name)
-    state = {
-        k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)
-    }
+    state, passed_over = unwrap(content)
     if not state:
         keys = sorted(map(str, content))[:10]
         raise CheckpointError(f'{name} holds no tensors; keys: {keys}')
-    return {k.removeprefix('module.'): v for k, v in state.items()}
+    if passed_over:
+        print_log(
+            f'{name} also holds averaged weights (EMA) under {passed_over}, which are '
+            "not loaded. An init_cfg takes them with prefix='"
+            f"{passed_over[0]}'; else save them as a file of their own.",
+            'current',
+            logging.WARNING,
+        )
+    return state
 
 
 def describe_mismatch(
@@ -139,37 +142,91 @@ def load_pretrained(
     module: nn.Module,
     checkpoint: str | Path | Mapping[str, Tensor],
     prefix: str | None = None,
-) -> None:
+) -> dict[str, Tensor]:
     """Load a published checkpoint strictly.
+
+    Without a prefix, the file may hold other networks too, if only one prefix fits
+    and most of the file is under it (a teacher with its training heads); what is left
+    out is logged.
 
     Args:
         module: Target. If it has ``convert_state_dict(state) -> state`` that maps the
             published layouts to its own keys, it is applied first.
         checkpoint: File, URL or a state dict.
         prefix: Keep only the keys that start with it, and cut it off (``'backbone.'``).
+            May begin with an entry of the file (``'model_ema'``).
+
+    Returns:
+        What was taken of the file, before the conversion.
 
     Raises:
         CheckpointError: Unreadable file, or keys and shapes that do not fit (listed).
     """
     is_state = isinstance(checkpoint, Mapping)
     name = 'the state dict' if is_state else str(checkpoint)
-    state = dict(checkpoint) if is_state else read_state_dict(checkpoint)
+    content = checkpoint if is_state else read_checkpoint(checkpoint)
+    prefix = prefix and prefix.rstrip('.') + '.'
     if prefix:
-        prefix = prefix.rstrip('.') + '.'
-        state = {
-            k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
-        }
+        entry, _, rest = prefix.partition('.')
+        if isinstance(content.get(entry), Mapping):
+            content, prefix = content[entry], rest
+    state = find_state_dict(content, name)
+    if prefix:
+        state = under(state, prefix)
         if not state:
             raise CheckpointError(f'{name} has no keys under {prefix!r}')
-    if hasattr(module, 'convert_state_dict'):
-        state = module.convert_state_dict(state)
-    mismatch = describe_mismatch(module.state_dict(), state)
-    if mismatch:
+    convert = getattr(module, 'convert_state_dict', dict)
+    own = module.state_dict()
+    if describe_mismatch(own, convert(state)):
+        state = _fitting_share(module, own, state, convert, name)
+    module.load_state_dict(convert(state))
+    return state
+
+
+def _fitting_share(
+    module: nn.Module,
+    own: Mapping[str, Tensor],
+    state: dict[str, Tensor],
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    name: str,
+) -> dict[str, Tensor]:
+    """The share of a state dict that fits a module.
+
+    Raises:
+        CheckpointError: None does, several do, or it is the smaller part of the file.
+    """
+
+    def fits(share: dict[str, Tensor]) -> bool:
+        try:
+            return not describe_mismatch(own, convert(share))
+        except (KeyError, RuntimeError, CheckpointError):  # of another layout
+            return False
+
+    prefixes = fitting_prefixes(state, fits)
+    share = under(state, prefixes[0]) if prefixes else {}
+    if len(prefixes) == 1 and 2 * len(share) >= len(state):
+        rest = [key for key in state if not key.startswith(prefixes[0])]
+        if rest:
+            print_log(
+                f'{name}: took the {len(share)} keys under {prefixes[0]!r}, left out '
+                f'{len(rest)} others ({", ".join(rest[:3])}, ...)',
+                'current',
+                logging.WARNING,
+            )
+        return share
+    if prefixes:
         raise CheckpointError(
-            f'{name} does not fit {type(module).__name__}. Is it for another '
-            f'architecture or size?\n{mismatch}'
+            f'{name} holds more than a {type(module).__name__}, which fits under '
+            f'{" and under ".join(map(repr, prefixes))}: say which with prefix=... in '
+            'init_cfg'
         )
-    module.load_state_dict(state)
+    converted = convert(state)
+    hint = hints(own, converted, getattr(module, 'patch_size', None))
+    raise CheckpointError(
+        f'{name} does not fit {type(module).__name__}. '
+        f'{hint or "Is it for another architecture or size?"}\n'
+        f'{describe_mismatch(own, converted)}'
+    )
 
 
 class PretrainedModule(BaseModule):

@@ -23,6 +23,7 @@ from .checkpoint import (
     find_state_dict,
     read_checkpoint,
 )
+from .recognise import common_prefix, under
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
@@ -84,6 +85,7 @@ def complete_state(
             the state dict has nothing of the model.
     """
     own = model.state_dict() if own is None else own
+    state = under(state, common_prefix(state, own))
     if hasattr(model, 'convert_state_dict'):
         state = model.convert_state_dict(dict(state))
     state = {

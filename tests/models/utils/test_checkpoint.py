@@ -5,7 +5,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mmseg_ovs.models.utils import CheckpointError, load_pretrained, read_state_dict
+from mmseg_ovs.models.utils import (
+    CheckpointError,
+    load_model_checkpoint,
+    load_pretrained,
+    read_state_dict,
+)
+from tests.tiny import BACKBONES, make
 
 
 @pytest.fixture
@@ -35,3 +41,73 @@ def test_prefix(state):
     assert torch.equal(layer.bias, state['bias'])
     with pytest.raises(CheckpointError, match="no keys under 'head.'"):
         load_pretrained(layer, state, prefix='head')
+
+
+def below(prefix, state):
+    return {prefix + k: v for k, v in state.items()}
+
+
+@pytest.mark.parametrize(
+    'write',
+    [
+        lambda s: dict(teacher=below('backbone.', s)),
+        lambda s: dict(teacher={**below('backbone.', s), 'head.weight': s['bias']}),
+        lambda s: below('_orig_mod.', s),
+        lambda s: dict(module=below('module._orig_mod.', s)),  # DeepSpeed
+        lambda s: {**below('module.', s), 'n_averaged': torch.tensor(3)},
+        lambda s: dict(state_dict=below('model.backbone.', s)),  # Lightning
+    ],
+)
+def test_what_training_scripts_add_is_recognised(state, write):
+    layer = nn.Linear(3, 2)
+    load_pretrained(layer, write(state))
+    assert torch.equal(layer.weight, state['weight'])
+
+
+def test_several_networks_in_a_file(state, warned):
+    both = {**below('student.', state), **below('teacher.', state)}
+    with pytest.raises(CheckpointError, match="'student.' and under 'teacher.'"):
+        load_pretrained(nn.Linear(3, 2), both)
+    many = {**below('net.', state), **below('x.a.', state), 'x.b': state['bias']}
+    many = {k.replace('x.a.bias', 'x.a.c'): v for k, v in many.items()}
+    with pytest.raises(CheckpointError, match="under 'net.': say which with prefix"):
+        load_pretrained(nn.Linear(3, 2), many)
+    assert not warned
+    load_pretrained(nn.Linear(3, 2), {**below('net.', state), 'x': state['bias']})
+    assert len(warned) == 1 and 'left out 1 others (x' in warned[0]
+
+
+def test_averaged_weights_beside_the_raw_ones(state, warned):
+    raw = {k: torch.zeros_like(v) for k, v in state.items()}
+    layer = nn.Linear(3, 2)
+    load_pretrained(layer, dict(model=raw, model_ema=state))
+    assert not layer.weight.any() and "prefix='model_ema'" in warned[0]
+    load_pretrained(layer, dict(model=raw, model_ema=state), prefix='model_ema')
+    assert torch.equal(layer.weight, state['weight'])
+    # mmengine's own: the averaged ones are in 'state_dict'
+    load_pretrained(layer, dict(state_dict=state, ema_state_dict=raw, message_hub={}))
+    assert torch.equal(layer.weight, state['weight']) and len(warned) == 1
+
+
+def test_prefix_of_a_whole_model(tmp_path):
+    model, other = (nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1)) for _ in 'ab')
+    torch.save(
+        dict(state_dict=below('model.', other.state_dict())), tmp_path / 'a.ckpt'
+    )
+    load_model_checkpoint(model, tmp_path / 'a.ckpt')
+    assert torch.equal(model[0].weight, other[0].weight)
+
+
+def test_dinov2_of_another_size_or_in_chunks():
+    cfg = BACKBONES['DINOv2']
+    other = make(cfg, img_size=112).state_dict()
+    backbone = make(cfg, img_size=56)
+    with pytest.raises(CheckpointError, match='8 x 8 patches: set img_size=112'):
+        load_pretrained(backbone, other)
+    own = {k: torch.randn_like(v) for k, v in backbone.state_dict().items()}
+    load_pretrained(
+        backbone, {k.replace('blocks.', 'blocks.0.'): v for k, v in own.items()}
+    )
+    assert torch.equal(backbone.norm.weight, own['norm.weight'])
+    with pytest.raises(CheckpointError, match='file is a shard'):
+        load_pretrained(backbone, {**own, 'norm.weight': torch.empty(0)})
