@@ -1,7 +1,5 @@
 """COCO's instance format, as pseudo-masks and benchmarks have it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rules that hold for the whole repository: lint, configs, metafiles, documents."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections import defaultdict

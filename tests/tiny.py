@@ -4,8 +4,6 @@
 ``build(talk2dino, folder)`` builds a whole model, ``config`` gives its config.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -197,9 +195,7 @@ def dinotxt() -> dict:
     """Rotary positions, vision head, features of two windows and of the whole."""
     return dict(
         backbone=dict(
-            BACKBONES['DINOv3'],
-            patch_size=16,
-            extra_outputs=('cls_token', 'registers'),
+            BACKBONES['DINOv3'], patch_size=16, extra_outputs=('cls_token', 'registers')
         ),
         neck=NECKS['dino.txt'],
         decode_head=HEADS['text similarity'],

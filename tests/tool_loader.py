@@ -1,7 +1,5 @@
 """Scripts of this repository: as a module, run in this process, or in their own."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import runpy

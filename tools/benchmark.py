@@ -13,8 +13,6 @@ config, weights, data and versions, so a restart computes only what is missing o
 changed. Missing data sets are reported as absent. The exit code is 1 if a test failed.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -6,16 +6,10 @@ MMSegmentation's scripts and ``mim test mmsegmentation`` can run the file wherev
 mmseg_ovs is installed.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
-from mmseg_ovs.composition import (
-    ConfigOptions,
-    apply_options,
-    compose,
-)
+from mmseg_ovs.composition import ConfigOptions, apply_options, compose
 from mmseg_ovs.utils import exit_with_message, replacing
 
 
@@ -29,11 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--train', action='store_true', help='include training data and schedule'
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        default={},
-        help='settings',
+        '--cfg-options', nargs='+', action=ConfigOptions, default={}, help='settings'
     )
     args = parser.parse_args(argv)
     if args.out.suffix != '.py':

@@ -15,8 +15,6 @@ does not fit is an error. Exports have our layout, which is mostly the authors':
         --export backbone=dinov2_vitb14_reg4_pretrain.pth
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
@@ -30,11 +28,7 @@ from torch import Tensor, nn
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.jobs import file_digest
 from mmseg_ovs.models.text_encoders import OpenCLIPTextEncoder
-from mmseg_ovs.models.utils import (
-    CheckpointError,
-    load_pretrained,
-    read_state_dict,
-)
+from mmseg_ovs.models.utils import CheckpointError, load_pretrained, read_state_dict
 from mmseg_ovs.models.utils.key_report import key_report
 from mmseg_ovs.models.utils.model_checkpoint import brings_weights
 from mmseg_ovs.utils import exit_with_message, replacing

@@ -8,8 +8,6 @@ No images or weights are downloaded. The table compares the model with its basel
 ``demo_out``, with images of predictions.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import time

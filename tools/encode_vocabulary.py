@@ -7,8 +7,6 @@ without its text encoder:
         --vocabulary ade20k_150 --out ade20k_150.safetensors
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 
@@ -16,11 +14,7 @@ import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_ovs.composition import (
-    MODEL_KEYS,
-    add_config_arguments,
-    read_config,
-)
+from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
 from mmseg_ovs.models.utils import load_pretrained
@@ -41,8 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--out', required=True, help='the .safetensors file to write')
     parser.add_argument(
-        '--checkpoint',
-        help='checkpoint of the model, if it contains the text encoder',
+        '--checkpoint', help='checkpoint of the model, if it contains the text encoder'
     )
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args(argv)

@@ -7,8 +7,6 @@ change without a new export. With ``--vocabulary`` they are part of the graph. W
 argmax, background and refinement are up to the caller, see docs/export.md.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
@@ -53,9 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=1, help='images per call')
     parser.add_argument(
-        '--dynamic-batch',
-        action='store_true',
-        help='allow any number per call',
+        '--dynamic-batch', action='store_true', help='allow any number per call'
     )
     parser.add_argument('--opset', type=int, default=OPSET, help='ONNX operator set')
     parser.add_argument(

@@ -10,8 +10,6 @@ The training pipeline should have no random transforms: a crop would be drawn on
 not in every epoch.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -9,8 +9,6 @@ that of its ``AlignmentHead``. Finished images are not recomputed:
 SAM's features take 2 MB per image, 248 GB for the 118,287 images of COCO 2017.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 python tools/make_shapes.py --out data/shapes
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import time

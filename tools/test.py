@@ -11,8 +11,6 @@ At the end the protocol is printed and written to ``protocol.json`` next to the 
 lists what the scores depend on, from input size to the hash of the weights.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -4,8 +4,6 @@ python tools/train.py talk2dino_dinov2-reg-b14 --data coco-captions
 python tools/train.py my_config.py
 """
 
-from __future__ import annotations
-
 import argparse
 
 from mmengine.runner import Runner

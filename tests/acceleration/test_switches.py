@@ -1,7 +1,5 @@
 """Switches change the speed; the labels stay, but for what bfloat16 rounds."""
 
-from __future__ import annotations
-
 import copy
 import shutil
 

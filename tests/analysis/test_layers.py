@@ -13,9 +13,7 @@ TINY_VIT = dict(embed_dims=16, depth=5, num_heads=2)
 BACKBONES = dict(
     DINOv2=dict(arch=dict(TINY_VIT, feed_forward='mlp'), final_norm=False),
     SAMImageEncoder=dict(
-        arch=dict(TINY_VIT, global_attn_indexes=(4,)),
-        out_channels=8,
-        window_size=4,
+        arch=dict(TINY_VIT, global_attn_indexes=(4,)), out_channels=8, window_size=4
     ),
     ResNet=dict(depth=18, base_channels=4, stem_channels=4),
     MixVisionTransformer=dict(embed_dims=4, num_layers=[1] * 4, num_heads=[1] * 4),

@@ -1,7 +1,5 @@
 """Plans of benchmarks, and the config of each of their tests."""
 
-from __future__ import annotations
-
 import pytest
 
 from mmseg_ovs.benchmark.plan import PlanError, make_plan, read_plan

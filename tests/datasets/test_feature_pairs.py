@@ -1,7 +1,5 @@
 """Pairs of features from shards: values, order, workers, and broken folders."""
 
-from __future__ import annotations
-
 import json
 import pickle
 
@@ -139,10 +137,7 @@ def take_a_shard_of_another_setting(folder):
             edit_manifest(lambda m: m['shards'][1]['text'].__setitem__(0, 4)),
             r'00001.*shapes.*\[5, 5\]',
         ),
-        (
-            edit_manifest(lambda m: m.update(shards=[], captions=0)),
-            'holds 0 captions',
-        ),
+        (edit_manifest(lambda m: m.update(shards=[], captions=0)), 'holds 0 captions'),
         (take_a_shard_of_another_setting, r'00001.*differs in: backbone_weights\.'),
     ],
 )

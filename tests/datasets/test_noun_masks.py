@@ -1,7 +1,5 @@
 """The data set of images with a mask a noun, and the decoding of its masks."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

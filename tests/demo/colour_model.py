@@ -1,7 +1,5 @@
 """A model that knows six colours by name: its answers are known beforehand."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

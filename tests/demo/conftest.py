@@ -1,7 +1,5 @@
 """The page as people start it, in a process of its own, and who looks at it."""
 
-from __future__ import annotations
-
 import os
 import queue
 import re
@@ -66,10 +64,7 @@ def server(tmp_path_factory):
         command,
         cwd=HERE.parents[1],
         env=os.environ
-        | dict(
-            PYTHONPATH=f'{folder}{os.pathsep}{HERE}',
-            GRADIO_TEMP_DIR=str(uploads),
-        ),
+        | dict(PYTHONPATH=f'{folder}{os.pathsep}{HERE}', GRADIO_TEMP_DIR=str(uploads)),
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -1,7 +1,5 @@
 """Mistakes on the command line are told before anything is served."""
 
-from __future__ import annotations
-
 import re
 import socket
 

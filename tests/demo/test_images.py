@@ -1,7 +1,5 @@
 """Which uploads are taken."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -1,7 +1,5 @@
 """The models behind the page: loaded late, kept, shared without mixing words."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """From labels to masks with names."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import ImageColor
 

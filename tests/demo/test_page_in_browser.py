@@ -1,7 +1,5 @@
 """The running page, as people see it, in a real browser."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from urllib.parse import urlsplit

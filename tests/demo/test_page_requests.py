@@ -1,7 +1,5 @@
 """The running page, asked as programs ask it."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The class list that people type."""
 
-from __future__ import annotations
-
 import pytest
 
 from mmseg_ovs.demo.words import MAX_CLASSES, hint, read_words

@@ -1,7 +1,5 @@
 """The folder in which the blocks of a page are run."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -8,8 +8,6 @@ which nobody sees on the page:
     <!-- run by: tests/x/test_y.py -->  run by that test
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path

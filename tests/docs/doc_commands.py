@@ -4,8 +4,6 @@ Lines are read as a shell reads them, as far as the pages go: continued lines, c
 quotes, variables, and the output of ``$(python -c "...")``.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib.util

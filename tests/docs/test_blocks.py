@@ -20,8 +20,6 @@ compile, and what it imports from mmseg_ovs must be there.
 Not checked: what ``text`` blocks show, and the programs in ``doc_commands.FOREIGN``.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import re

@@ -4,8 +4,6 @@ mim runs in the environment of the tests (the wheel in a clean one is tested in
 tests/packaging/test_wheel_mim.py); what it starts is mmseg's unmodified script.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

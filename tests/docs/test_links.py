@@ -4,8 +4,6 @@ Relative links of *.md, docs/**/*.md and configs/**/*.md are followed, with thei
 anchors, which are computed as GitHub does. Links to the web are not followed.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``mkdocs build --strict`` passes, and the API reference has what configs can name."""
 
-from __future__ import annotations
-
 import logging
 import pkgutil
 import re

@@ -6,8 +6,6 @@ cell tagged ``parameters`` is followed by others, as papermill does. What a note
 shows of a cell is the value of its last expression.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 

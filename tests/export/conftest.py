@@ -1,7 +1,5 @@
 """Every system exported once, by the tool."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

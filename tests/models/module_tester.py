@@ -1,7 +1,5 @@
 """What holds for every module of the models, whatever its kind."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import re

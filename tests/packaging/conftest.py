@@ -1,7 +1,5 @@
 """A tiny stock model on a tiny generated data set, for the scripts and for mim."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The stand-in for mmcv's operators, safe checkpoints, and the missing-host error."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import sys

@@ -1,7 +1,5 @@
 """The requirement files say what the code imports, within bounds, and why."""
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

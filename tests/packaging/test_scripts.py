@@ -1,7 +1,5 @@
 """``tools/train.py`` and ``tools/test.py``: mmseg's command line, and what we added."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

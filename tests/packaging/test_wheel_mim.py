@@ -6,8 +6,6 @@ such a line are searched after the environment's own, and their ``.pth`` files (
 editable install of this checkout) are not run.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import sysconfig

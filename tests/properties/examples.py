@@ -1,7 +1,5 @@
 """How many examples property tests try: ``EXAMPLES=1000 pytest tests/properties``."""
 
-from __future__ import annotations
-
 import os
 
 from hypothesis import HealthCheck, settings

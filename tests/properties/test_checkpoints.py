@@ -1,7 +1,5 @@
 """Checkpoint files are untrusted: a state dict comes out, or a ``CheckpointError``."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

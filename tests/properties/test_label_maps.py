@@ -1,7 +1,5 @@
 """Label maps keep every value from 0 to 65535, and say which one does not belong."""
 
-from __future__ import annotations
-
 import io
 import zlib
 
@@ -59,9 +57,7 @@ def test_a_value_that_is_no_class_is_named(tmp_path, labels, num_classes, ignore
 
 
 @many
-@given(
-    labels=arrays(np.int32, shapes, elements=st.integers(-(2**31), 2**31 - 1)),
-)
+@given(labels=arrays(np.int32, shapes, elements=st.integers(-(2**31), 2**31 - 1)))
 def test_32_bits_are_refused_or_kept(tmp_path, labels):
     path = tmp_path / 'labels.tif'
     Image.fromarray(labels).save(path)

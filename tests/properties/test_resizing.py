@@ -1,7 +1,5 @@
 """Resize and arg max in chunks: the plain way, for any sizes."""
 
-from __future__ import annotations
-
 import torch
 from examples import many
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Any input makes a sound vocabulary or a ``VocabularyError``, never anything else."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

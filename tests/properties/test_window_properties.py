@@ -1,7 +1,5 @@
 """Windows of any size and stride cover the image and merge to what was cut."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from examples import many

@@ -1,7 +1,5 @@
 """One set of tiny models and images for all tests of the chain."""
 
-from __future__ import annotations
-
 import pytest
 from tiny_models import save_detector, save_images, save_sam, save_tagger
 

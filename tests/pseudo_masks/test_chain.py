@@ -1,7 +1,5 @@
 """From captions to the merged file, with small models of the real classes."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

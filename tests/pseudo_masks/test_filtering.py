@@ -1,7 +1,5 @@
 """Which nouns are kept."""
 
-from __future__ import annotations
-
 import pytest
 
 from mmseg_ovs.jobs import JobError

@@ -1,7 +1,5 @@
 """Grounding DINO: which token belongs to which noun, texts of limited length."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """SAM's answer to boxes."""
 
-from __future__ import annotations
-
 import json
 import os
 
@@ -13,10 +11,7 @@ from tiny_models import SAM
 
 from mmseg_ovs.pseudo_masks import PseudoMaskError, SAMSegmenter, build_sam
 
-GROUPS = [
-    np.float32([[2, 3, 30, 20], [20, 10, 59, 39]]),
-    np.float32([[0, 0, 60, 40]]),
-]
+GROUPS = [np.float32([[2, 3, 30, 20], [20, 10, 59, 39]]), np.float32([[0, 0, 60, 40]])]
 
 
 @pytest.fixture

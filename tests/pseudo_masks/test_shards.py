@@ -1,7 +1,5 @@
 """Shards: the same bytes however often they are interrupted; damage is found."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Words of captions: NLTK's tagger without its downloads."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

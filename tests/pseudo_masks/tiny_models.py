@@ -1,7 +1,5 @@
 """Small models of the real classes with random weights, and images with captions."""
 
-from __future__ import annotations
-
 import json
 import random
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Vocabularies: sources, synonyms, backgrounds, errors, and the reduction of scores."""
 
-from __future__ import annotations
-
 import json
 import pickle
 

@@ -124,8 +124,7 @@ def test_killed_and_started_again(folder, capsys):
     write_shapes('data/shapes', seed=2, sizes=(1, 1, 2), workers=1)
     zoo = tool.Zoo.read(tool.configs_folder())
     rows = tool.prepare_rows(
-        tool.plan_of(tool.parse_args(['plan.yml']), zoo),
-        Path('out'),
+        tool.plan_of(tool.parse_args(['plan.yml']), zoo), Path('out')
     )
     assert [row.status for row in rows] == ['pending', 'absent'] * 2
 

@@ -1,7 +1,5 @@
 """The tool that writes a vocabulary's embeddings, so that the tower can be left out."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

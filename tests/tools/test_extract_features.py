@@ -1,7 +1,5 @@
 """The tool that extracts Talk2DINO's training features, and training from them."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The command line of the pseudo-masks: killed, resumed, and used wrongly."""
 
-from __future__ import annotations
-
 import importlib
 import multiprocessing
 import shutil

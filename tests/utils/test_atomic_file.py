@@ -1,7 +1,5 @@
 """Files written in one piece or not at all."""
 
-from __future__ import annotations
-
 import pytest
 
 from mmseg_ovs.utils import replacing

@@ -1,7 +1,5 @@
 """Run-length masks: equal to pycocotools, and never garbage."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -9,8 +9,6 @@ The default is DINOv2 ViT-B/14 and SAM ViT-B. For others give a config with
 and ``cka.png``. See docs/analysis.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import sys
@@ -28,12 +26,7 @@ from mmseg_ovs.analysis import (
     paired_positions,
     plot_cka,
 )
-from mmseg_ovs.composition import (
-    MODEL_KEYS,
-    ConfigOptions,
-    apply_options,
-    find_config,
-)
+from mmseg_ovs.composition import MODEL_KEYS, ConfigOptions, apply_options, find_config
 from mmseg_ovs.utils import exit_with_message, replacing
 
 BACKBONES = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
@@ -109,10 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         cka.update(*paired_positions(*(network(image) for _, network in networks)))
     matrix = cka.matrix().numpy()
     first, second = ((name, network.names) for name, network in networks)
-    with (
-        replacing(args.out / 'cka.csv') as path,
-        path.open('w', newline='') as file,
-    ):
+    with replacing(args.out / 'cka.csv') as path, path.open('w', newline='') as file:
         table = csv.writer(file)
         table.writerow(['first/second', *second[1]])
         for name, row in zip(first[1], matrix, strict=True):

@@ -8,8 +8,6 @@ a shipped one. Writes ``spectrum.csv`` (power by layer and radius), ``log_ratio.
 (energies and log-ratio by layer) and ``spectrum.png``. See docs/analysis.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import sys
@@ -19,12 +17,7 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 
-from mmseg_ovs.analysis import (
-    ImageStream,
-    LayerFeatures,
-    RadialSpectrum,
-    plot_spectrum,
-)
+from mmseg_ovs.analysis import ImageStream, LayerFeatures, RadialSpectrum, plot_spectrum
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.utils import exit_with_message, replacing
 

@@ -10,8 +10,6 @@ Prints two kinds of rows to compare with the mIoU and boundary mIoU of a trained
   bilinearly and decided by argmax, as a segmentor does with its logits.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 python tools/dataset_converters/ade20k_847.py data/ade/ADE20K_2021_17_01 --splits val
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 python tools/dataset_converters/coco_object.py data/coco_stuff164k --splits val
 """
 
-from __future__ import annotations
-
 import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg

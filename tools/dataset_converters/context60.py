@@ -3,8 +3,6 @@
 python tools/dataset_converters/context60.py data/VOCdevkit/VOC2010 --splits val
 """
 
-from __future__ import annotations
-
 import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg

@@ -8,8 +8,6 @@ by output. Prints one line per file. The exit code is 1 if any file fails or nam
 unknown component.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

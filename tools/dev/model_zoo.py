@@ -4,8 +4,6 @@ python tools/dev/model_zoo.py
 python tools/dev/model_zoo.py --check   # only say whether it is up to date
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -104,9 +102,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--configs', type=Path, default=ROOT / 'configs')
     parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'model_zoo.md')
     parser.add_argument(
-        '--check',
-        action='store_true',
-        help='write nothing; exit code 1 if outdated',
+        '--check', action='store_true', help='write nothing; exit code 1 if outdated'
     )
     return parser.parse_args(argv)
 

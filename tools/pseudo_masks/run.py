@@ -9,8 +9,6 @@ docs/pseudo_masks.md. Exit codes: 0; 1 if images could not be read (they are lis
 others are done); 2 if an error must be fixed first.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -118,9 +116,7 @@ OPTIONS = {
         'path)',
     ),
     '--min-images': dict(
-        type=int,
-        default=10,
-        help='minimum number of images whose captions have a noun',
+        type=int, default=10, help='minimum number of images whose captions have a noun'
     ),
     '--stop-words': dict(
         type=Path, help='text file of nouns to drop, replaces the built-in list'

@@ -19,8 +19,6 @@ Two figures are scaled, as the whole would take hours: text from 32 names, and
 published PAMR, which goes 30 classes at a time, from 30 classes in one window.
 """
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping

@@ -11,8 +11,6 @@ papers that count with fvcore give the other column (GMAC) under the name of FLO
 the text encoder does is done once per vocabulary and listed separately.
 """
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 from typing import NamedTuple

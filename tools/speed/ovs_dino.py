@@ -6,8 +6,6 @@ Full-size configs with random weights, one window of 448 x 448. The training ste
 (forward, backward, no optimizer) has one image, which SAM sees at 1024 x 1024.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

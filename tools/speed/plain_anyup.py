@@ -4,8 +4,6 @@ Dense: every pixel scores every cell, a mask hides what is outside the window, t
 weights of all heads exist at once, and encoders work on whole images.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -6,8 +6,6 @@ attention is explicit. Source of the order of operations: CAT-Seg (arXiv 2303.11
 cvlab-kaist/CAT-Seg cat_seg/modeling/transformer/model.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -9,8 +9,6 @@ training or test that needs more waits for its data: raise ``num_workers`` or sh
 images.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 import time

@@ -1,7 +1,5 @@
 """Time and peak memory of functions that take turns in one process."""
 
-from __future__ import annotations
-
 import argparse
 import ctypes
 import gc

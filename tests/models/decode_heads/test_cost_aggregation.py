@@ -212,19 +212,10 @@ def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
         (dict(pad_len=0), 'at least 1, got 0.* switched off by None'),
         (dict(pad_len=-3), 'at least 1, got -3.* switched off by None'),
         (dict(class_chunk=0), 'class_chunk has to be at least 1'),
-        (
-            dict(class_attention='sparse'),
-            r"one of \['full', 'linear'\], got 'sparse'",
-        ),
+        (dict(class_attention='sparse'), r"one of \['full', 'linear'\], got 'sparse'"),
         (dict(decoder_dims=(16, 24)), 'multiple of 16 .* got 24'),
-        (
-            dict(decoder_guidance_dims=(16, 4)),
-            'Guidance of 16 channels leaves none',
-        ),
-        (
-            dict(decoder_guidance_channels=(6,)),
-            'two stages: give guidance for both',
-        ),
+        (dict(decoder_guidance_dims=(16, 4)), 'Guidance of 16 channels leaves none'),
+        (dict(decoder_guidance_channels=(6,)), 'two stages: give guidance for both'),
     ],
 )
 def test_arguments_out_of_range(wrong, message):

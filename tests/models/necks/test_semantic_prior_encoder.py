@@ -8,8 +8,7 @@ from mmseg_ovs.structures import VisualFeatures
 from tests.tiny import BACKBONES, HEADS, NECKS, SAM, STOCK_BACKBONES, make
 
 PRIOR = dict(
-    NECKS['prior'],
-    backbone=dict(SAM, img_size=56, patch_size=14, out_indices=(0, 1)),
+    NECKS['prior'], backbone=dict(SAM, img_size=56, patch_size=14, out_indices=(0, 1))
 )
 
 

@@ -1,7 +1,5 @@
 """Files of names and vectors, their cache, and encoders that only read them."""
 
-from __future__ import annotations
-
 import multiprocessing
 import stat
 from pathlib import Path

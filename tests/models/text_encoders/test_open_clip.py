@@ -1,7 +1,5 @@
 """Towers of open_clip: the same numbers, without padding, cached, trainable."""
 
-from __future__ import annotations
-
 import copy
 
 import open_clip

@@ -1,7 +1,5 @@
 """Our text encoders inside mmseg's SAN."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from mmengine.hub import get_config

@@ -1,7 +1,5 @@
 """Named template sets, own lists, and what is wrong with others."""
 
-from __future__ import annotations
-
 import open_clip
 import pytest
 

@@ -1,7 +1,5 @@
 """Parity of our modules with the authors' code, from golden files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .anyup import run_anyup

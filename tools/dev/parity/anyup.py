@@ -1,7 +1,5 @@
 """Our AnyUp built from, loaded with and run on golden files."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

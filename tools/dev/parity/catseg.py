@@ -1,7 +1,5 @@
 """Our CLIP towers and local-global inference, run on CAT-Seg's golden files."""
 
-from __future__ import annotations
-
 import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -155,10 +153,7 @@ def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
     sample = SegDataSample(metainfo=dict(ori_shape=tuple(kwargs['out'])))
     data = dict(inputs=[golden.inputs['image']], data_samples=[sample])
     (result,) = model.test_step(data)
-    return {
-        'clip_images': torch.cat(head.images),
-        'sem_seg': result.seg_logits.data,
-    }
+    return {'clip_images': torch.cat(head.images), 'sem_seg': result.seg_logits.data}
 
 
 # Counterparts by the last part of the official name.

@@ -1,7 +1,5 @@
 """Our cost aggregation built from, loaded with and run on CAT-Seg's golden files."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

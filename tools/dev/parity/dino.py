@@ -1,7 +1,5 @@
 """Our DINOv2 and DINOv3 built from, loaded with and run on golden files."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,16 +1,11 @@
 """Our dino.txt built from, loaded with and run on golden files."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_ovs.models.necks import DinoTxtVisionHead, as_visual_features
-from mmseg_ovs.models.text_encoders import (
-    DinoTxtTextTower,
-    TowerTextEncoder,
-)
+from mmseg_ovs.models.text_encoders import DinoTxtTextTower, TowerTextEncoder
 from mmseg_ovs.models.utils import load_pretrained
 
 from .dino import build_dinov2, build_dinov3

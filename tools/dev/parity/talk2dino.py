@@ -1,7 +1,5 @@
 """Our Talk2DINO parts built from, loaded with and run on golden files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
