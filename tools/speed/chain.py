@@ -40,6 +40,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from plain_anyup import PlainAnyUp
 from plain_cost_aggregation import plain_aggregator
+from plain_pamr import plain_pamr
 from timing import Cell, Runs, parse_args, take_turns
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -399,7 +400,7 @@ class Chain:
 
         def published() -> Tensor:
             image = self.model.denormalize(views[0])
-            return published_pamr(image, some, refiner.dilations)
+            return plain_pamr(image, some, refiner.dilations)
 
         row, _ = measure(
             f'PAMR, {len(views)} windows', {PUBLISHED: published, OURS: run}, 1
@@ -430,35 +431,6 @@ class Chain:
 def maps(features: list) -> list[Tensor]:
     """All maps of all windows."""
     return [m for f in features for m in f.maps]
-
-
-def published_pamr(image: Tensor, scores: Tensor, dilations: tuple[int, ...]) -> Tensor:
-    """PAMR as published: neighbours by dilated one-hot convolutions, 30 classes a call.
-
-    Args:
-        image: RGB image (3, H, W), 0..255.
-        scores: (C, H, W).
-        dilations: Distances of the neighbourhoods.
-    """
-    kernels = torch.eye(9).view(9, 1, 3, 3)
-    around = kernels[[i for i in range(9) if i != 4]]
-
-    def gather(x: Tensor, weight: Tensor) -> Tensor:
-        parts = []
-        for d in dilations:
-            padded = F.pad(x[:, None], [d] * 4, mode='replicate')
-            parts.append(F.conv2d(padded, weight, dilation=d))
-        return torch.cat(parts, dim=1)
-
-    refined = []
-    for chunk in scores.split(30):
-        deviation = gather(image, kernels).std(1, keepdim=True)
-        difference = gather(image, kernels[4:5] - around).abs()
-        affinity = (-difference / (1e-8 + 0.1 * deviation)).mean(0).softmax(0)
-        for _ in range(10):
-            chunk = (gather(chunk, around) * affinity).sum(1)
-        refined.append(chunk)
-    return torch.cat(refined)
 
 
 def by_mmseg(layout, grids: list[Tensor], size: tuple, align_corners: bool) -> Tensor:

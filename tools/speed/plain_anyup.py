@@ -1,4 +1,4 @@
-"""AnyUp the plain way, as published, for the comparison of speeds.
+"""AnyUp the plain way, as published: what the benchmark and the tests compare with.
 
 Dense: every pixel scores every cell, a mask hides what is outside the window, the
 weights of all heads exist at once, and encoders work on whole images.
@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_ovs.models.layers import window_mask
-
-WINDOW_RATIO = 0.1
 
 
 class PlainBlock(nn.Module):
@@ -52,10 +50,10 @@ class PlainUnification(nn.Module):
 class PlainAttention(nn.Module):
     """Norms and the multi-head attention whose weights are used."""
 
-    def __init__(self, dims: int) -> None:
+    def __init__(self, dims: int, heads: int) -> None:
         super().__init__()
         self.norm_q, self.norm_k = nn.RMSNorm(dims), nn.RMSNorm(dims)
-        self.attention = nn.MultiheadAttention(dims, 4, batch_first=True)
+        self.attention = nn.MultiheadAttention(dims, heads, batch_first=True)
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         queries, normed = self.norm_q(queries), self.norm_k(keys)
@@ -65,8 +63,11 @@ class PlainAttention(nn.Module):
 class PlainAnyUp(nn.Module):
     """The published network under its published names."""
 
-    def __init__(self, dims: int = 128) -> None:
+    def __init__(
+        self, dims: int = 128, heads: int = 4, side: int = 5, window_ratio: float = 0.1
+    ) -> None:
         super().__init__()
+        self.window_ratio = window_ratio
 
         def encoder(first: nn.Module) -> nn.Sequential:
             return nn.Sequential(first, PlainBlock(dims), PlainBlock(dims))
@@ -78,18 +79,18 @@ class PlainAnyUp(nn.Module):
         self.image_encoder = encoder(conv(3, 1))
         self.key_encoder = encoder(conv(dims, 1))
         self.query_encoder = encoder(conv(dims, 1))
-        self.key_features_encoder = encoder(PlainUnification(dims, 5))
+        self.key_features_encoder = encoder(PlainUnification(dims, side))
         self.aggregation = encoder(conv(2 * dims, 3))
         self.rope = nn.Module()
         self.rope.freqs = nn.Parameter(torch.randn(2, dims))
         self.cross_decode = nn.Module()
         self.cross_decode.conv2d = nn.Conv2d(dims, dims, 3, padding=1, bias=False)
-        self.cross_decode.cross_attn = PlainAttention(dims)
+        self.cross_decode.cross_attn = PlainAttention(dims, heads)
 
     def encode(self, image: Tensor) -> Tensor:
         """The image's encoding, every pixel turned by its own sine and cosine."""
         x = self.image_encoder(image).permute(0, 2, 3, 1)
-        axes = [torch.linspace(0, 1, length) for length in x.shape[1:3]]
+        axes = [torch.linspace(0, 1, n, dtype=x.dtype) for n in x.shape[1:3]]
         places = torch.stack(torch.meshgrid(*axes, indexing='ij'), dim=-1)
         angles = places @ self.rope.freqs
         first, second = x.chunk(2, dim=-1)
@@ -105,7 +106,7 @@ class PlainAnyUp(nn.Module):
         unified = self.key_features_encoder(F.normalize(features, dim=1))
         keys = self.aggregation(torch.cat([keys, unified], dim=1))
         queries = self.cross_decode.conv2d(queries)
-        mask = window_mask(size, grid, WINDOW_RATIO)
+        mask = window_mask(size, grid, self.window_ratio)
         queries, keys, values = (x.flatten(2).mT for x in (queries, keys, features))
         weights = self.cross_decode.cross_attn(queries, keys, mask)
         return (weights @ values).mT.unflatten(2, size)

@@ -96,87 +96,18 @@ def test_sizes_of_published_models(arch):
     assert {k: v.shape for k, v in ours.items()} == shapes
 
 
-def cubic(d, a=-0.75):
-    d = abs(d)
-    if d <= 1:
-        return (a + 2) * d**3 - (a + 3) * d**2 + 1
-    return a * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0
-
-
-def linear(d):
-    return max(0, 1 - abs(d))
-
-
-def resampling(native, wanted, kernel):
-    """Matrix (wanted, native): pixel centres map to pixel centres, ends repeat."""
-    matrix = torch.zeros(wanted, native, dtype=torch.float64)
-    for i in range(wanted):
-        centre = (i + 0.5) * native / wanted - 0.5
-        first = int(np.floor(centre)) - 1
-        for tap in range(first, first + 4):
-            matrix[i, min(max(tap, 0), native - 1)] += kernel(centre - tap)
-    return matrix
-
-
-def slow_attention(attn, x):
-    """Attention (H, W, C) -> (H, W, C), a query and a head at a time."""
-    height, width, dims = x.shape
-    query, key, value = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1)).unbind(2)
-    tables = []
-    for table, side in ((attn.rel_pos_h, height), (attn.rel_pos_w, width)):
-        tables.append(resampling(len(table), 2 * side - 1, linear) @ table)
-    rows = torch.arange(height)[:, None].expand(height, width)
-    columns = torch.arange(width).expand(height, width)
-    out = torch.zeros_like(query)
-    for y in range(height):
-        for x_ in range(width):
-            down, right = y - rows + height - 1, x_ - columns + width - 1
-            for head in range(attn.num_heads):
-                q = query[y, x_, head]
-                scores = key[:, :, head] @ q * len(q) ** -0.5
-                scores = scores + tables[0][down] @ q + tables[1][right] @ q
-                weights = scores.flatten().softmax(0).view(height, width, 1)
-                out[y, x_, head] = (weights * value[:, :, head]).sum((0, 1))
-    return attn.proj(out.flatten(2))
-
-
-def slow_block(block, x):
-    """(H, W, C) -> (H, W, C); windows are cut one by one."""
-    height, width, dims = x.shape
-    normed = block.norm1(x)
-    if not block.window_size:
-        x = x + slow_attention(block.attn, normed)
-    else:
-        side = block.window_size
-        attended = torch.zeros_like(x)
-        for top in range(0, height, side):
-            for left in range(0, width, side):
-                part = normed[top : top + side, left : left + side]
-                window = torch.zeros(side, side, dims, dtype=x.dtype)
-                window[: part.shape[0], : part.shape[1]] = part
-                result = slow_attention(block.attn, window)
-                attended[top : top + side, left : left + side] = result[
-                    : part.shape[0], : part.shape[1]
-                ]
-        x = x + attended
-    return x + block.mlp(block.norm2(x))
-
-
 @torch.no_grad()
 @pytest.mark.parametrize('size', [(40, 88), (96, 32)])
-def test_other_sizes_against_a_slow_formulation(size):
-    model = build(out_indices=range(4)).double()
-    image = torch.randn(1, 3, *size, dtype=torch.float64)
+def test_other_sizes_equal_the_package_with_resized_positions(size):
+    """Its blocks resize their tables of relative positions by themselves."""
+    package, ours = official(), build()
+    ours.load_state_dict(package.state_dict())
     grid = size[0] // 8, size[1] // 8
-    rows, columns = (resampling(8, side, cubic) for side in grid)
-    positions = torch.einsum('hy,wx,yxc->hwc', rows, columns, model.pos_embed[0])
-    x = model.patch_embed(image)[0] + positions.float()
-    *blocks, neck = model(image)
-    close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
-    for block, got in zip(model.blocks, blocks, strict=True):
-        x = slow_block(block, x)
-        close(got[0].permute(1, 2, 0), x)
-    close(neck, model.neck(x.permute(2, 0, 1)[None]))
+    positions = package.pos_embed.permute(0, 3, 1, 2)
+    positions = F.interpolate(positions, grid, mode='bicubic', align_corners=False)
+    package.pos_embed.data = positions.permute(0, 2, 3, 1)
+    image = torch.randn(1, 3, *size)
+    assert_close(ours(image)[-1], package(image), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('size', [(64, 64), (40, 88)])

@@ -2,18 +2,21 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 
 from mmseg_ovs.models.layers import FeatureUnification, PixelEncoder, row_bands
-from mmseg_ovs.models.layers.windowed_attention import axis_tiles, window_mask
+from mmseg_ovs.models.layers.windowed_attention import axis_tiles
 from mmseg_ovs.models.necks import AnyUp
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from mmseg_ovs.structures import VisualFeatures
-from tests.models.module_tester import check_gradients, check_same_weights
+from tests.models.module_tester import check_gradients
 from tests.tiny import NECKS, STOCK_BACKBONES, make, shake
+from tests.tool_loader import load_tool
 
 SMALL = dict(qk_dim=16, num_heads=2, kernel_size_lfu=3)
+
+
+plain_anyup = load_tool('tools/speed/plain_anyup.py')
 
 
 @pytest.fixture
@@ -22,52 +25,12 @@ def neck():
     return shake(AnyUp(**SMALL)).eval()
 
 
-def dense_unification(layer, features):
-    """The published order: (channel, filter) computed, (filter, channel) read."""
-    (batch, channels, height, width), count = features.shape, layer.out_channels
-    padding = layer.kernel_size // 2
-    kernels = layer.basis.repeat(channels, 1, 1, 1)
-    x = F.conv2d(features, kernels, padding=padding, groups=channels)
-    ones = torch.ones_like(features[:1, :1])
-    x = x / F.conv2d(ones, torch.ones_like(layer.basis[:1]), padding=padding)
-    return x.view(batch, count, channels, height, width).softmax(1).mean(2)
-
-
-def dense_anyup(neck, image, features, size):
-    """Every weight of every pixel and cell, with a mask."""
-    encoded = neck.image_encoder(image)
-    height, width = encoded.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.linspace(0, 1, height, dtype=encoded.dtype),
-        torch.linspace(0, 1, width, dtype=encoded.dtype),
-        indexing='ij',
-    )
-    angles = (torch.stack([y, x], dim=-1) @ neck.rope.freqs).permute(2, 0, 1)
-    first, second = encoded.chunk(2, dim=1)
-    turned = torch.cat([-second, first], dim=1)
-    encoded = encoded * angles.cos() + turned * angles.sin()
-
-    unification, *blocks = neck.key_features_encoder
-    unified = dense_unification(unification, F.normalize(features, dim=1))
-    for block in blocks:
-        unified = block(unified)
-    grid = features.shape[-2:]
-    keys = F.adaptive_avg_pool2d(neck.key_encoder(encoded), grid)
-    keys = neck.aggregation(torch.cat([keys, unified], dim=1))
-    queries = F.adaptive_avg_pool2d(neck.query_encoder(encoded), size)
-
-    attention = neck.cross_decode
-    queries = attention.conv2d(queries).flatten(2).mT
-    queries = attention.query(attention.norm_q(queries))
-    keys = attention.key(attention.norm_k(keys.flatten(2).mT))
-    queries, keys = (
-        t.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        for t in (queries, keys)
-    )
-    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
-    hidden = window_mask(size, grid, attention.window_ratio)
-    weights = scores.masked_fill(hidden, -torch.inf).softmax(-1).mean(1)
-    return (weights @ features.flatten(2).mT).mT.unflatten(2, size)
+def pair(dtype=torch.float64, **options):
+    """The plain network and ours with its weights."""
+    plain = shake(plain_anyup.PlainAnyUp(16, 2, 3, options.get('window_ratio', 0.1)))
+    neck = AnyUp(**SMALL, **options)
+    load_pretrained(neck, plain.state_dict())
+    return plain.to(dtype), neck.to(dtype)
 
 
 def close(ours, expected):
@@ -94,24 +57,24 @@ SIZES = {
 @pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
 def test_dense_definition(sizes, ratio):
     pixels, cells, size = sizes
-    torch.manual_seed(3)
-    neck = shake(AnyUp(window_ratio=ratio, **SMALL)).double()
+    plain, neck = pair(window_ratio=ratio)
     image, features = doubles(2, 3, *pixels), doubles(2, 21, *cells)
     with torch.no_grad():
-        expected = dense_anyup(neck, image, features, size)
+        expected = plain(image, features, size)
         in_bands = neck.upsample(image, features, size)
-    plain = neck.upsample(image, features, size)  # the encoders' form for gradients
-    for ours in (in_bands, plain):
+    with_gradient = neck.upsample(image, features, size)  # the encoders' other form
+    for ours in (in_bands, with_gradient):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize('channels', [8, 21, 32])
 def test_order_of_channels_and_filters(channels):
     """Also where the filters do not divide the channels, or outnumber them."""
-    layer = FeatureUnification(16, 5)
+    layer, plain = FeatureUnification(16, 5), plain_anyup.PlainUnification(16, 5)
+    layer.load_state_dict(plain.state_dict())
     features = torch.randn(2, channels, 6, 7)
     with torch.no_grad():
-        close(layer(features), dense_unification(layer, features))
+        close(layer(features), plain(features))
 
 
 @torch.no_grad()
@@ -126,22 +89,21 @@ def test_chunks_change_nothing(neck):
 
 @pytest.mark.parametrize('trainable', [False, True])
 def test_gradients(trainable):
-    torch.manual_seed(5)
-    neck = shake(AnyUp(trainable=trainable, **SMALL)).double()
+    plain, neck = pair(trainable=trainable)
     image, features = doubles(1, 3, 24, 32), doubles(1, 12, 3, 4).requires_grad_()
     weight = doubles(1, 12, 24, 32)
-    wanted = {'features': features, **dict(neck.named_parameters())}
-    wanted = {name: p for name, p in wanted.items() if p.requires_grad}
-    assert len(wanted) == 1 + trainable * len(list(neck.parameters()))
-
-    def gradients(out):
-        return torch.autograd.grad((out * weight).sum(), list(wanted.values()))
-
-    ours = gradients(neck.upsample(image, features, (24, 32)))
-    expected = gradients(dense_anyup(neck, image, features, (24, 32)))
-    for name, a, b in zip(wanted, ours, expected, strict=True):
-        assert b.abs().max() > 0, name
-        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9, msg=name)
+    gradients = []
+    for module, run in ((neck, neck.upsample), (plain, plain)):
+        features.grad = None
+        (run(image, features, (24, 32)) * weight).sum().backward()
+        own = {name: p.grad for name, p in module.named_parameters()}
+        gradients.append(dict(own, features=features.grad))
+    ours = {name: grad for name, grad in gradients[0].items() if grad is not None}
+    expected = neck.convert_state_dict(gradients[1])
+    assert len(ours) == 1 + trainable * len(list(neck.parameters()))
+    for name, gradient in ours.items():
+        assert gradient.abs().max() > 0, name
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-7, atol=1e-9)
 
 
 @torch.no_grad()
@@ -240,34 +202,20 @@ def test_types(neck):
     assert (halved - expected).abs().mean() < 0.1
 
 
-def published_state(neck):
-    """Our weights under the published names."""
-    state = neck.state_dict()
-    attention = 'cross_decode.cross_attn.attention.'
-    dims = neck.rope.freqs.shape[1]
-    for kind, shape in (('weight', (dims, dims)), ('bias', (dims,))):
-        parts = [state.pop(f'cross_decode.{part}.{kind}') for part in ('query', 'key')]
-        state[f'{attention}in_proj_{kind}'] = torch.cat([*parts, torch.randn(shape)])
-        state[f'{attention}out_proj.{kind}'] = torch.randn(shape)
-    for norm in ('norm_q', 'norm_k'):
-        key = f'cross_decode.{norm}.weight'
-        state[f'cross_decode.cross_attn.{norm}.weight'] = state.pop(key)
-    return state
-
-
-def test_published_layout(neck):
-    state, loaded = published_state(neck), AnyUp(**SMALL)
-    load_pretrained(loaded, state)
-    check_same_weights(loaded, neck)
+def test_published_layout():
+    plain, neck = pair(torch.float32)
+    state = plain.state_dict()
     del state['cross_decode.cross_attn.attention.in_proj_weight']
     with pytest.raises(CheckpointError, match='missing: cross_decode'):
-        load_pretrained(loaded, state)
+        load_pretrained(neck, state)
 
 
 def test_published_keys():
     """Names, shapes and size of the two published files."""
     with torch.device('meta'):
-        state = published_state(AnyUp())
+        plain, neck = plain_anyup.PlainAnyUp(), AnyUp()
+    state, ours = plain.state_dict(), neck.state_dict()
+    assert neck.convert_state_dict(state).keys() == ours.keys()
     assert len(state) == 73
     assert sum(v.numel() for v in state.values()) == 878_080
     shapes = {key: tuple(value.shape) for key, value in state.items()}

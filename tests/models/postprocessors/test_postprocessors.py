@@ -1,14 +1,16 @@
-"""Post-processors: each image by itself; PAMR against a literal definition."""
+"""Post-processors: each image by itself; PAMR against the plain way."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mmseg_ovs.models.postprocessors import PAMR, BackgroundCleaning
 from mmseg_ovs.models.postprocessors.base import ImagePostProcessor
 from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import BOTH, ModuleTester
 from tests.tiny import POSTPROCESSORS, make
+from tests.tool_loader import load_tool
+
+plain_pamr = load_tool('tools/speed/plain_pamr.py').plain_pamr
 
 
 def scores_and_features(batch=BOTH):
@@ -48,35 +50,13 @@ def test_cleaning_needs_the_attention():
         BackgroundCleaning()(scores, features, torch.randn(6, 16))
 
 
-def literal_pamr(image, scores, num_iter, dilations):
-    """Neighbours as shifted copies of a replicated border, one tensor for all."""
-
-    def neighbours(x, centre):
-        stack = []
-        height, width = x.shape[-2:]
-        for d in dilations:
-            padded = F.pad(x[None], [d] * 4, mode='replicate')[0]
-            for dy in (0, d, 2 * d):
-                for dx in (0, d, 2 * d):
-                    if centre or (dy, dx) != (d, d):
-                        stack.append(padded[:, dy : dy + height, dx : dx + width])
-        return torch.stack(stack, dim=1)
-
-    deviation = neighbours(image, True).std(dim=1, keepdim=True)
-    difference = (image[:, None] - neighbours(image, False)).abs()
-    weight = (-difference / (1e-8 + 0.1 * deviation)).mean(0).softmax(0)
-    for _ in range(num_iter):
-        scores = (neighbours(scores, False) * weight).sum(1)
-    return scores
-
-
 @pytest.mark.parametrize('dilations', [(1,), (1, 2, 4, 8, 12, 24)])
-def test_literal_definition(dilations):
+def test_plain_way(dilations):
     image = 255 * torch.rand(3, 33, 20)
     scores = torch.rand(5, 33, 20)
     pamr = PAMR(num_iter=4, dilations=dilations, class_chunk=2)
     refined = pamr.refine(scores, pamr.prepare(image))
-    expected = literal_pamr(image, scores, 4, dilations)
+    expected = plain_pamr(image, scores, dilations, 4)
     torch.testing.assert_close(refined, expected, rtol=1e-5, atol=1e-6)
 
 
