@@ -62,34 +62,25 @@ VARIANTS = {
     'prompts': dict(prompt_channels=3),
     'no shift': dict(window_size=6),
     'window larger than the map': dict(window_size=50),
+    'no guidance maps': dict(appearance_channels=0, decoder_guidance_channels=()),
+    'oblong': dict(size=(6, 9)),
 }
 
 
 @pytest.mark.parametrize('name', VARIANTS)
 @torch.no_grad()
 def test_equals_the_plain_form_in_any_chunks(name):
-    options = VARIANTS[name]
+    options = dict(VARIANTS[name])
+    size = options.pop('size', (6, 6))
     model = build(**options)
-    arguments = inputs(prompts=options.get('prompt_channels', 1))
+    arguments = inputs(prompts=options.get('prompt_channels', 1), size=size)
+    if name == 'no guidance maps':
+        arguments = arguments[:2]
     expected = plain_aggregator(model, *arguments)
-    assert expected.shape == (2, 5, 24, 24)
+    assert expected.shape == (2, 5, 4 * size[0], 4 * size[1])
     for class_chunk in (1, 2, 5, 50, None):
         model.class_chunk = class_chunk
         assert_close(model(*arguments), expected)
-
-
-@torch.no_grad()
-def test_without_guidance_maps():
-    model = build(appearance_channels=0, decoder_guidance_channels=(), class_chunk=2)
-    features, text, *_ = inputs()
-    assert_close(model(features, text), plain_aggregator(model, features, text))
-
-
-@torch.no_grad()
-def test_oblong_maps():
-    model = build(class_chunk=2)
-    arguments = inputs(size=(6, 9))
-    assert_close(model(*arguments), plain_aggregator(model, *arguments))
 
 
 @pytest.mark.parametrize('name', ['linear', 'padded', 'padded full', 'prompts'])

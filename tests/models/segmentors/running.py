@@ -3,6 +3,29 @@
 import torch
 from mmseg.structures import SegDataSample
 
+SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
+FEATURES = dict(
+    mode='local-global',
+    aggregation='features',
+    image_size=(84, 84),
+    crop_size=(56, 56),
+    stride=(14, 14),
+)
+LOGITS = dict(
+    FEATURES,
+    aggregation='logits',
+    stride=(28, 28),
+    input_size=(42, 42),
+    input_antialias=False,
+)
+# A stock backbone and neck: maps at strides 4, 8, 16 and 32.
+PYRAMID = dict(
+    backbone=dict(
+        type='ResNetV1c', depth=18, out_indices=(0, 1, 2, 3), norm_cfg=dict(type='BN')
+    ),
+    neck=dict(type='FPN', in_channels=[64, 128, 256, 512], out_channels=16, num_outs=4),
+)
+
 
 def make_image(height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)

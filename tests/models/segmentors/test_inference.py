@@ -11,10 +11,24 @@ from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.decode_heads import FeatureAuxiliaryHead
 from tests.models.module_tester import LargestTensor
-from tests.models.segmentors.running import make_image, run, scores
+from tests.models.segmentors.running import (
+    FEATURES,
+    LOGITS,
+    PYRAMID,
+    SLIDE,
+    make_image,
+    run,
+    scores,
+)
 
-SLIDE = dict(mode='slide', crop_size=(42, 42), stride=(28, 28))
 SOFTMAX = dict(SLIDE, window_softmax=True)
+MODES = dict(
+    whole=dict(mode='whole'),
+    slide=SLIDE,
+    softmax=SOFTMAX,
+    features=FEATURES,
+    logits=LOGITS,
+)
 PROCESSORS = [
     dict(type='BackgroundCleaning'),
     dict(type='PAMR', num_iter=2, dilations=(1, 2)),
@@ -28,12 +42,12 @@ def assert_same_labels(first, second, tolerance=0.002):
     assert (first != second).float().mean() <= tolerance
 
 
-@pytest.mark.parametrize(
-    'test_cfg', [dict(mode='whole'), SLIDE, SOFTMAX], ids=['whole', 'slide', 'softmax']
-)
+@pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('processors', [[], PROCESSORS], ids=['plain', 'processed'])
-def test_chunks_and_batches_change_nothing(build_segmentor, test_cfg, processors):
-    model = build_segmentor(test_cfg=test_cfg, postprocessors=processors)
+def test_chunks_and_batches_change_nothing(build_segmentor, mode, processors):
+    if mode == 'logits':  # no scores on the grid, which are what is cleaned
+        processors = processors[1:]
+    model = build_segmentor(test_cfg=MODES[mode], postprocessors=processors)
     image = make_image(70, 98)
     reference = scores(model, image, window_batch_size=16, chunk_mb=100)
     labels = reference.argmax(0)
@@ -154,14 +168,15 @@ def test_result_has_the_original_size(build_segmentor):
     assert_same_labels(kept.seg_logits.data.argmax(0), sample.pred_sem_seg.data[0])
 
 
-def test_flipped_input_is_flipped_back(build_segmentor):
-    model = build_segmentor(test_cfg=dict(mode='whole'))
-    image = make_image(56, 56)
+@pytest.mark.parametrize('mode', ['whole', 'features', 'logits'])
+def test_flipped_input_is_flipped_back(build_segmentor, mode):
+    model = build_segmentor(test_cfg=MODES[mode])
+    image = make_image(84, 70)
     plain = scores(model, image)
     for direction, axis in (('horizontal', -1), ('vertical', -2)):
-        metas = dict(flip=True, flip_direction=direction, ori_shape=(56, 56))
+        metas = dict(flip=True, flip_direction=direction, ori_shape=(84, 70))
         flipped = scores(model, image, metas=metas)
-        torch.testing.assert_close(flipped, plain.flip(axis))
+        torch.testing.assert_close(flipped, plain.flip(axis), rtol=1e-4, atol=1e-5)
 
 
 def test_windows_are_resized_to_the_input_size(build_segmentor):
@@ -277,15 +292,7 @@ class ImageMean(FeatureAuxiliaryHead):
 def test_any_mixture_builds_and_runs(build_segmentor):
     """A stock backbone, neck and auxiliary head around our text side."""
     model = build_segmentor(
-        backbone=dict(
-            type='ResNetV1c',
-            depth=18,
-            out_indices=(0, 1, 2, 3),
-            norm_cfg=dict(type='BN'),
-        ),
-        neck=dict(
-            type='FPN', in_channels=[64, 128, 256, 512], out_channels=16, num_outs=4
-        ),
+        **PYRAMID,
         decode_head=dict(
             type='TextSimilarityHead',
             in_channels=16,
