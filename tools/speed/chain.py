@@ -43,7 +43,6 @@ from plain_cost_aggregation import plain_aggregator
 from plain_pamr import plain_pamr
 from timing import Cell, Runs, parse_args, take_turns
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_ovs.acceleration import run_linears_in_onednn
 from mmseg_ovs.composition import compose
@@ -82,12 +81,11 @@ SYSTEMS = {
 
 
 class Row(NamedTuple):
-    """A stage. ``difference`` and ``gflop`` are None where they say nothing."""
+    """A stage. ``difference`` is None where it says nothing."""
 
     stage: str
     cells: Mapping[str, Cell | None]
     difference: float | None = None
-    gflop: float | None = None
 
 
 # ------------------------------------------------------------------------- models
@@ -184,10 +182,7 @@ def measure(
     if PUBLISHED in results:
         last = results.get(ONEDNN, results[OURS])
         difference = largest_difference(compare(last), compare(results[PUBLISHED]))
-    with FlopCounterMode(display=False) as counter:
-        runs[OURS]()
-    gflop = counter.get_total_flops() / 1e9 or None
-    row = Row(stage, cells, difference, gflop)
+    row = Row(stage, cells, difference)
     print(format_row(row), flush=True)
     return row, results[OURS]
 
@@ -204,7 +199,7 @@ def scaled(row: Row, factors: Mapping[str, float]) -> Row:
         name: cell._replace(seconds=cell.seconds * factors.get(name, 1))
         for name, cell in row.cells.items()
     }
-    return row._replace(cells=cells, gflop=None)
+    return row._replace(cells=cells)
 
 
 # ------------------------------------------------------------------------- stages
@@ -468,8 +463,7 @@ def format_row(row: Row) -> str:
     if row.cells.get(PUBLISHED) and row.cells.get(ONEDNN):
         gain = f'{row.cells[PUBLISHED].seconds / row.cells[ONEDNN].seconds:.2f}'
     difference = '-' if row.difference is None else f'{row.difference:.0e}'
-    gflop = '-' if row.gflop is None else f'{row.gflop:.0f}'
-    return f'| {row.stage} | {" | ".join(cells)} | {gain} | {difference} | {gflop} |'
+    return f'| {row.stage} | {" | ".join(cells)} | {gain} | {difference} |'
 
 
 def total(rows: list[Row]) -> Row:
@@ -500,8 +494,8 @@ def run_system(name: str, classes: list[int], count: int) -> None:
         encoding = {number: chain.text(number) for number in classes}
     for number, rows in tables.items():
         print(f'\n{name}, {number} classes\n')
-        print(f'| stage | {" | ".join(COLUMNS)} | gain | difference | GFLOP |')
-        print(f'|---|{"---|" * (len(COLUMNS) + 3)}')
+        print(f'| stage | {" | ".join(COLUMNS)} | gain | difference |')
+        print(f'|---|{"---|" * (len(COLUMNS) + 2)}')
         for row in [*rows, total(rows), encoding[number]]:
             print(format_row(row))
 

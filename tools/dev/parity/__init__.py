@@ -2,21 +2,43 @@
 
 from pathlib import Path
 
+import torch
+
 from .anyup import run_anyup
-from .catseg import RUNNERS as CATSEG
-from .cost_aggregation import RUNNERS as COST_AGGREGATION
+from .catseg import run_clip, run_sliding_window
+from .cost_aggregation import (
+    run_aggregator,
+    run_class_block,
+    run_decoder_stage,
+    run_spatial_block,
+)
 from .dino import run_backbone
 from .dinotxt import run_dinotxt
 from .golden import Comparison, Golden, GoldenFileError, compare
 from .sam import run_image_encoder
-from .talk2dino import (
-    run_pamr,
-    run_projection,
-    run_published_projection,
-    run_segmentation,
-)
+from .talk2dino import run_pamr, run_projection, run_segmentation
+
+# Counterparts by component and the last part of the official constructor's name.
+RUNNERS = {
+    ('anyup', 'AnyUp'): run_anyup,
+    ('catseg', 'Aggregator'): run_aggregator,
+    ('catseg', 'CLIP'): run_clip,
+    ('catseg', 'ClassTransformerLayer'): run_class_block,
+    ('catseg', 'SwinTransformerBlockWrapper'): run_spatial_block,
+    ('catseg', 'Up'): run_decoder_stage,
+    ('catseg', 'inference_sliding_window'): run_sliding_window,
+    ('dinotxt', 'DINOTxt'): run_dinotxt,
+    ('dinotxt', 'DinoTxt'): run_dinotxt,
+    ('dinov2', 'DinoVisionTransformer'): run_backbone,
+    ('dinov3', 'DinoVisionTransformer'): run_backbone,
+    ('sam', 'ImageEncoderViT'): run_image_encoder,
+    ('talk2dino', 'PAMR'): run_pamr,
+    ('talk2dino', 'from_config'): run_projection,
+    ('talk2dino', ''): run_segmentation,
+}
 
 
+@torch.no_grad()
 def check(path: str | Path, weights_dir: str | Path | None = None) -> Comparison:
     """Build our counterpart of a golden file, run it and compare every output.
 
@@ -28,38 +50,15 @@ def check(path: str | Path, weights_dir: str | Path | None = None) -> Comparison
     Raises:
         GoldenFileError: The file is unreadable or of an unknown component.
     """
-    golden = Golden.read(path)
-    weights_dir = Path(weights_dir or golden.path.resolve().parent.parent / 'weights')
+    golden = Golden.read(path, weights_dir)
     component = golden.config.get('component')
-    constructor = golden.config.get('constructor', {})
-    name = str(constructor.get('cls', '')).split('.')
-    if component in ('dinov2', 'dinov3') and name[-1] == 'DinoVisionTransformer':
-        ours = run_backbone(golden)
-    elif component == 'anyup':
-        ours = run_anyup(golden)
-    elif component == 'sam' and name[-1] == 'ImageEncoderViT':
-        ours = run_image_encoder(golden)
-    elif component == 'dinotxt':
-        ours = run_dinotxt(golden)
-    elif component == 'catseg' and name[-1] in COST_AGGREGATION:
-        ours = COST_AGGREGATION[name[-1]](golden)
-    elif component == 'catseg' and name[-1] in CATSEG:
-        ours = CATSEG[name[-1]](golden)
-    elif component == 'talk2dino' and name[-1] == 'PAMR':
-        ours = run_pamr(golden)
-    elif component == 'talk2dino' and 'ProjectionLayer' in name:
-        if golden.weights:
-            ours = run_projection(golden)
-        else:
-            ours = run_published_projection(golden, weights_dir)
-    elif component == 'talk2dino' and {'backbone', 'proj'} <= set(constructor):
-        ours = run_segmentation(golden)
-    else:
+    name = str(golden.constructor.get('cls', ''))
+    if (component, name.split('.')[-1]) not in RUNNERS:
         raise GoldenFileError(
             f'{path}: no counterpart for component {component!r} '
-            f'({".".join(name) or "no constructor"})'
+            f'({name or "no constructor"})'
         )
-    return compare(golden, ours)
+    return compare(golden, RUNNERS[component, name.split('.')[-1]](golden))
 
 
 __all__ = ['Comparison', 'Golden', 'GoldenFileError', 'check', 'compare']

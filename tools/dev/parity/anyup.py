@@ -1,6 +1,5 @@
 """Our AnyUp built from, loaded with and run on golden files."""
 
-import torch
 from torch import Tensor
 
 from mmseg_ovs.models.layers import window_mask
@@ -10,10 +9,9 @@ from mmseg_ovs.models.utils import load_pretrained
 from .golden import Golden
 
 
-@torch.no_grad()
 def run_anyup(golden: Golden) -> dict[str, Tensor]:
     """Every output of an AnyUp file, and the masks of its window."""
-    neck = AnyUp(**golden.config['constructor']['kwargs']).eval()
+    neck = AnyUp(**golden.kwargs).eval()
     load_pretrained(neck, golden.weights)
     image, features = golden.inputs['image'], golden.inputs['features']
     grid = tuple(features.shape[-2:])

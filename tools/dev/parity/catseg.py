@@ -20,7 +20,7 @@ CLIP_STD = [68.5005327, 66.6321579, 70.3231630]
 
 
 def _image_encoder(golden: Golden, **kwargs) -> OpenCLIPImageEncoder:
-    constructor = golden.config['constructor']
+    constructor = golden.constructor
     clip = constructor['kwargs']
     encoder = OpenCLIPImageEncoder(
         dict(
@@ -42,7 +42,7 @@ def _image_encoder(golden: Golden, **kwargs) -> OpenCLIPImageEncoder:
 
 
 def _text_tower(golden: Golden) -> OpenCLIPTextTower:
-    clip = golden.config['constructor']['kwargs']
+    clip = golden.kwargs
     config = dict(
         embed_dim=clip['embed_dim'],
         quick_gelu=True,
@@ -59,10 +59,9 @@ def _text_tower(golden: Golden) -> OpenCLIPTextTower:
     return tower
 
 
-@torch.no_grad()
 def run_clip(golden: Golden) -> dict[str, Tensor]:
     """Dense features, guidance layers, the image's embedding, and text."""
-    last = golden.config['constructor']['kwargs']['vision_layers'] - 1
+    last = golden.kwargs['vision_layers'] - 1
     layers = tuple(range(last))
     dense = _image_encoder(
         golden,
@@ -123,10 +122,9 @@ class _GivenLogits(OpenVocabHead):
         raise NotImplementedError
 
 
-@torch.no_grad()
 def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
     """Windows and whole image through the public segmentor, and their merge."""
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     kernel, clip = kwargs['kernel'], kwargs['clip']
     stride = int(kernel * (1 - kwargs['overlap']))
     names = [f'class {i}' for i in range(kwargs['classes'])]
@@ -154,7 +152,3 @@ def run_sliding_window(golden: Golden) -> dict[str, Tensor]:
     data = dict(inputs=[golden.inputs['image']], data_samples=[sample])
     (result,) = model.test_step(data)
     return {'clip_images': torch.cat(head.images), 'sem_seg': result.seg_logits.data}
-
-
-# Counterparts by the last part of the official name.
-RUNNERS = {'CLIP': run_clip, 'inference_sliding_window': run_sliding_window}

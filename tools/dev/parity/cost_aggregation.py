@@ -37,10 +37,9 @@ def build_aggregator(kwargs: dict) -> Aggregator:
     )
 
 
-@torch.no_grad()
 def run_aggregator(golden: Golden) -> dict[str, Tensor]:
     """Correlation and logits for every text input, and with pooling 1x1."""
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     model = build_aggregator(kwargs).eval()
     load_pretrained(model, golden.weights)
     features = golden.inputs['img_feats']
@@ -84,10 +83,9 @@ def _by_class(x: Tensor) -> Tensor:
     return x.permute(1, 2, 3, 0).contiguous()
 
 
-@torch.no_grad()
 def run_spatial_block(golden: Golden) -> dict[str, Tensor]:
     """Both Swin blocks, and what is between them."""
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     block = SpatialBlock(
         kwargs['dim'],
         kwargs['appearance_guidance_dim'],
@@ -104,10 +102,9 @@ def run_spatial_block(golden: Golden) -> dict[str, Tensor]:
     return {'after_block_1': torch.cat(between), 'x': torch.stack(out)}
 
 
-@torch.no_grad()
 def run_class_block(golden: Golden) -> dict[str, Tensor]:
     """Class aggregation with fewer and as many classes as ``pad_len``."""
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     block = ClassBlock(
         kwargs['hidden_dim'],
         kwargs['guidance_dim'],
@@ -129,10 +126,9 @@ def run_class_block(golden: Golden) -> dict[str, Tensor]:
     return ours
 
 
-@torch.no_grad()
 def run_decoder_stage(golden: Golden) -> dict[str, Tensor]:
     """One decoder stage."""
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     stage = GuidedUpsampling(
         kwargs['in_channels'], kwargs['out_channels'], kwargs['guidance_channels']
     ).eval()
@@ -144,12 +140,3 @@ def run_decoder_stage(golden: Golden) -> dict[str, Tensor]:
         for x, guide in zip(images, guidance, strict=True)
     ]
     return {'x': torch.cat(out)}
-
-
-# Counterparts by the last part of the official class name.
-RUNNERS = {
-    'Aggregator': run_aggregator,
-    'SwinTransformerBlockWrapper': run_spatial_block,
-    'ClassTransformerLayer': run_class_block,
-    'Up': run_decoder_stage,
-}

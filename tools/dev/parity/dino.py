@@ -9,41 +9,9 @@ from mmseg_ovs.structures import VisualFeatures
 
 from .golden import Golden, tokens_of
 
-# What the official constructors take when an argument is not named.
-_DINOV2_DEFAULTS = dict(
-    embed_dim=768,
-    depth=12,
-    num_heads=12,
-    patch_size=16,
-    img_size=224,
-    mlp_ratio=4,
-    ffn_layer='mlp',
-    init_values=None,
-    num_register_tokens=0,
-    interpolate_antialias=False,
-    interpolate_offset=0.1,
-)
-_DINOV3_DEFAULTS = dict(
-    embed_dim=768,
-    depth=12,
-    num_heads=12,
-    patch_size=16,
-    ffn_ratio=4,
-    ffn_layer='mlp',
-    qkv_bias=True,
-    mask_k_bias=False,
-    layerscale_init=None,
-    norm_layer='layernorm',
-    n_storage_tokens=0,
-    pos_embed_rope_base=100,
-    pos_embed_rope_normalize_coords='separate',
-    untie_cls_and_patch_norms=False,
-)
-
 
 def build_dinov2(kwargs: dict, **extra) -> DINOv2:
     """Our backbone for the arguments of the official ``DinoVisionTransformer``."""
-    kwargs = {**_DINOV2_DEFAULTS, **kwargs}
     arch = dict(
         embed_dims=kwargs['embed_dim'],
         depth=kwargs['depth'],
@@ -66,7 +34,6 @@ def build_dinov2(kwargs: dict, **extra) -> DINOv2:
 
 def build_dinov3(kwargs: dict, **extra) -> DINOv3:
     """Our backbone for the arguments of the official ``DinoVisionTransformer``."""
-    kwargs = {**_DINOV3_DEFAULTS, **kwargs}
     feed_forward = kwargs['ffn_layer']
     arch = dict(
         embed_dims=kwargs['embed_dim'],
@@ -88,16 +55,15 @@ def build_dinov3(kwargs: dict, **extra) -> DINOv3:
         mask_key_bias=kwargs['mask_k_bias'],
         rope_base=kwargs['pos_embed_rope_base'],
         rope_normalize_coords=kwargs['pos_embed_rope_normalize_coords'],
-        untie_norms=kwargs['untie_cls_and_patch_norms'],
+        untie_norms=kwargs.get('untie_cls_and_patch_norms', False),
         fit='crop',
         **extra,
     )
 
 
-@torch.no_grad()
 def run_backbone(golden: Golden) -> dict[str, Tensor]:
     """Every output of a DINOv2 or DINOv3 backbone file."""
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     is_v2 = golden.config['component'] == 'dinov2'
     extras = ('cls_token', 'registers')
     build = build_dinov2 if is_v2 else build_dinov3

@@ -13,11 +13,11 @@ from .golden import Golden, build_segmentor, tokens_of
 
 
 def _is_v2(golden: Golden) -> bool:
-    return golden.config['constructor']['cls'].startswith('dinov2.')
+    return golden.constructor['cls'].startswith('dinov2.')
 
 
 def _backbone(golden: Golden):
-    kwargs = golden.config['constructor']['vision_backbone']['kwargs']
+    kwargs = golden.constructor['vision_backbone']['kwargs']
     build = build_dinov2 if _is_v2(golden) else build_dinov3
     backbone = build(kwargs, extra_outputs=('cls_token', 'registers')).eval()
     # a sub-module of a wrapper in DINOv2's repository
@@ -27,7 +27,7 @@ def _backbone(golden: Golden):
 
 
 def _head(golden: Golden) -> DinoTxtVisionHead:
-    constructor = golden.config['constructor']
+    constructor = golden.constructor
     kwargs = constructor['vision_backbone']['kwargs']
     head = DinoTxtVisionHead(
         kwargs['embed_dim'],
@@ -40,7 +40,7 @@ def _head(golden: Golden) -> DinoTxtVisionHead:
 
 def _text_encoder(golden: Golden, part: str) -> TowerTextEncoder:
     """Our encoder, whose prompts 'class i, prompt j' stand for the file's tokens."""
-    constructor = golden.config['constructor']
+    constructor = golden.constructor
     kwargs = constructor['text_backbone']['kwargs']
     tower = DinoTxtTextTower(
         embed_dims=constructor['model_config']['embed_dim'] // 2,
@@ -54,10 +54,11 @@ def _text_encoder(golden: Golden, part: str) -> TowerTextEncoder:
     load_pretrained(tower, golden.weights, 'text_model')
     prompts = _prompts(golden)
     tokens = dict(zip(prompts, golden.inputs['tokens'], strict=True))
+    other = torch.zeros_like(golden.inputs['tokens'][0])
     count = len(prompts) // golden.config['classes']
     return TowerTextEncoder(
         tower,
-        lambda texts: torch.stack([tokens[text] for text in texts]),
+        lambda texts: torch.stack([tokens.get(text, other) for text in texts]),
         tower.projection.out_features,
         templates=[f'{{}} prompt {j}' for j in range(count)],
         vocabulary=_names(golden),
@@ -73,7 +74,6 @@ def _prompts(golden: Golden) -> list[str]:
     return [f'{name} prompt {j}' for name in _names(golden) for j in range(count)]
 
 
-@torch.no_grad()
 def run_dinotxt(golden: Golden) -> dict[str, Tensor]:
     """Every output of a dino.txt file."""
     backbone, head = _backbone(golden), _head(golden)

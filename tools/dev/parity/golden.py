@@ -34,6 +34,7 @@ class Golden:
         weights: State dict under the official names.
         inputs: Inputs by name.
         outputs: Outputs of the authors' code by name.
+        weights_dir: Folder of published weights.
     """
 
     path: Path
@@ -41,10 +42,21 @@ class Golden:
     weights: dict[str, Tensor]
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
+    weights_dir: Path
+
+    @property
+    def constructor(self) -> dict:
+        """The official class and its arguments."""
+        return self.config.get('constructor', {})
+
+    @property
+    def kwargs(self) -> dict:
+        """Arguments of the official constructor."""
+        return self.constructor['kwargs']
 
     @classmethod
-    def read(cls, path: str | Path) -> Golden:
-        """Read a file.
+    def read(cls, path: str | Path, weights_dir: str | Path | None = None) -> Golden:
+        """Read a file; the weights are in ``../weights`` beside its folder by default.
 
         Raises:
             GoldenFileError: It is missing, damaged, or has no ``config``.
@@ -63,8 +75,9 @@ class Golden:
             if kind not in groups:
                 raise GoldenFileError(f'{path} has a tensor of unknown kind: {key}')
             groups[kind][name] = value
-        config = json.loads(metadata['config'])
-        return cls(Path(path), config, *groups.values())
+        path, config = Path(path), json.loads(metadata['config'])
+        weights_dir = Path(weights_dir or path.resolve().parents[1] / 'weights')
+        return cls(path, config, *groups.values(), weights_dir)
 
 
 @dataclass

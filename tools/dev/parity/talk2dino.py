@@ -1,7 +1,5 @@
 """Our Talk2DINO parts built from, loaded with and run on golden files."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
@@ -20,15 +18,10 @@ from .golden import Golden, GoldenFileError, build_segmentor, tokens_of
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-# What the official constructors take when an argument is not named.
-_PAMR_DEFAULTS = dict(num_iter=1, dilations=[1])
-_PROJECTION_DEFAULTS = dict(act=None, hidden_layer=False, dino_embed_dim=1024)
 
-
-@torch.no_grad()
 def run_pamr(golden: Golden) -> dict[str, Tensor]:
     """Mask refinement; the masks are first resized to the image."""
-    pamr = PAMR(**{**_PAMR_DEFAULTS, **golden.config['constructor']['kwargs']})
+    pamr = PAMR(**golden.kwargs)
     image = golden.inputs['image']
     masks = F.interpolate(
         golden.inputs['mask'], image.shape[-2:], mode='bilinear', align_corners=True
@@ -41,7 +34,6 @@ def run_pamr(golden: Golden) -> dict[str, Tensor]:
 
 
 def _projection(kwargs: dict, text_width: int) -> Talk2DINOProjection:
-    kwargs = {**_PROJECTION_DEFAULTS, **kwargs}
     if kwargs['hidden_layer'] and kwargs['act'] != 'tanh':
         raise GoldenFileError(f'no counterpart for the activation {kwargs["act"]!r}')
     return Talk2DINOProjection(
@@ -51,16 +43,12 @@ def _projection(kwargs: dict, text_width: int) -> Talk2DINOProjection:
     ).eval()
 
 
-def _similarity(visual: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-    visual = visual if visual.ndim == 3 else visual[:, None]
-    return align_heads(visual, text)
-
-
-@torch.no_grad()
 def run_projection(golden: Golden) -> dict[str, Tensor]:
     """Projection, head alignment and the InfoNCE loss."""
+    if not golden.weights:
+        return _published_projection(golden)
     text = golden.inputs['text']
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     projection = _projection(kwargs, text.shape[1])
     load_pretrained(projection, golden.weights)
     projected = projection(text)
@@ -70,7 +58,8 @@ def run_projection(golden: Golden) -> dict[str, Tensor]:
         if not name.startswith('visual'):
             continue
         visual = F.normalize(visual, dim=-1)
-        similarity, index = _similarity(visual, normalized)
+        heads = visual if visual.ndim == 3 else visual[:, None]
+        similarity, index = align_heads(heads, normalized)
         ours[f'{name}.similarity'] = similarity
         ours[f'{name}.diagonal'] = similarity.diagonal()
         ours[f'{name}.text_normalized'] = normalized
@@ -80,26 +69,25 @@ def run_projection(golden: Golden) -> dict[str, Tensor]:
     return ours
 
 
-@torch.no_grad()
-def run_published_projection(golden: Golden, weights_dir: Path) -> dict[str, Tensor]:
-    """The authors' published projection files, read from ``weights_dir``."""
+def _published_projection(golden: Golden) -> dict[str, Tensor]:
+    """The authors' published projection files."""
     text = golden.inputs['text']
-    kwargs = golden.config['constructor']['kwargs']
+    kwargs = golden.kwargs
     visual = F.normalize(golden.inputs['visual_heads'], dim=-1)
     ours = {}
     for name in sorted({output.split('.')[0] for output in golden.outputs}):
         projection = _projection(kwargs, text.shape[1])
-        load_pretrained(projection, weights_dir / f'{name}.pth')
+        load_pretrained(projection, golden.weights_dir / f'{name}.pth')
         projected = projection(text)
         ours[f'{name}.project_clip_txt'] = projected
-        similarity, _ = _similarity(visual, F.normalize(projected, dim=-1))
+        similarity, _ = align_heads(visual, F.normalize(projected, dim=-1))
         ours[f'{name}.similarity'] = similarity
     return ours
 
 
 def _build_segmentor(golden: Golden, names: list[str]) -> nn.Module:
-    constructor = golden.config['constructor']
-    projection = {**_PROJECTION_DEFAULTS, **constructor['proj']['kwargs']}
+    constructor = golden.constructor
+    projection = constructor['proj']['kwargs']
     side = constructor['resize_dim']
     text = golden.inputs['clip_text'].mean(dim=1)
     model = build_segmentor(
@@ -128,10 +116,9 @@ def _build_segmentor(golden: Golden, names: list[str]) -> nn.Module:
     return model.eval()
 
 
-@torch.no_grad()
 def run_segmentation(golden: Golden) -> dict[str, Tensor]:
     """The whole image path, through the public segmentor."""
-    constructor = golden.config['constructor']
+    constructor = golden.constructor
     names = [f'class {i}' for i in range(len(golden.inputs['clip_text']))]
     model = _build_segmentor(golden, names)
     text = model.project_vocabulary()
