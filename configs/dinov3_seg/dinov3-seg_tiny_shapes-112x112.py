@@ -2,7 +2,7 @@
 
 The towers come from ``dinotxt-tiny_shapes-112x112.py`` and the prior from
 ``../ovs_dino/sam-tiny_shapes-112x112.py``, both trained before. The loss sees only the
-classes that are labelled in the batch (``sampled_classes=1`` adds no others), so that
+classes that are labelled in the batch (``loss_classes='labelled'``), so that
 unseen names are not taught to be wrong. Inference is the large model's at scale: the
 image at 144 x 144, nine windows of the size of training.
 """
@@ -81,7 +81,7 @@ model = dict(
             class_chunk=None,
         ),
         ignored='skip',
-        sampled_classes=1,
+        loss_classes='labelled',
     ),
     test_cfg=dict(
         _delete_=True,

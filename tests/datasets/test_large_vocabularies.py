@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmseg_ovs.datasets import ADE20K847Dataset, PascalContext459Dataset
 from mmseg_ovs.datasets.converters.label_files import encode_labels
-from mmseg_ovs.models.decode_heads.cost_aggregation.class_targets import class_targets
+from mmseg_ovs.models.decode_heads.class_targets import class_targets
 from mmseg_ovs.structures import Vocabulary
 from tests.tiny import BACKBONES, HEADS, WIDTH, make, vectors
 

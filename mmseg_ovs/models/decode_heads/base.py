@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.models.builder import build_loss
 from mmseg.models.utils import resize
@@ -32,12 +34,14 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
 
     Attributes:
         in_float32: The head only compares vectors, which no lower precision may round.
+        text_channels: Width of the text vectors that it takes; None: any.
 
     Raises:
         ValueError: Unknown activation.
     """
 
     in_float32 = False
+    text_channels: int | None = None
 
     def __init__(
         self,
@@ -58,12 +62,52 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
         self.ignore_index = ignore_index
         self.activation = ACTIVATIONS[activation]()
         self.align_corners = align_corners
+        self.unlabelled_batches = 0
         # Read by mmseg.EncoderDecoder; the segmentor keeps them with the vocabulary.
         self.num_classes = self.out_channels = 0
 
     def project_text(self, text: Tensor) -> Tensor:
         """Text vectors (R, D) in the space in which they meet the visual features."""
         return text
+
+    def check_text_width(self, width: int) -> None:
+        """Refuse text vectors that the head cannot compare.
+
+        Args:
+            width: Numbers in a text vector.
+
+        Raises:
+            ValueError: It is another width than the head's; the message says how to
+                make them fit.
+        """
+        if self.text_channels not in (None, width):
+            raise ValueError(
+                f'{type(self).__name__} takes text vectors of {self.text_channels} '
+                f'numbers, but the text encoder gives {width}. Use the text encoder '
+                'that belongs to the backbone or to the projection file, or set '
+                f'decode_head.text_channels={width} to train a projection'
+            )
+
+    def warn_if_unlabelled(self, labels: Tensor) -> None:
+        """Count the batches of this process that teach nothing, and say so.
+
+        Their loss is 0. The warning comes at the 1st, 2nd, 4th, 8th ... of them.
+
+        Args:
+            labels: Label maps of a batch, of any shape.
+        """
+        if (labels != self.ignore_index).any():
+            return
+        self.unlabelled_batches += 1
+        if self.unlabelled_batches & (self.unlabelled_batches - 1) == 0:
+            print_log(
+                f'{self.unlabelled_batches} batch(es) without a labelled pixel so far: '
+                f'all labels are ignore_index={self.ignore_index}, so they train '
+                'nothing. If that is unexpected, check the label maps (masks of 0 and '
+                '255?) and the size of the crop',
+                'current',
+                logging.WARNING,
+            )
 
     @abstractmethod
     def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:

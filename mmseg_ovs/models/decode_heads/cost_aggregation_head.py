@@ -17,18 +17,21 @@ from torch import Tensor, nn
 
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
+from ..layers import Linear
 from ..text_encoders import BaseTextEncoder
 from ..utils import PretrainedModule
 from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
-from .cost_aggregation import Aggregator, GuidanceMap
-from .cost_aggregation.class_targets import (
+from .class_targets import (
+    LOSS_CLASSES,
     SKIPPED,
     class_targets,
+    labelled_classes,
     renumber,
     sample_classes,
     sub_vocabulary,
 )
+from .cost_aggregation import Aggregator, GuidanceMap
 
 IGNORED = ('zero', 'skip')
 
@@ -55,7 +58,9 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
     checkpoint=...)``; their CLIP belongs to other parts of the model.
 
     Args:
-        in_channels: Channels of the feature map and width of the text vectors.
+        in_channels: Channels of the feature map; the text is compared in this width.
+        text_channels: Width of the text vectors, which get a linear projection. None:
+            no projection, they are ``text_parts`` times as wide as the features.
         in_index: Which feature map meets the text.
         stride: Its stride; counts only in relation to that of the guidance.
         prompt_channels: Text embeddings of a class: number of templates that the text
@@ -67,10 +72,15 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         aggregator: Further arguments of :class:`Aggregator` (``pad_len``, ``pooling``,
             ``class_chunk``, ...).
         ignored: What unlabelled pixels are in the loss: 'zero', of no class, as
-            published; 'skip', left out.
-        sampled_classes: In training, classes that a step sees: those labelled in the
-            batch, filled up at random. Bounds the memory. None: all. Each process
-            draws for its own part of the batch.
+            published (a batch without any label then still lowers all scores); 'skip',
+            left out.
+        loss_classes: Classes that the loss compares: 'all' of the vocabulary, or those
+            'labelled' somewhere in the batch. Training with 'all' teaches the model
+            that names which are never labelled are wrong everywhere.
+        sampled_classes: Of 'all', the number that a step sees: those labelled in the
+            batch, filled up at random from the whole vocabulary (names that are never
+            labelled included). Bounds the memory. None: no limit. Each process draws
+            for its own part of the batch.
         loss_decode: Loss(es) in MMSegmentation's form on logits and targets 0 and 1 of
             all classes; by default binary ``CrossEntropyLoss``.
         ignore_index: Label of unlabelled pixels.
@@ -82,6 +92,7 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
     def __init__(
         self,
         in_channels: int,
+        text_channels: int | None = None,
         in_index: int = -1,
         stride: int = 16,
         prompt_channels: int = 1,
@@ -90,6 +101,7 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         decoder_guidance: Sequence[dict] = (),
         aggregator: dict | None = None,
         ignored: str = 'zero',
+        loss_classes: str = 'all',
         sampled_classes: int | None = None,
         loss_decode: dict | list[dict] | None = None,
         ignore_index: int = 255,
@@ -107,6 +119,15 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         )
         if ignored not in IGNORED:
             raise ValueError(f'ignored has to be one of {IGNORED}, got {ignored!r}')
+        if loss_classes not in LOSS_CLASSES:
+            raise ValueError(
+                f'loss_classes has to be one of {LOSS_CLASSES}, got {loss_classes!r}'
+            )
+        if sampled_classes is not None and loss_classes == 'labelled':
+            raise ValueError(
+                "sampled_classes adds classes that are not labelled, loss_classes='"
+                "labelled' leaves them out: give one of them"
+            )
         if sampled_classes is not None and sampled_classes < 1:
             raise ValueError(
                 'sampled_classes has to be at least 1, or None for all classes, got '
@@ -116,7 +137,13 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         self.in_index = in_index
         self.text_parts = text_parts
         self.ignored = ignored
+        self.loss_classes = loss_classes
         self.sampled_classes = sampled_classes
+        self.text_projection = nn.Identity()
+        width = in_channels * text_parts
+        if text_channels is not None:
+            self.text_projection = Linear(text_channels, width)
+        self.text_channels = text_channels or width
         self.appearance_guidance = None
         if appearance_guidance is not None:
             self.appearance_guidance = GuidanceMap(stride, **appearance_guidance)
@@ -137,18 +164,12 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         """Text embeddings of every row, apart: (R, D) or (R, P, D) to (R, P', C).
 
         Raises:
-            ValueError: The vectors are of another width than the features.
+            ValueError: The vectors are of another width than ``text_channels``.
         """
+        self.check_text_width(text.shape[-1])
+        text = self.text_projection(text.float())
         if text.ndim == 2:
             text = text[:, None]
-        if text.shape[-1] != self.in_channels * self.text_parts:
-            raise ValueError(
-                f'The head compares features of {self.in_channels} channels with '
-                f'{self.text_parts} part(s) of each text vector, but the vectors have '
-                f'{text.shape[-1]} numbers: take the text encoder that belongs to the '
-                'backbone, or correct in_channels or text_parts'
-            )
-        text = text.float()
         if self.text_parts > 1:
             text = text.unflatten(-1, (self.text_parts, -1)).flatten(1, 2)
             text = F.normalize(text, dim=-1)
@@ -175,16 +196,25 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         text = self.project_text(text_encoder(vocabulary))
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
         labels = labels.squeeze(1)
-        if self.sampled_classes is not None:
-            kept = sample_classes(
-                labels, vocabulary.num_classes, self.sampled_classes, self.ignore_index
-            )
+        self.warn_if_unlabelled(labels)
+        kept = self._classes_of_step(labels, vocabulary.num_classes)
+        if kept is not None:
             row_to_class = vocabulary.row_to_class.to(kept.device)
             text = text[torch.isin(row_to_class, kept)]
             labels = renumber(labels, kept, self.ignore_index)
             vocabulary = sub_vocabulary(vocabulary, kept.tolist())
         logits = vocabulary.reduce(self(features, text))
         return self.loss_by_logits(logits, labels)
+
+    def _classes_of_step(self, labels: Tensor, num_classes: int) -> Tensor | None:
+        """Classes that the loss of a batch compares, ascending. None: all."""
+        if self.loss_classes == 'labelled':
+            return labelled_classes(labels, num_classes, self.ignore_index)
+        if self.sampled_classes is None:
+            return None
+        return sample_classes(
+            labels, num_classes, self.sampled_classes, self.ignore_index
+        )
 
     def loss_by_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses of class logits (B, N, h, w) against labels (B, H, W).

@@ -21,6 +21,8 @@ from ..text_encoders import BaseTextEncoder
 from ..utils.global_batch import loss_of_batch
 from .text_similarity_head import TextSimilarityHead
 
+# Settings of the base's loss, which draws pixels and classes.
+_OF_PIXELS = {'num_points', 'balanced_points', 'loss_classes'}
 _HIDDEN = -1e4  # a logit whose sigmoid is 0
 
 
@@ -74,6 +76,12 @@ class OVSDINOHead(TextSimilarityHead):
                 dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True),
                 dict(type='DiceLoss', naive_dice=True, eps=1.0, ignore_index=None),
             ]
+        if unread := _OF_PIXELS & kwargs.keys():
+            raise ValueError(
+                f'{type(self).__name__} compares masks of the nouns in a batch and '
+                f'does not read {sorted(unread)}: limit its loss by mask_size and '
+                'negatives'
+            )
         kwargs = {'channels': text_channels, 'project': ('visual',), **kwargs}
         super().__init__(
             in_channels,
@@ -99,9 +107,12 @@ class OVSDINOHead(TextSimilarityHead):
         """
         text = text_encoder(vocabulary)
         if 'gt_noun_masks' in data_samples[0]:
-            targets = masks_of_nouns(data_samples, vocabulary.classes)
+            targets = masks_of_nouns(
+                data_samples, vocabulary.classes, self.ignore_index
+            )
         else:
             targets = masks_of_labels(data_samples, self.ignore_index)
+        self.warn_if_unlabelled(targets.masks)
         targets = add_negatives(targets, len(data_samples), self.negatives)
         # only the rows of nouns in this batch, however long the vocabulary
         used, label = targets.label.unique(return_inverse=True)
@@ -132,7 +143,9 @@ class OVSDINOHead(TextSimilarityHead):
         return self.sum_losses(evaluate)
 
 
-def masks_of_nouns(samples: SampleList, classes: Sequence[str]) -> MaskTargets:
+def masks_of_nouns(
+    samples: SampleList, classes: Sequence[str], ignore_index: int
+) -> MaskTargets:
     """Targets of samples with ``nouns`` and ``gt_noun_masks`` (K, H, W)."""
     index = {name: label for label, name in enumerate(classes)}
     image, label = [], []
@@ -148,6 +161,8 @@ def masks_of_nouns(samples: SampleList, classes: Sequence[str]) -> MaskTargets:
         label += [index[noun] for noun in sample.nouns]
     masks = torch.cat([sample.gt_noun_masks.data for sample in samples])
     device = masks.device
+    if not label:
+        return _nothing_known(masks.shape[1:], device, ignore_index)
     return MaskTargets(
         torch.tensor(image, device=device), torch.tensor(label, device=device), masks
     )
@@ -164,14 +179,21 @@ def masks_of_labels(samples: SampleList, ignore_index: int) -> MaskTargets:
             label.append(value)
             masks.append((labels == value).int().masked_fill(~known, ignore_index))
     if not masks:
-        raise ValueError(
-            'No image of the batch has a labelled pixel: check the label maps and '
-            f'ignore_index={ignore_index}'
-        )
+        unlabelled = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
+        return _nothing_known(unlabelled.shape[1:], unlabelled.device, ignore_index)
     device = masks[0].device
     return MaskTargets(
         torch.tensor(image, device=device), torch.stack(label), torch.stack(masks)
     )
+
+
+def _nothing_known(
+    size: torch.Size, device: torch.device, ignore_index: int
+) -> MaskTargets:
+    """One mask without a known pixel, whose losses are 0."""
+    zero = torch.zeros(1, dtype=torch.long, device=device)
+    masks = torch.full((1, *size), ignore_index, dtype=torch.int, device=device)
+    return MaskTargets(zero, zero, masks)
 
 
 def add_negatives(targets: MaskTargets, images: int, count: int) -> MaskTargets:

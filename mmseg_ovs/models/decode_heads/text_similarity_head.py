@@ -19,10 +19,9 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from ..layers import Linear
 from ..text_encoders import BaseTextEncoder
 from ..utils import cosine_similarity_map
-from ..utils.global_batch import in_any_process, loss_of_batch
+from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
-
-LOSS_CLASSES = ('all', 'labelled')
+from .class_targets import LOSS_CLASSES, labelled_classes, renumber
 
 
 @MODELS.register_module()
@@ -84,6 +83,10 @@ class TextSimilarityHead(OpenVocabHead):
             raise ValueError(
                 'balanced_points says how num_points pixels are drawn: give num_points'
             )
+        if unknown := set(project) - {'visual', 'text'}:
+            raise ValueError(
+                f"project takes 'visual' and 'text', not {sorted(unknown)}"
+            )
         self.text_channels = text_channels
         self.in_index = in_index
         self.num_points = num_points
@@ -103,7 +106,12 @@ class TextSimilarityHead(OpenVocabHead):
             self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
 
     def project_text(self, text: Tensor) -> Tensor:
-        """(R, D) -> (R, C), normalised."""
+        """(R, D) -> (R, C), normalised.
+
+        Raises:
+            ValueError: The vectors are of another width than ``text_channels``.
+        """
+        self.check_text_width(text.shape[-1])
         return F.normalize(self.text_projection(text.float()), dim=-1, eps=1e-6)
 
     def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:
@@ -127,12 +135,15 @@ class TextSimilarityHead(OpenVocabHead):
         text = self.project_text(text_encoder(vocabulary))
         logits = vocabulary.reduce(self(features, text))
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        self.warn_if_unlabelled(labels)
         return self.loss_by_logits(logits, labels.squeeze(1))
 
     def loss_by_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses of class logits (B, N, h, w) against labels (B, H, W)."""
         if self.loss_classes == 'labelled':
-            logits, labels = keep_labelled(logits, labels, self.ignore_index)
+            kept = labelled_classes(labels, logits.shape[1], self.ignore_index)
+            logits = logits[:, kept]
+            labels = renumber(labels, kept, self.ignore_index)
         if self.num_points is None:
             logits = self.resize(logits, labels.shape[-2:])
         else:
@@ -147,30 +158,6 @@ class TextSimilarityHead(OpenVocabHead):
         return self.sum_losses(
             lambda loss: loss_of_batch(loss, logits, labels, self.ignore_index)
         )
-
-
-def keep_labelled(
-    logits: Tensor, labels: Tensor, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """Leave out the classes that no label of the batch, in any process, names.
-
-    Args:
-        logits: (B, N, h, w).
-        labels: (B, H, W).
-        ignore_index: Label of unlabelled pixels.
-
-    Returns:
-        (B, n, h, w) and the labels renumbered to 0..n-1; as they are if nothing is
-        labelled.
-    """
-    named = torch.zeros(logits.shape[1], dtype=torch.bool, device=labels.device)
-    named[labels[labels != ignore_index].unique()] = True
-    present = in_any_process(named).nonzero().flatten()
-    if not len(present):
-        return logits, labels
-    renumbered = torch.searchsorted(present, labels)
-    renumbered[labels == ignore_index] = ignore_index
-    return logits[:, present], renumbered
 
 
 def sample_points(

@@ -58,7 +58,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
 
     Raises:
         ValueError: A key of ``train_cfg`` or ``test_cfg`` is unknown, or a value does
-            not fit.
+            not fit; the text vectors are of another width than the head takes.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         read_settings(TrainCfg, 'train_cfg', self.train_cfg)
         self.inference_cfg()
         self.text_encoder = MODELS.build(text_encoder)
+        self.decode_head.check_text_width(self.text_encoder.embed_dims)
         self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
         self.compute_dtype: torch.dtype | None = None  # see run_part

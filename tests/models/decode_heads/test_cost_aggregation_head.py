@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmseg_ovs.models.decode_heads.class_targets import sample_classes
 from mmseg_ovs.models.decode_heads.cost_aggregation import GuidanceMap
-from mmseg_ovs.models.decode_heads.cost_aggregation.class_targets import sample_classes
 from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from tests.models.module_tester import check_same_weights, label_samples
@@ -64,11 +64,13 @@ def test_upsampled_channels_without_upsampling():
 
 
 # ----------------------------------------------------------------------- text
-def test_text_of_another_width():
-    with pytest.raises(ValueError, match='12 channels with 1 .* have 10 numbers'):
-        build().project_text(torch.randn(4, 10))
-    with pytest.raises(ValueError, match='12 channels with 2 .* have 12 numbers'):
-        build(text_parts=2, prompt_channels=2).project_text(torch.randn(4, 12))
+@pytest.mark.parametrize('parts', [1, 2])
+def test_text_of_another_width_may_be_projected(parts):
+    head = build(text_parts=parts, prompt_channels=parts, text_channels=10)
+    projected = head.project_text(torch.randn(4, 10))
+    assert projected.shape == (4, parts, 12)
+    projected.square().sum().backward()
+    assert head.text_projection.weight.grad.any()
 
 
 @torch.no_grad()
@@ -138,6 +140,8 @@ def test_settings_that_make_no_sense():
         build(ignored='drop')
     with pytest.raises(ValueError, match='sampled_classes has to be at least 1'):
         build(sampled_classes=0)
+    with pytest.raises(ValueError, match='give one of them'):
+        build(sampled_classes=3, loss_classes='labelled')
 
 
 def test_sampled_classes_hold_the_labelled_ones():
@@ -154,12 +158,15 @@ def test_sampled_classes_hold_the_labelled_ones():
     assert sample_classes(labels, 10, 99, 255).tolist() == list(range(10))
 
 
-def test_loss_of_sampled_classes_is_that_of_their_vocabulary():
+@pytest.mark.parametrize(
+    'option', [{'sampled_classes': 2}, {'loss_classes': 'labelled'}]
+)
+def test_loss_of_some_classes_is_that_of_their_vocabulary(option):
     names = [['cat', 'kitten'], ['dog'], ['sky', 'heaven'], ['road'], ['tree']]
     labels = torch.full((2, 24, 24), 2)
     labels[0, :5], labels[1, 4:9] = 255, 4
     vectors = torch.randn(7, 12, requires_grad=True)
-    head, features = build(sampled_classes=2), layers()
+    head, features = build(**option), layers()
 
     def loss(vectors, names):
         vocabulary = Vocabulary.build(names)
@@ -171,7 +178,7 @@ def test_loss_of_sampled_classes_is_that_of_their_vocabulary():
     touched = vectors.grad.abs().sum(1) > 0
     assert touched.tolist() == [False, False, False, True, True, False, True]
     labels[labels == 2], labels[labels == 4] = 0, 1
-    head.sampled_classes = None
+    head.sampled_classes, head.loss_classes = None, 'all'
     alone = loss(vectors[touched], [names[2], names[4]])
     torch.testing.assert_close(sampled, alone)
 

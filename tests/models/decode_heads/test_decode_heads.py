@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmseg_ovs.models.decode_heads import CostAggregationHead, Talk2DINOHead
+from mmseg_ovs.models.decode_heads import (
+    CostAggregationHead,
+    OVSDINOHead,
+    Talk2DINOHead,
+    TextSimilarityHead,
+)
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from tests.models.module_tester import BOTH, PretrainedModuleTester, label_samples
 from tests.tiny import AGGREGATOR, HEADS, WIDTH, make
@@ -85,6 +90,37 @@ class TestDecodeHeads(PretrainedModuleTester):
             assert set(found) == {'loss_ce'}
             values.append(found['loss_ce'])
         assert_close(values[1], 1.5 * values[0])
+
+    def test_a_batch_without_labels_trains_nothing(self, cfg, warned):
+        if cfg['type'] == 'CostAggregationHead':  # by default they are of no class
+            cfg = dict(cfg, ignored='skip')
+        head = make(cfg)
+        samples = label_samples(torch.full((2, 16, 24), 255))
+        for _ in range(5):
+            losses = head.loss(features(head), samples, partial(texts, head), FIVE)
+            assert all(value == 0 for value in losses.values())
+        if list(head.parameters()):
+            sum(losses.values()).backward()
+        gradients = [p.grad for p in head.parameters() if p.grad is not None]
+        assert not any(gradient.any() for gradient in gradients)  # NaN is true
+        counts = [text.partition(' batch(es)')[0] for text in warned]
+        assert counts == ['1', '2', '4']
+
+    def test_text_of_another_width(self, cfg):
+        head = make(cfg)
+        width = head.text_channels
+        message = f'text vectors of {width} numbers, but the text encoder gives 11'
+        with pytest.raises(ValueError, match=message):
+            head.project_text(torch.randn(3, 11))
+
+
+def test_options_that_a_head_does_not_read():
+    with pytest.raises(
+        ValueError, match=r"does not read \['loss_classes', 'num_points"
+    ):
+        OVSDINOHead(num_points=9, loss_classes='all')
+    with pytest.raises(ValueError, match="project takes .* not \\['image'"):
+        TextSimilarityHead(8, 8, 8, project=('image',))
 
 
 def test_published_defaults():

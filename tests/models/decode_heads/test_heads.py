@@ -6,14 +6,12 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.decode_heads import TextSimilarityHead
+from mmseg_ovs.models.decode_heads.class_targets import labelled_classes, renumber
 from mmseg_ovs.models.decode_heads.talk2dino_head import (
     Talk2DINOProjection,
     align_heads,
 )
-from mmseg_ovs.models.decode_heads.text_similarity_head import (
-    keep_labelled,
-    sample_points,
-)
+from mmseg_ovs.models.decode_heads.text_similarity_head import sample_points
 from mmseg_ovs.models.losses import InfoNCELoss
 from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures import VisualFeatures
@@ -32,7 +30,7 @@ def test_scores_are_cosines():
     torch.testing.assert_close(ours, 5 * logits - 1)
 
 
-def test_text_of_another_width():
+def test_text_and_features_of_different_widths():
     head = TextSimilarityHead(in_channels=8, text_channels=6)
     features = VisualFeatures((torch.randn(1, 8, 2, 2),))
     with pytest.raises(ValueError, match='8 channels, text vectors 6: add or correct'):
@@ -80,15 +78,11 @@ def test_balanced_points_draw_small_classes_as_often_as_large_ones():
 
 def test_only_labelled_classes_are_compared():
     labels = torch.tensor([[[2, 7], [255, 2]], [[4, 4], [7, 255]]])
-    logits = torch.randn(2, 9, 1, 1)
-    kept, renumbered = keep_labelled(logits, labels, 255)
-    assert torch.equal(kept, logits[:, [2, 4, 7]])
+    kept = labelled_classes(labels, 9, 255)
+    assert kept.tolist() == [2, 4, 7]
+    renumbered = renumber(labels, kept, 255)
     assert renumbered.tolist() == [[[0, 2], [255, 0]], [[1, 1], [2, 255]]]
-    blank = torch.full_like(labels, 255)
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(keep_labelled(logits, blank, 255), (logits, blank), strict=True)
-    )
+    assert labelled_classes(torch.full_like(labels, 255), 9, 255).tolist() == [0]
 
 
 def test_a_name_that_is_never_labelled_is_not_pushed_away():

@@ -50,16 +50,24 @@ def test_masks_of_nouns_name_images_and_classes():
         noun_sample([], masks[:0]),
         noun_sample(['dog'], masks[2:]),
     ]
-    targets = masks_of_nouns(samples, NAMES)
+    targets = masks_of_nouns(samples, NAMES, 255)
     assert targets.image.tolist() == [0, 0, 2]
     assert targets.label.tolist() == [3, 0, 1]
     assert torch.equal(targets.masks, masks)
 
 
+def test_images_without_nouns_train_nothing(warned):
+    head = OVSDINOHead(in_channels=12, text_channels=10)
+    samples = [noun_sample([], torch.zeros(0, 8, 8).int())] * 2
+    losses = head.loss(features(), samples, encode, VOCABULARY)
+    assert losses and all(value == 0 for value in losses.values())
+    assert '1 batch(es) without a labelled pixel' in warned[0]
+
+
 def test_a_noun_outside_the_vocabulary_is_an_error():
     sample = noun_sample(['unicorn'], torch.zeros(1, 8, 8))
     with pytest.raises(ValueError, match=r"masks of \['unicorn'\]"):
-        masks_of_nouns([sample], NAMES)
+        masks_of_nouns([sample], NAMES, 255)
 
 
 def test_masks_of_labels_keep_the_unknown():
@@ -70,8 +78,6 @@ def test_masks_of_labels_keep_the_unknown():
     assert targets.label.tolist() == [0, 2, 1]
     assert targets.masks[0].tolist() == [[1, 1, 255], [0, 1, 255]]
     assert targets.masks[2].unique().tolist() == [1]
-    with pytest.raises(ValueError, match='No image of the batch'):
-        masks_of_labels(label_samples(0 * both + 255), 255)
 
 
 def test_negatives_are_nouns_of_others_that_the_image_lacks():

@@ -1,4 +1,4 @@
-"""Targets of a loss class by class, for all classes or a sample of them."""
+"""The classes that a loss compares, and its targets class by class."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 from mmseg_ovs.structures import Vocabulary
+
+from ..utils.global_batch import in_any_process
+
+LOSS_CLASSES = ('all', 'labelled')
 
 # Mark of targets that do not count.
 SKIPPED = 255
@@ -59,6 +63,28 @@ def sample_classes(
     weight[labels[labels != ignore_index].unique()] = 2
     number = max(int((weight == 2).sum()), min(count, num_classes))
     return weight.topk(number).indices.sort().values
+
+
+def labelled_classes(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Classes that a label of the batch, in any process, names.
+
+    Args:
+        labels: (B, H, W).
+        num_classes: Number of classes.
+        ignore_index: Label of unlabelled pixels.
+
+    Returns:
+        LongTensor in ascending order; class 0 alone if nothing is labelled.
+
+    Raises:
+        ValueError: A label is of none of the classes.
+    """
+    _check_labels(labels, num_classes, ignore_index)
+    named = torch.zeros(num_classes, dtype=torch.bool, device=labels.device)
+    named[labels[labels != ignore_index].unique()] = True
+    named = in_any_process(named)
+    named[0] |= ~named.any()
+    return named.nonzero().flatten()
 
 
 def renumber(labels: Tensor, kept: Tensor, ignore_index: int) -> Tensor:
