@@ -27,7 +27,12 @@ from mmseg_ovs.composition import ConfigOptions
 from mmseg_ovs.composition.names import configs_folder
 from mmseg_ovs.evaluation.protocol import format_protocol
 from mmseg_ovs.jobs import alone
-from mmseg_ovs.utils import exit_with_message, remove_leftovers
+from mmseg_ovs.utils import (
+    OutputFolder,
+    check_device,
+    exit_with_message,
+    remove_leftovers,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,7 +44,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--datasets', nargs='+', default=[], help="data sets (default: the methods')"
     )
     parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/benchmark'), help='output folder'
+        '--out',
+        type=Path,
+        action=OutputFolder,
+        default=Path('work_dirs/benchmark'),
+        help='output folder',
     )
     parser.add_argument(
         '--devices',
@@ -62,6 +71,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         args.devices = [str(i) for i in range(torch.cuda.device_count())] or ['cpu']
     if len(set(args.devices)) < len(args.devices):
         parser.error('a device is named twice')
+    for device in args.devices:
+        check_device(f'cuda:{device}' if device.isdecimal() else device)
     return args
 
 

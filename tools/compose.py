@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_ovs.composition import ConfigOptions, apply_options, compose
-from mmseg_ovs.utils import exit_with_message, replacing
+from mmseg_ovs.utils import OutputFile, exit_with_message, replacing
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,7 +18,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('model', help='name of a model or path of its config')
     parser.add_argument('data', help='name of a data set or path of its config')
-    parser.add_argument('--out', required=True, type=Path, help='the .py file to write')
+    parser.add_argument(
+        '--out',
+        required=True,
+        type=Path,
+        action=OutputFile,
+        help='the .py file to write',
+    )
     parser.add_argument(
         '--train', action='store_true', help='include training data and schedule'
     )

@@ -31,7 +31,7 @@ from mmseg_ovs.models.text_encoders import OpenCLIPTextEncoder
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained, read_state_dict
 from mmseg_ovs.models.utils.key_report import key_report
 from mmseg_ovs.models.utils.model_checkpoint import brings_weights
-from mmseg_ovs.utils import exit_with_message, replacing
+from mmseg_ovs.utils import OutputFile, exit_with_message, replacing
 from mmseg_ovs.version import __version__
 
 
@@ -46,7 +46,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='NAME=FILE[::PREFIX]',
         help="a part and its published file; 'model' means the whole model",
     )
-    parser.add_argument('--out', type=Path, help='with --part: checkpoint to write')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        action=OutputFile,
+        help='with --part: checkpoint to write',
+    )
     parser.add_argument('--checkpoint', help='with --export: checkpoint of the model')
     parser.add_argument(
         '--export',

@@ -38,7 +38,7 @@ from mmseg_ovs.engine.hooks import VocabularyHook
 from mmseg_ovs.jobs import write_json
 from mmseg_ovs.models.text_encoders import save_embeddings
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import write_whole
+from mmseg_ovs.utils import OutputFolder, exit_with_message, write_whole
 
 CONFIG = (
     Path(__file__).resolve().parents[1]
@@ -222,8 +222,12 @@ def make_table(results: dict[str, dict[str, float]]) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', default='demo_out', help='output folder')
-    parser.add_argument('--data-root', default='data/shapes', help='shapes set')
+    parser.add_argument(
+        '--out', action=OutputFolder, default='demo_out', help='output folder'
+    )
+    parser.add_argument(
+        '--data-root', action=OutputFolder, default='data/shapes', help='shapes set'
+    )
     parser.add_argument('--seed', type=int, default=0, help='training seed')
     parser.add_argument(
         '--controls',
@@ -246,6 +250,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@exit_with_message()
 def main() -> None:
     args = parse_args()
     out, stage = Path(args.out), Stopwatch()

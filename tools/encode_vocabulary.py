@@ -19,7 +19,7 @@ from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
 from mmseg_ovs.models.utils import load_pretrained
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import exit_with_message
+from mmseg_ovs.utils import Device, OutputFile, exit_with_message
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,11 +33,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='shipped vocabularies or .json/.txt files, all of which are encoded; '
         '--data adds the vocabulary of the data set',
     )
-    parser.add_argument('--out', required=True, help='the .safetensors file to write')
+    parser.add_argument(
+        '--out', required=True, action=OutputFile, help='the .safetensors file to write'
+    )
     parser.add_argument(
         '--checkpoint', help='checkpoint of the model, if it contains the text encoder'
     )
-    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--device', action=Device, default='cpu')
     args = parser.parse_args(argv)
     if not (args.vocabulary or args.data):
         parser.error('give --vocabulary, --data or both')

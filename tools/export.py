@@ -15,7 +15,7 @@ from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.export import FORMATS, export_model
 from mmseg_ovs.export.formats import OPSET
 from mmseg_ovs.export.score_graph import left_out
-from mmseg_ovs.utils import exit_with_message
+from mmseg_ovs.utils import OutputFile, exit_with_message
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -27,7 +27,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='checkpoint of the whole model (default: each part loads the weights in '
         'its init_cfg)',
     )
-    parser.add_argument('--out', required=True, help='the file to write')
+    parser.add_argument(
+        '--out', required=True, action=OutputFile, help='the file to write'
+    )
     parser.add_argument(
         '--format',
         choices=sorted(FORMATS),

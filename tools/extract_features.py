@@ -42,7 +42,12 @@ from mmseg_ovs.datasets.feature_shards import (
 )
 from mmseg_ovs.jobs import alone, plain, require_same, sha256
 from mmseg_ovs.models.utils import weights_digest
-from mmseg_ovs.utils import exit_with_message, remove_leftovers
+from mmseg_ovs.utils import (
+    Device,
+    OutputFolder,
+    exit_with_message,
+    remove_leftovers,
+)
 
 # Arguments that change how features are computed or where weights come from, but not
 # the features of given weights.
@@ -66,13 +71,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     add_config_arguments(parser)
-    parser.add_argument('--out', required=True, type=Path, help='folder for the shards')
+    parser.add_argument(
+        '--out',
+        required=True,
+        type=Path,
+        action=OutputFolder,
+        help='folder for the shards',
+    )
     parser.add_argument('--shard-size', type=int, default=1024, help='images per shard')
     parser.add_argument('--batch-size', type=int, default=32, help='images per batch')
     parser.add_argument(
         '--num-workers', type=int, help="loading processes (default: the config's)"
     )
-    parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+    parser.add_argument(
+        '--device', action=Device, default='cpu', help="'cuda' for a GPU"
+    )
     args = parser.parse_args(argv)
     if args.shard_size < 1 or args.batch_size < 1:
         parser.error('--shard-size and --batch-size have to be at least 1')

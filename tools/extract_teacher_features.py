@@ -39,7 +39,7 @@ from mmseg_ovs.datasets.teacher_features import (
 from mmseg_ovs.jobs import alone, plain
 from mmseg_ovs.models.decode_heads import AlignmentHead
 from mmseg_ovs.models.utils import weights_digest
-from mmseg_ovs.utils import exit_with_message, remove_leftovers
+from mmseg_ovs.utils import Device, exit_with_message, remove_leftovers
 
 _BY_CHANCE = ('Random', 'PhotoMetric')
 
@@ -52,7 +52,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--num-workers', type=int, help="loading processes (default: the config's)"
     )
-    parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+    parser.add_argument(
+        '--device', action=Device, default='cpu', help="'cuda' for a GPU"
+    )
     return parser.parse_args(argv)
 
 

@@ -8,11 +8,17 @@ import os
 import time
 
 from mmseg_ovs.datasets.shapes import DEFAULT_SIZES, SPLITS, write_shapes
+from mmseg_ovs.utils import OutputFolder, exit_with_message
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', default='data/shapes', help='folder of the data set')
+    parser.add_argument(
+        '--out',
+        action=OutputFolder,
+        default='data/shapes',
+        help='folder of the data set',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the data set')
     parser.add_argument(
         '--sizes',
@@ -28,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@exit_with_message()
 def main() -> None:
     args = parse_args()
     start = time.perf_counter()

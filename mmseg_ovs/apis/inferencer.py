@@ -25,13 +25,14 @@ from PIL import Image
 from torch import nn
 
 from mmseg_ovs.acceleration import accelerate
-from mmseg_ovs.composition import find_config
+from mmseg_ovs.composition import find_config, read_config_file, require_model
 from mmseg_ovs.models.utils import (
     init_own_weights,
     load_model_checkpoint,
     parts_at_random,
 )
 from mmseg_ovs.structures import Vocabulary, VocabularyError
+from mmseg_ovs.utils import check_device
 from mmseg_ovs.visualization import make_palette
 from mmseg_ovs.visualization.overlay import draw_overlay, write_names
 from mmseg_ovs.visualization.sheet import ALPHA, draw_sheet
@@ -67,6 +68,8 @@ class OpenVocabInferencer:
 
     Raises:
         UnknownConfigError: There is no such config.
+        ConfigError: The config cannot be read, or has no model.
+        ArgumentError: This machine does not have the device.
         CheckpointError: The checkpoint is unreadable or does not fit.
         TypeError: The config is not of an open-vocabulary model.
     """
@@ -80,12 +83,15 @@ class OpenVocabInferencer:
         onednn: bool = False,
         compile: bool = False,
     ) -> None:
+        if device is not None:
+            check_device(device)
         if isinstance(model, Config):
             self.cfg = copy.deepcopy(model)
         elif isinstance(model, dict):
             self.cfg = Config(copy.deepcopy(model))
         else:
-            self.cfg = Config.fromfile(find_config(model))
+            self.cfg = read_config_file(find_config(model))
+        require_model(self.cfg)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.model = self._build_model(weights).to(device or get_device()).eval()
         accelerate(self.model, onednn, bf16, compile)

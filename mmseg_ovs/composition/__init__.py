@@ -4,9 +4,12 @@ from .command_line import MODEL_KEYS, add_config_arguments, read_config, require
 from .compose import CompositionError, compose
 from .data_files import MissingDataError, check_data_files
 from .names import (
+    ConfigError,
     UnknownConfigError,
     find_config,
     find_data,
+    read_config_file,
+    require_model,
     shipped_data,
     shipped_models,
 )
@@ -15,6 +18,7 @@ from .options import ConfigOptions, OptionError, apply_options, parse_value
 __all__ = [
     'MODEL_KEYS',
     'CompositionError',
+    'ConfigError',
     'ConfigOptions',
     'MissingDataError',
     'OptionError',
@@ -27,6 +31,8 @@ __all__ = [
     'find_data',
     'parse_value',
     'read_config',
+    'read_config_file',
+    'require_model',
     'require_data',
     'shipped_data',
     'shipped_models',

@@ -12,7 +12,7 @@ from mmseg_ovs.utils import exit_with_message
 
 from .compose import TRAINING_KEYS, compose
 from .data_files import check_data_files
-from .names import find_config, shipped_data
+from .names import find_config, read_config_file, require_model, shipped_data
 from .options import ConfigOptions, apply_options, runner_keys
 
 # What a command that builds a model, and no runner, reads of a config.
@@ -62,9 +62,11 @@ def read_config(
     """
     with exit_with_message():
         if args.data is None:
-            cfg = Config.fromfile(find_config(args.config))
+            cfg = read_config_file(find_config(args.config))
         else:
             cfg = compose(args.config, args.data, train)
+        if read is None or 'model' in read:
+            require_model(cfg)
         if read is None and not train:
             read = runner_keys() - set(TRAINING_KEYS)
         apply_options(cfg, args.cfg_options, read)

@@ -27,7 +27,13 @@ from mmseg.registry import TRANSFORMS
 
 from mmseg_ovs.utils import OpenVocabError
 
-from .names import configs_folder, data_name, find_config, find_data
+from .names import (
+    configs_folder,
+    data_name,
+    find_config,
+    find_data,
+    read_config_file,
+)
 
 # What a test does not need; a runner wants all of a kind or none.
 TRAINING_KEYS = (
@@ -61,7 +67,7 @@ def compose(
     """
     model_file, data_file = find_config(model), find_data(data)
     name = data_name(data_file)
-    cfg, data_cfg = Config.fromfile(model_file), Config.fromfile(data_file)
+    cfg, data_cfg = read_config_file(model_file), read_config_file(data_file)
     _check_data(data_cfg, data_file, train)
     content, data_content = cfg.to_dict(), data_cfg.to_dict()
     tables = [content.pop(key, {}).get(name, {}) for key in _TABLES]
@@ -153,7 +159,7 @@ def _schedule(name: str | None, model: str) -> dict[str, Any]:
     if not path.is_file():
         known = ', '.join(sorted(p.stem for p in path.parent.glob('*.py')))
         raise CompositionError(f'{model}: no schedule {name!r}; there are: {known}')
-    return Config.fromfile(path).to_dict()
+    return read_config_file(path).to_dict()
 
 
 def is_transform(transform: Mapping[str, Any], kind: type | tuple[type, ...]) -> bool:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmseg_ovs.utils import OpenVocabError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -16,6 +18,29 @@ _ROOTS = (_PACKAGE / '.mim' / 'configs', _PACKAGE.parent / 'configs')
 
 class UnknownConfigError(OpenVocabError):
     """There is no such model or data set."""
+
+
+class ConfigError(OpenVocabError):
+    """A config file that cannot be read."""
+
+
+def read_config_file(path: str | os.PathLike) -> Config:
+    """``Config.fromfile``, which says in one line what is wrong with the file.
+
+    Raises:
+        ConfigError: A syntax error, a missing base, or another error of the file.
+    """
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config can do anything
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise ConfigError(f'The config {path} cannot be read: {reason}') from error
+
+
+def require_model(cfg: Config) -> None:
+    """Raise :class:`ConfigError` if a config has no model."""
+    if not cfg.get('model'):
+        raise ConfigError(f'The config {cfg.filename or ""} has no model')
 
 
 def configs_folder() -> Path:

@@ -11,7 +11,7 @@ import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 from mmseg_ovs.acceleration import add_switches, chosen_switches
-from mmseg_ovs.utils import exit_with_message
+from mmseg_ovs.utils import Device, exit_with_message
 
 from .images import Limits
 from .models import PageModel
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='address to listen on (default: %(default)s, this machine only)',
     )
     parser.add_argument('--port', type=int, help='default: 7860 or the next free one')
-    parser.add_argument('--device', help='default: GPU if available')
+    parser.add_argument('--device', action=Device, help='default: GPU if available')
     add_switches(parser)
     parser.add_argument(
         '--max-megabytes',
@@ -90,7 +90,6 @@ def _import_page():
     return page
 
 
-@exit_with_message()
 def start(args: argparse.Namespace):
     """Serve in the background; returns the page, whose ``close()`` ends it."""
     limits = Limits(args.max_megabytes, args.max_megapixels, args.max_requests)
@@ -110,6 +109,7 @@ def start(args: argparse.Namespace):
     return page
 
 
+@exit_with_message()
 def main(argv: list[str] | None = None) -> int:
     """Serve until interrupted; returns the exit code."""
     args = parse_args(argv)

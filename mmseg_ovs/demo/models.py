@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_ovs.apis import ImageError, ImageSource, OpenVocabInferencer, find_config
+from mmseg_ovs.apis import ImageError, ImageSource, OpenVocabInferencer
+from mmseg_ovs.composition import find_config, read_config_file
 from mmseg_ovs.models.postprocessors import ImagePostProcessor
 from mmseg_ovs.models.utils import CheckpointError
 from mmseg_ovs.structures import Vocabulary
@@ -67,7 +67,7 @@ class PageModel:
         device: str | None = None,
         **switches: bool,
     ) -> None:
-        self.cfg = Config.fromfile(find_config(config))
+        self.cfg = read_config_file(find_config(config))
         if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
             raise CheckpointError(f'No checkpoint at {checkpoint}')
         processors = self.cfg.model.get('postprocessors', [])

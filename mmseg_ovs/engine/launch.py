@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmseg_ovs.composition import add_config_arguments, read_config, require_data
+from mmseg_ovs.utils import OutputFolder
 
 # Devices that mmengine's AmpOptimWrapper accepts.
 _AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
@@ -22,7 +23,9 @@ _AMP_DEVICES = ('cuda', 'npu', 'mlu', 'musa')
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that mmseg's train and test scripts have in common."""
     add_config_arguments(parser)
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument(
+        '--work-dir', action=OutputFolder, help='folder for logs and checkpoints'
+    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

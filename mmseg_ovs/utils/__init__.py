@@ -1,5 +1,13 @@
 """Helpers that belong to no one part of the package."""
 
+from .arguments import (
+    ArgumentError,
+    Device,
+    OutputFile,
+    OutputFolder,
+    check_device,
+    check_output_folder,
+)
 from .atomic_file import (
     move_into_place,
     naming_full_disk,
@@ -12,9 +20,15 @@ from .image_check import RefusedImageError, check_image
 from .tensor_file import tensor_file
 
 __all__ = [
+    'ArgumentError',
+    'Device',
     'OpenVocabError',
+    'OutputFile',
+    'OutputFolder',
     'RefusedImageError',
+    'check_device',
     'check_image',
+    'check_output_folder',
     'exit_with_message',
     'move_into_place',
     'naming_full_disk',

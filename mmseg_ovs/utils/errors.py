@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,12 +15,16 @@ class OpenVocabError(ValueError):
 def exit_with_message() -> Iterator[None]:
     """End a command with the message of an :class:`OpenVocabError` alone.
 
-    Other errors keep their traceback. Also a decorator: ``@exit_with_message()``.
+    Ctrl-C ends it with exit code 130. Other errors keep their traceback. Also a
+    decorator: ``@exit_with_message()``.
 
     Raises:
-        SystemExit: Instead of an :class:`OpenVocabError`.
+        SystemExit: Instead of an :class:`OpenVocabError` or KeyboardInterrupt.
     """
     try:
         yield
     except OpenVocabError as error:
         raise SystemExit(f'error: {error}') from error
+    except KeyboardInterrupt as error:
+        print('\ninterrupted', file=sys.stderr)
+        raise SystemExit(130) from error

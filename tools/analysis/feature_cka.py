@@ -17,8 +17,6 @@ from pathlib import Path
 import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
-from mmengine.config import Config
-
 from mmseg_ovs.analysis import (
     ImageStream,
     LayerFeatures,
@@ -26,8 +24,14 @@ from mmseg_ovs.analysis import (
     paired_positions,
     plot_cka,
 )
-from mmseg_ovs.composition import MODEL_KEYS, ConfigOptions, apply_options, find_config
-from mmseg_ovs.utils import exit_with_message, replacing
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    ConfigOptions,
+    apply_options,
+    find_config,
+    read_config_file,
+)
+from mmseg_ovs.utils import Device, OutputFolder, exit_with_message, replacing
 
 BACKBONES = Path(__file__).resolve().parents[2] / 'configs/_base_/backbones'
 DEFAULTS = dict(
@@ -39,7 +43,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('images', nargs='+', help='image files or folders')
-    parser.add_argument('--out', required=True, type=Path, help='output folder')
+    parser.add_argument(
+        '--out',
+        required=True,
+        type=Path,
+        action=OutputFolder,
+        help='output folder',
+    )
     parser.add_argument('--last', type=int, default=5, help='layers per backbone')
     for which, default in DEFAULTS.items():
         group = parser.add_argument_group(f'{which} backbone')
@@ -68,7 +78,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             metavar='KEY=VALUE',
             help='override settings of the config',
         )
-    parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+    parser.add_argument(
+        '--device', action=Device, default='cpu', help="'cuda' for a GPU"
+    )
     args = parser.parse_args(argv)
     if args.last < 1:
         parser.error(f'--last has to be at least 1, not {args.last}')
@@ -79,7 +91,7 @@ def build(args: argparse.Namespace, which: str) -> tuple[str, LayerFeatures]:
     """Name and layers of the 'first' or the 'second' backbone."""
     options = vars(args)
     config = find_config(options[which])
-    cfg = Config.fromfile(config)
+    cfg = read_config_file(config)
     apply_options(cfg, options[f'{which}_options'], MODEL_KEYS)
     network = LayerFeatures(
         cfg,

@@ -19,7 +19,7 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 from mmseg_ovs.analysis import ImageStream, LayerFeatures, RadialSpectrum, plot_spectrum
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
-from mmseg_ovs.utils import exit_with_message, replacing
+from mmseg_ovs.utils import Device, OutputFolder, exit_with_message, replacing
 
 
 def layer_list(values: list[str]) -> str | list[int]:
@@ -32,7 +32,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_arguments(parser)
     parser.add_argument('images', nargs='+', help='image files or folders')
-    parser.add_argument('--out', required=True, type=Path, help='output folder')
+    parser.add_argument(
+        '--out',
+        required=True,
+        type=Path,
+        action=OutputFolder,
+        help='output folder',
+    )
     parser.add_argument(
         '--layers',
         nargs='+',
@@ -52,7 +58,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='upper radius of low frequencies (1: half a cycle per token)',
     )
     parser.add_argument('--rings', type=int, default=16, help='rings up to radius 1')
-    parser.add_argument('--device', default='cpu', help="'cuda' for a GPU")
+    parser.add_argument(
+        '--device', action=Device, default='cpu', help="'cuda' for a GPU"
+    )
     args = parser.parse_args(argv)
     try:
         args.layers = layer_list(args.layers)

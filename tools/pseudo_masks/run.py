@@ -31,7 +31,7 @@ from mmseg_ovs.pseudo_masks.boxes import BOXES
 from mmseg_ovs.pseudo_masks.filtering import read_nouns
 from mmseg_ovs.pseudo_masks.merging import PSEUDO_MASKS
 from mmseg_ovs.pseudo_masks.shards import load_shard, open_shard
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import Device, OpenVocabError
 
 
 def tag(args: argparse.Namespace) -> list[dict]:
@@ -108,7 +108,7 @@ OPTIONS = {
     '--out': dict(required=True, type=Path, help='folder of the run'),
     '--images': dict(required=True, type=Path, help='folder of the images'),
     '--shard': dict(default='1/1', help='process part i of n, for example 1/4'),
-    '--device': dict(default='cpu', help="'cuda' for a GPU"),
+    '--device': dict(action=Device, default='cpu', help="'cuda' for a GPU"),
     '--captions': dict(required=True, type=Path, help="JSON in COCO's caption format"),
     '--tagger': dict(
         type=Path,
@@ -164,8 +164,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a stage; returns the exit code."""
-    args = parse_args(argv)
     try:
+        args = parse_args(argv)
         if 'shard' in args:
             args.shard = Part.parse(args.shard)
         left_out = [record for record in args.run(args) if 'error' in record]

@@ -14,13 +14,12 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 # isort: split
 import torch
 from chain import build_model
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from timing import parse_args, take_turns
 
-from mmseg_ovs.composition import find_config
+from mmseg_ovs.composition import find_config, read_config_file
 from mmseg_ovs.models.text_encoders import save_embeddings
 
 NAMES = [f'class {i}' for i in range(150)]
@@ -41,7 +40,7 @@ def main() -> None:
         vectors = Path(folder) / 'text.safetensors'
         save_embeddings(vectors, NAMES, torch.randn(len(NAMES), 512))
         for name, config in MODELS.items():
-            cfg = Config.fromfile(find_config(config))
+            cfg = read_config_file(find_config(config))
             cfg.model.postprocessors = []
             models[name] = build_model(cfg, vectors, cfg.model.get('auxiliary_head'))
             models[name].set_vocabulary(NAMES)
