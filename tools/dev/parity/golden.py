@@ -76,7 +76,7 @@ class Golden:
                 raise GoldenFileError(f'{path} has a tensor of unknown kind: {key}')
             groups[kind][name] = value
         path, config = Path(path), json.loads(metadata['config'])
-        weights_dir = Path(weights_dir or Path(path).absolute().parents[1] / 'weights')
+        weights_dir = Path(weights_dir or path.absolute().parents[1] / 'weights')
         return cls(path, config, *groups.values(), weights_dir)
 
 
