@@ -1,8 +1,7 @@
 """Killed and started again: the result is that of an undisturbed run.
 
 ``kill_many.py`` does the same many times, and to more. Killed as well: converters
-(test_conversion.py), stages of pseudo-masks (test_pseudo_masks.py), extraction
-(test_extract_features.py) and benchmarks (test_benchmark.py).
+(test_conversion.py) and benchmarks (test_benchmark.py).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from kill_many import TeacherFeatures, Training, kill_many
+from kill_many import Features, PseudoMasks, TeacherFeatures, Training, kill_many
 
 from mmseg_ovs.utils import remove_leftovers, replacing
 
@@ -21,11 +20,15 @@ SIZE = 20_000_000  # bytes, so that most kills come while they are written
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', [Training, TeacherFeatures])
-def test_killed_once(kind, tmp_path):
-    count, failures = kill_many(kind, tmp_path, 1, random.Random(3))
+@pytest.mark.parametrize(
+    ('kind', 'times'),
+    [(Training, 1), (Features, 2), (TeacherFeatures, 1), (PseudoMasks, 2)],
+)
+def test_killed(kind, times, tmp_path):
+    """The second time when something is finished."""
+    count, failures = kill_many(kind, tmp_path, times, random.Random(3))
     assert not failures
-    assert count.survived == 1
+    assert count.survived == times
 
 
 def write_forever(path: Path) -> None:

@@ -53,6 +53,18 @@ def test_records_are_whole(tmp_path):
     assert not list(tmp_path.glob('*.part'))
 
 
+def test_what_is_made_is_on_the_disk_at_once(tmp_path):
+    part = tmp_path / 'shard-00001-of-00001.jsonl.part'
+    lines = []
+
+    def make(item):
+        lines.append(part.read_bytes().count(b'\n'))
+        return dict(value=0)
+
+    write_shard(tmp_path, FACTS, ITEMS, make)
+    assert lines == [1, 2, 3, 4]
+
+
 def test_torn_at_any_byte_the_rest_is_the_same(tmp_path, whole):
     part = tmp_path / 'shard-00001-of-00001.jsonl.part'
     for end in range(len(whole) + 1):

@@ -1,11 +1,6 @@
 """The tool that extracts Talk2DINO's training features, and training from them."""
 
 import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +15,8 @@ from safetensors import safe_open
 from mmseg_ovs.datasets import FeaturePairsDataset
 from mmseg_ovs.datasets.feature_shards import MANIFEST, shard_name, verify_shard
 from mmseg_ovs.models.backbones import DINOv2
-from tests.tool_loader import load_tool
+from tests.tool_loader import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools' / 'extract_features.py'
 IMAGES = 7
 # (image, caption); captions of an image do not stand together, as in COCO's json
 CAPTIONS = [
@@ -158,6 +151,14 @@ def arguments(config, out, *more, shard_size=2):
     return [str(config), '--out', str(out), *sizes, *more]
 
 
+@pytest.fixture
+def out(main, config, tmp_path):
+    """Features of all images, in shards of two."""
+    folder = tmp_path / 'features'
+    main(arguments(config, folder))
+    return folder
+
+
 def contents(folder):
     """Digests of the (intact) shards by name."""
     shards = sorted(folder.glob('shard-*.safetensors'))
@@ -181,36 +182,27 @@ def test_each_image_passes_the_backbone_once(main, config, tmp_path, seen, capsy
     assert not list(out.glob('*.tmp*'))
 
 
-def test_pairs_are_those_of_the_captions(main, config, tmp_path):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
+def test_pairs_are_those_of_the_captions(config, out):
     dataset = FeaturePairsDataset(out)
     cfg = Config.fromfile(config)
     encoder = MODELS.build(cfg.model.text_encoder)
     encoder.init_weights()
     ordered = sorted(CAPTIONS, key=lambda pair: pair[0])  # image after image
     expected = encoder.encode([text for _, text in ordered])
-    text = torch.stack([dataset[i]['text'] for i in range(len(dataset))])
+    text = torch.stack([sample['text'] for sample in dataset])
     torch.testing.assert_close(text, expected, rtol=2e-3, atol=1e-3)
-    visual = torch.stack([dataset[i]['visual'] for i in range(len(dataset))])
+    visual = torch.stack([sample['visual'] for sample in dataset])
+    assert (visual.norm(dim=-1) - 1).abs().max() < 1e-2
     same = (visual[:, None] == visual[None]).flatten(2).all(-1)
     number = torch.tensor([i for i, _ in ordered])
     assert torch.equal(same, number[:, None] == number[None])
 
 
-def build_head_training(head_cfg, out):
-    cfg = Config(dict(model=dict(type='FeatureAlignment', decode_head=head_cfg)))
-    dataset = FeaturePairsDataset(out)
-    samples = [dataset[i] for i in range(len(dataset))]
-    batch = torch.utils.data.default_collate(samples)
-    return MODELS.build(cfg.model), batch
-
-
-def test_losses_and_gradients_are_those_of_training_on_the_fly(main, config, tmp_path):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
+def test_losses_and_gradients_are_those_of_training_on_the_fly(config, out):
     cfg = Config.fromfile(config)
-    alignment, batch = build_head_training(cfg.model.decode_head, out)
+    head = cfg.model.decode_head
+    alignment = MODELS.build(dict(type='FeatureAlignment', decode_head=head))
+    batch = torch.utils.data.default_collate(list(FeaturePairsDataset(out)))
     from_features = alignment(**batch, mode='loss')
     from_features['loss_align'].backward()
 
@@ -236,10 +228,8 @@ def test_losses_and_gradients_are_those_of_training_on_the_fly(main, config, tmp
 
 @pytest.mark.parametrize('harm', ['delete', 'truncate', 'empty', 'flip'])
 def test_a_lost_or_damaged_shard_alone_is_made_again(
-    main, config, tmp_path, seen, capsys, harm
+    main, config, out, seen, capsys, harm
 ):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
     before = contents(out)
     path = out / shard_name(1)
     if harm == 'delete':
@@ -256,6 +246,8 @@ def test_a_lost_or_damaged_shard_alone_is_made_again(
     assert contents(out) == before
     said = 'shard-00001.safetensors are damaged' in capsys.readouterr().err
     assert said == (harm != 'delete')
+    main(arguments(config, out))
+    assert seen() == 0
 
 
 def test_joined_data_sets(main, config, tmp_path):
@@ -271,13 +263,12 @@ def test_joined_data_sets(main, config, tmp_path):
     assert len(FeaturePairsDataset(tmp_path / 'features')) == len(CAPTIONS) + 3
 
 
-def test_goes_on_after_it_stopped_half_way(main, config, tmp_path, seen):
-    whole = tmp_path / 'whole'
-    main(arguments(config, whole))
+def test_goes_on_after_it_stopped_half_way(main, config, out, tmp_path, seen):
+    whole = out
     image = tmp_path / 'data' / 'images' / '4.png'
     good = image.read_bytes()
     image.write_bytes(good[:50])
-    out = tmp_path / 'features'
+    out = tmp_path / 'part'
     seen()
     with pytest.raises(RuntimeError, match=r'4\.png'):
         main(arguments(config, out))
@@ -292,14 +283,6 @@ def test_goes_on_after_it_stopped_half_way(main, config, tmp_path, seen):
     assert (out / MANIFEST).read_text() == (whole / MANIFEST).read_text()
 
 
-def test_nothing_to_do(main, config, tmp_path, seen):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
-    seen()
-    main(arguments(config, out))
-    assert seen() == 0
-
-
 @pytest.mark.parametrize(
     ('more', 'named'),
     [
@@ -308,18 +291,14 @@ def test_nothing_to_do(main, config, tmp_path, seen):
         (['--cfg-options', 'train_dataloader.dataset.pipeline.1.scale=14'], 'pipeline'),
     ],
 )
-def test_features_of_another_setting_are_refused(main, config, tmp_path, more, named):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
+def test_features_of_another_setting_are_refused(main, config, out, more, named):
     before = contents(out)
     with pytest.raises(SystemExit, match=rf'differs in: {named}\.'):
         main(arguments(config, out, *more))
     assert contents(out) == before
 
 
-def test_other_weights_or_captions_are_another_setting(main, config, tmp_path):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
+def test_other_weights_or_captions_are_another_setting(main, config, out, tmp_path):
     data = tmp_path / 'data'
     for file, named in (('dino.pth', 'backbone_weights'), ('clip.pth', 'text_weights')):
         good = (data / file).read_bytes()
@@ -378,10 +357,8 @@ def test_training_on_the_fly_through_the_runner(config):
 
 
 def test_shipped_config_trains_from_features_and_loads_into_the_full_model(
-    main, config, tmp_path
+    config, out, tmp_path
 ):
-    out = tmp_path / 'features'
-    main(arguments(config, out))
     cfg = Config.fromfile(
         ROOT / 'configs/talk2dino/talk2dino_dinov2-reg-b14_coco-features.py'
     )
@@ -420,28 +397,3 @@ def test_shipped_config_trains_from_features_and_loads_into_the_full_model(
     towers = torch.load(tmp_path / 'data' / 'dino.pth', weights_only=True)
     for key, value in towers.items():
         assert torch.equal(loaded[f'backbone.{key}'], value)
-
-
-@pytest.mark.slow
-def test_killed_process(main, config, tmp_path):
-    whole = tmp_path / 'whole'
-    text = config.read_text().replace('CountingDINOv2', 'DINOv2')
-    config.write_text(text)
-    main(arguments(config, whole, shard_size=1))
-    out = tmp_path / 'features'
-    command = [sys.executable, str(TOOL), *arguments(config, out, shard_size=1)]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not (out / shard_name(0)).exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    assert contents(out)  # what is there is whole
-    main(arguments(config, out, shard_size=1))
-    assert contents(out) == contents(whole)

@@ -1,7 +1,6 @@
 """Teacher features: extraction, resuming, training from them, damaged files."""
 
 import json
-from pathlib import Path
 
 import mmcv
 import numpy as np
@@ -17,10 +16,8 @@ from mmseg_ovs.datasets.feature_files import FeatureFileError
 from mmseg_ovs.datasets.teacher_features import read_features, write_features
 from mmseg_ovs.datasets.transforms import LoadTeacherFeatures
 from mmseg_ovs.jobs import JobError
-from tests.tool_loader import load_tool
+from tests.tool_loader import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools' / 'extract_teacher_features.py'
 IMAGES = 5
 
 CONFIG = """

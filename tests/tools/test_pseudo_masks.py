@@ -1,12 +1,8 @@
 """The command line of the pseudo-masks: killed, resumed, and used wrongly."""
 
 import importlib
-import multiprocessing
 import shutil
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,6 @@ from mmengine.registry import init_default_scope
 
 import mmseg_ovs.pseudo_masks
 from mmseg_ovs.datasets import NounMasksDataset
-from mmseg_ovs.pseudo_masks import shards
 from tests.tool_loader import load_tool
 
 main = load_tool('tools/pseudo_masks/run.py').main
@@ -60,12 +55,6 @@ def finished(files, tmp_path_factory):
     return out
 
 
-def everything(out: Path) -> dict[str, bytes]:
-    """All files of a run by their path, locks aside."""
-    paths = (p for p in out.rglob('*') if p.is_file() and p.suffix != '.lock')
-    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
-
-
 def test_the_data_set_reads_what_comes_out(finished, files):
     init_default_scope('mmseg')
     dataset = NounMasksDataset(
@@ -92,45 +81,6 @@ def test_figures_are_printed(files, tmp_path, capsys):
     assert 'boxes of' in lines[2]
     assert f'masks of {images} images' in lines[4]
     assert '0 could not be read' in lines[4]
-
-
-def run_a_part(arguments: list[str]) -> None:
-    """After four records wait, to be killed in the middle."""
-    append, written = shards._append, []
-
-    def append_some(*args):
-        append(*args)
-        written.append(args)
-        if len(written) == 4:
-            threading.Event().wait()
-
-    shards._append = append_some
-    main(arguments)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('stage', ['tag', 'boxes', 'masks'])
-def test_killed_and_resumed_it_writes_the_same_bytes(stage, files, finished, tmp_path):
-    out = tmp_path / 'out'
-    folder = dict(tag='tags').get(stage, stage)
-    ignore = shutil.ignore_patterns(folder, 'pseudo_masks.json', '*.lock')
-    shutil.copytree(finished, out, ignore=ignore)
-    part = out / folder / 'shard-00001-of-00001.jsonl.part'
-    context = multiprocessing.get_context('forkserver')
-    process = context.Process(target=run_a_part, args=(files.arguments(stage, out),))
-    process.start()
-    while process.is_alive() and not (
-        part.exists() and part.read_bytes().count(b'\n') >= 4
-    ):
-        time.sleep(0.01)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert 4 <= part.read_bytes().count(b'\n') <= len(tiny.CAPTIONS)
-
-    assert main(files.arguments(stage, out)) == 0
-    assert main(files.arguments('merge', out)) == 0
-    assert everything(out) == everything(finished)
 
 
 def test_unreadable_images_are_listed_and_the_exit_code_is_one(files, tmp_path, capsys):
