@@ -86,7 +86,16 @@ def require_data(cfg: Config, part: str) -> None:
     if not cfg.get(f'{part}_dataloader'):
         raise SystemExit(
             f'error: {Path(cfg.filename).stem} is a model without data ({part}): name '
-            f'a data set with --data. There are: {", ".join(shipped_data())}'
+            f'a data set with --data. There are: {", ".join(_data_with(part))}'
         )
     with exit_with_message():
         check_data_files(cfg, part)
+
+
+def _data_with(part: str) -> list[str]:
+    """Names of the shipped data sets that can be trained on or tested."""
+    return [
+        name
+        for name, file in shipped_data().items()
+        if Config.fromfile(file).get(f'{part}_dataloader')
+    ]

@@ -47,3 +47,9 @@ def test_commands_end_with_one_line(model, data, line, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=line) as ended:
         load_config(arguments(model, data))
     assert '\n' not in str(ended.value)
+
+
+def test_only_data_for_training_are_offered_for_training():
+    with pytest.raises(SystemExit, match='There are: .*coco-captions') as ended:
+        load_config(arguments('talk2dino_dinov2-b14', None), train=True)
+    assert 'voc21' not in str(ended.value)
