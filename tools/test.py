@@ -100,6 +100,7 @@ def main() -> None:
     cfg = load_config(args)
     without_strategy(cfg)
     add_hook(cfg, 'CheckpointGuardHook')
+    add_hook(cfg, 'IgnoreIndexHook')
     add_hook(cfg, 'ProtocolHook')
     add_hook(cfg, 'AccelerationHook', **chosen_switches(args))
     if args.checkpoint:

@@ -11,6 +11,7 @@ from mmseg.registry import RUNNERS
 
 from mmseg_ovs.engine.launch import (
     add_common_arguments,
+    add_hook,
     enable_amp,
     load_config,
     make_deterministic,
@@ -49,6 +50,8 @@ def main() -> None:
         resume_training(cfg, args.cfg_options)
     if args.amp:
         enable_amp(cfg)
+    for hook in ('IgnoreIndexHook', 'CheckFiniteHook', 'ResumeReportHook'):
+        add_hook(cfg, hook)
     if args.deterministic:
         make_deterministic(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

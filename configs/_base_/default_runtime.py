@@ -21,6 +21,12 @@ default_hooks = dict(
     vocabulary=dict(type='VocabularyHook'),
     # a checkpoint that does not fit is an error
     checkpoint_guard=dict(type='CheckpointGuardHook'),
+    # data, model and metrics have to agree on the label of unlabelled pixels
+    ignore_index=dict(type='IgnoreIndexHook'),
+    # a training that diverges stops and writes no checkpoint
+    check_finite=dict(type='CheckFiniteHook'),
+    # a resumed training says which settings its checkpoint overrides
+    resume_report=dict(type='ResumeReportHook'),
 )
 
 vis_backends = [dict(type='LocalVisBackend')]

@@ -46,6 +46,8 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         itself is found when it is decoded.
     """
 
+    IGNORE_INDEX = 255  # what pixels of which nothing is known have in a mask
+
     def __init__(
         self,
         ann_file: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +20,7 @@ from mmseg_ovs.utils import replacing
 
 from .seen_names import seen_by_name
 
+_NAMED = 10  # classes without labels
 _PER_CLASS = (
     *('label', 'class', 'IoU', 'accuracy'),
     *('intersection', 'predicted pixels', 'labelled pixels'),
@@ -53,7 +55,8 @@ class OpenVocabIoUMetric(IoUMetric):
 
     Raises:
         ValueError: a label is neither a class nor ``ignore_index``; ``ignore_index``
-            is a class; a name is not in the vocabulary; a sample has no label;
+            is a class; a name is not in the vocabulary; a sample has no label, or one
+            of another size than its prediction;
             ``output_dir`` with more than 255 classes; both kinds of seen classes.
     """
 
@@ -121,6 +124,7 @@ class OpenVocabIoUMetric(IoUMetric):
         if self.format_only or 'mIoU' not in self.metrics:
             return metrics
         areas = [sum(column) for column in zip(*results, strict=True)]
+        self._report_unlabelled(areas[-1])
         if self.per_class_csv is not None:
             self._write_classes(*areas)
         parts = self._parts()
@@ -163,6 +167,27 @@ class OpenVocabIoUMetric(IoUMetric):
                 shares = [f'{float(x):.4f}' if x == x else '' for x in (iou, accuracy)]
                 writer.writerow([number, name, *shares, *map(int, pixels)])
 
+    def _report_unlabelled(self, label_area: Tensor) -> None:
+        """One line about the classes of which no pixel is labelled."""
+        classes = self.dataset_meta['classes']
+        empty = [c for c, area in zip(classes, label_area, strict=True) if not area]
+        if not empty:
+            return
+        names = ', '.join(empty[:_NAMED]) + (', ...' if len(empty) > _NAMED else '')
+        text = f'{len(empty)} of {len(classes)} classes have no labelled pixel: {names}'
+        suspicious = len(classes) > 1 and len(empty) >= len(classes) - 1
+        if suspicious:
+            text += (
+                f'. Are these masks of 0 and 255? {self.ignore_index} is "not '
+                'labelled": renumber the classes 0, 1, ...; with reduce_zero_label '
+                '0 is "not labelled" too, and 1 becomes class 0'
+            )
+        print_log(
+            text,
+            logger=MMLogger.get_current_instance(),
+            level=logging.WARNING if suspicious else logging.INFO,
+        )
+
     def _check_label(self, sample: dict) -> None:
         classes = self.dataset_meta['classes']
         where = f'sample {sample.get("img_path", "without img_path")}'
@@ -180,6 +205,12 @@ class OpenVocabIoUMetric(IoUMetric):
                 'set format_only=True'
             )
         label = sample['gt_sem_seg']['data']
+        shape = sample['pred_sem_seg']['data'].shape
+        if label.shape != shape:
+            raise ValueError(
+                f'{where}: the label has {tuple(label.shape)} pixels, the prediction '
+                f'{tuple(shape)}: is the label of another size than its image?'
+            )
         outside = (label < 0) | ((label >= len(classes)) & (label != self.ignore_index))
         if outside.any():
             values = torch.unique(label[outside]).tolist()

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg_ovs.models.utils import weights_digest
+from mmseg_ovs.models.utils import require_finite, weights_digest
 
 from .boxes import Detection
 from .errors import PseudoMaskError
@@ -95,6 +95,7 @@ class GroundingDINODetector:
         Raises:
             PseudoMaskError: ``transformers`` or the model are missing, or it is of
                 another kind.
+            CheckpointError: Weights are NaN or infinite.
         """
         try:
             from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
@@ -110,6 +111,7 @@ class GroundingDINODetector:
             raise PseudoMaskError(
                 f'no detector can be read from {name!r}: {error}'
             ) from error
+        require_finite(model.state_dict(), name)
         return cls(model.to(device), processor, threshold, max_boxes)
 
     @torch.inference_mode()

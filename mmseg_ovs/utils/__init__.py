@@ -15,13 +15,14 @@ from .atomic_file import (
     replacing,
     write_whole,
 )
-from .errors import OpenVocabError, exit_with_message
+from .errors import NonFiniteError, OpenVocabError, exit_with_message
 from .image_check import RefusedImageError, check_image
 from .tensor_file import tensor_file
 
 __all__ = [
     'ArgumentError',
     'Device',
+    'NonFiniteError',
     'OpenVocabError',
     'OutputFile',
     'OutputFolder',

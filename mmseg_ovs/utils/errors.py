@@ -11,6 +11,10 @@ class OpenVocabError(ValueError):
     """The caller can fix it; the message says what is wrong and how to fix it."""
 
 
+class NonFiniteError(OpenVocabError):
+    """Numbers are NaN or infinite where results depend on them."""
+
+
 @contextmanager
 def exit_with_message() -> Iterator[None]:
     """End a command with the message of an :class:`OpenVocabError` alone.

@@ -8,7 +8,9 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, ImageOps
+
+from ..label_size import check_label_size
 
 LARGEST_LABEL = 65535
 
@@ -35,15 +37,20 @@ class LoadLabelMap(LoadAnnotations):
             ``ignore_index``.
         reduce_zero_label: as in mmseg; ``None``: what the data set says.
         backend_args: file backend, as in mmseg.
+        labels_follow_exif: the labels were drawn on images turned by their EXIF tag,
+            as viewers show them and OpenCV loads them. Accepts turned images whose
+            label has the same size in either position (see
+            :func:`~mmseg_ovs.datasets.label_size.check_label_size`).
 
     Required keys: ``seg_map_path``, ``seg_fields``; optional ``reduce_zero_label``,
-    ``label_map``, ``num_classes``, ``ignore_index``. Adds ``gt_seg_map``, uint16 of
-    shape (H, W).
+    ``label_map``, ``num_classes``, ``ignore_index``; ``img_path`` and ``ori_shape`` of
+    the image, if it is loaded first. Adds ``gt_seg_map``, uint16 of shape (H, W).
 
     Raises:
         FileNotFoundError: the label file is missing.
-        ValueError: it cannot be read, is not a map of integers in 0..65535 or has a
-            value outside the classes; or the number of classes is not known.
+        ValueError: it cannot be read, is not a map of integers in 0..65535, has a
+            value outside the classes or another size than the image; or the number of
+            classes is not known.
     """
 
     def __init__(
@@ -53,11 +60,13 @@ class LoadLabelMap(LoadAnnotations):
         check_values: bool = True,
         reduce_zero_label: bool | None = None,
         backend_args: dict | None = None,
+        labels_follow_exif: bool = False,
     ) -> None:
         super().__init__(reduce_zero_label=reduce_zero_label, backend_args=backend_args)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.check_values = check_values
+        self.labels_follow_exif = labels_follow_exif
 
     def transform(self, results: dict) -> dict:
         """Add ``gt_seg_map`` where the sample has a label file."""
@@ -69,6 +78,14 @@ class LoadLabelMap(LoadAnnotations):
         path = results['seg_map_path']
         num_classes, ignore = self._label_range(results)
         labels = self._read(path)
+        if 'ori_shape' in results:
+            check_label_size(
+                labels.shape,
+                path,
+                results['ori_shape'][:2],
+                results.get('img_path'),
+                self.labels_follow_exif,
+            )
 
         reduce = results.get('reduce_zero_label', False)
         if self.reduce_zero_label not in (None, reduce):
@@ -125,7 +142,8 @@ class LoadLabelMap(LoadAnnotations):
             raise FileNotFoundError(f'label map {path} does not exist') from error
         try:
             with Image.open(io.BytesIO(content)) as image:
-                labels = np.array(image)
+                # A label with a tag of its own is turned as its image is.
+                labels = np.array(ImageOps.exif_transpose(image))
         except Exception as error:  # what decoders make of damaged files
             raise ValueError(f'label map {path} cannot be read: {error}') from error
         if labels.ndim != 2 or labels.dtype.kind not in 'biu':
@@ -167,5 +185,6 @@ class LoadLabelMap(LoadAnnotations):
             f'{type(self).__name__}(num_classes={self.num_classes}, '
             f'ignore_index={self.ignore_index}, check_values={self.check_values}, '
             f'reduce_zero_label={self.reduce_zero_label}, '
-            f'backend_args={self.backend_args})'
+            f'backend_args={self.backend_args}, '
+            f'labels_follow_exif={self.labels_follow_exif})'
         )

@@ -1,16 +1,22 @@
 """Hooks."""
 
 from .acceleration_hook import AccelerationHook
+from .check_finite_hook import CheckFiniteHook
 from .checkpoint_guard_hook import CheckpointGuardHook
+from .ignore_index_hook import IgnoreIndexHook
 from .protocol_hook import ProtocolHook
+from .resume_report_hook import ResumeReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .step_seed_hook import StepSeedHook
 from .vocabulary_hook import VocabularyHook
 
 __all__ = [
     'AccelerationHook',
+    'CheckFiniteHook',
     'CheckpointGuardHook',
+    'IgnoreIndexHook',
     'ProtocolHook',
+    'ResumeReportHook',
     'SafeCheckpointHook',
     'StepSeedHook',
     'VocabularyHook',

@@ -66,16 +66,19 @@ class AlignmentHead(FeatureAuxiliaryHead):
         """
         ours = features.maps[self.in_index]
         if any('teacher_features' in sample for sample in data_samples):
-            target = _stored_features(data_samples)
+            targets, names = _stored_features(data_samples)
         else:
-            target = self.teacher(features.image)
-        if ours.shape != target.shape:
-            raise ValueError(
-                f'The map to align is {_describe(ours)}, that of the teacher '
-                f'{_describe(target)}: they meet where the input sizes, the patch size '
-                "and the encoder's scale_factor and out_channels fit together"
-            )
-        target = target.to(ours.dtype)
+            targets = self.teacher(features.image)
+            names = [''] * len(targets)
+        for target, name in zip(targets, names, strict=True):
+            if ours.shape[1:] != target.shape:
+                raise ValueError(
+                    f'The map to align is {_describe(ours[0])}, that of the teacher '
+                    f'{_describe(target)}{name}: they meet where the input sizes, the '
+                    "patch size and the encoder's scale_factor and out_channels fit "
+                    'together'
+                )
+        target = torch.stack(list(targets)).to(ours.dtype)
         cosine = 1 - F.cosine_similarity(ours, target, dim=1).mean()
         return dict(
             loss_cosine=self.cosine_weight * cosine,
@@ -83,7 +86,8 @@ class AlignmentHead(FeatureAuxiliaryHead):
         )
 
 
-def _stored_features(data_samples: SampleList) -> Tensor:
+def _stored_features(data_samples: SampleList) -> tuple[list[Tensor], list[str]]:
+    """Maps (C, h, w) of the samples, and words that name their images."""
     for sample in data_samples:
         if 'teacher_features' not in sample:
             raise ValueError(
@@ -91,8 +95,9 @@ def _stored_features(data_samples: SampleList) -> Tensor:
                 'teacher, others of its batch with them: put LoadTeacherFeatures into '
                 'the pipeline of every data set, or of none'
             )
-    return torch.stack([sample.teacher_features.data for sample in data_samples])
+    maps = [sample.teacher_features.data for sample in data_samples]
+    return maps, [f' for {sample.get("img_path")}' for sample in data_samples]
 
 
 def _describe(x: Tensor) -> str:
-    return f'{x.shape[1]} channels of {x.shape[2]} x {x.shape[3]}'
+    return f'{x.shape[0]} channels of {x.shape[1]} x {x.shape[2]}'

@@ -35,6 +35,8 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
     Attributes:
         in_float32: The head only compares vectors, which no lower precision may round.
         text_channels: Width of the text vectors that it takes; None: any.
+        loss_sees_labels: Losses get label maps with ``ignore_index`` in them, so an
+            ``ignore_index`` of their own has to be the same.
 
     Raises:
         ValueError: Unknown activation.
@@ -42,6 +44,7 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
 
     in_float32 = False
     text_channels: int | None = None
+    loss_sees_labels = True
 
     def __init__(
         self,

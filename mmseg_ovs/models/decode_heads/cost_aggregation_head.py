@@ -89,6 +89,8 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         init_cfg: Initialisation.
     """
 
+    loss_sees_labels = False  # but targets of each class
+
     def __init__(
         self,
         in_channels: int,

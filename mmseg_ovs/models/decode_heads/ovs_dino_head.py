@@ -61,6 +61,8 @@ class OVSDINOHead(TextSimilarityHead):
         **kwargs: See :class:`TextSimilarityHead`.
     """
 
+    loss_sees_labels = False  # but masks
+
     def __init__(
         self,
         in_channels: int = 768,

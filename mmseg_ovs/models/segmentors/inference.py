@@ -16,6 +16,7 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import NonFiniteError
 
 from ..postprocessors import ImagePostProcessor
 from ..utils import (
@@ -83,6 +84,9 @@ class WindowedInference:
         Returns:
             Labels (H, W) at the original size for each image and, with
             ``keep_logits``, class scores (N, H, W), else None.
+
+        Raises:
+            NonFiniteError: Scores are NaN or infinite; names the image.
         """
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
@@ -208,6 +212,7 @@ class WindowedInference:
                 merged = self.resize(merged, out_size)
                 kept.append(merged)
             resize_argmax(merged, argmax, start, model.align_corners, self.cfg.chunk_mb)
+        _require_finite(argmax.best, meta.get('img_path', 'an image'))
         labels = vocabulary.row_to_class.to(argmax.index.device)[argmax.index]
         if vocabulary.background_score is not None:
             below = argmax.best <= vocabulary.background_score
@@ -229,6 +234,20 @@ class WindowedInference:
                 torch.logaddexp(total, partial, out=total)
             sums.append(total)
         return sums
+
+
+def _require_finite(best: Tensor, image: str) -> None:
+    """Refuse scores of which an arg max would make class 0.
+
+    The best score (H, W) is NaN where any is; single rows may be -inf.
+    """
+    broken = ~best.isfinite()
+    if broken.any():
+        raise NonFiniteError(
+            f'the scores of {int(broken.sum())} of {broken.numel()} pixels of {image} '
+            'are NaN or infinite: the weights are damaged, or numbers were too large '
+            'for the precision (try without --bf16)'
+        )
 
 
 def _unflip(scores: Tensor, meta: Mapping) -> Tensor:

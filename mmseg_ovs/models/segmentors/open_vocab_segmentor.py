@@ -183,7 +183,12 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         return self.run_neck(self.run_backbone(inputs))
 
     def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses by name of a batch of images (B, 3, H, W)."""
+        """Losses by name of a batch of images (B, 3, H, W).
+
+        Raises:
+            ValueError: Labels or masks are of another size than their image.
+        """
+        _check_sizes(data_samples, inputs.shape[-2:])
         cfg = read_settings(TrainCfg, 'train_cfg', self.train_cfg)
         resized = resize_images(inputs, cfg.input_size, cfg.input_antialias)
         features = self.extract_feat(resized)
@@ -327,6 +332,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         Raises:
             RuntimeError: There is no vocabulary.
             ValueError: A setting does not fit.
+            NonFiniteError: Scores are NaN or infinite; names the image.
         """
         vocabulary = self._given_or_default(vocabulary)
         if data_samples is None:
@@ -339,6 +345,21 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             if scores is not None:
                 sample.seg_logits = PixelData(data=scores)
         return data_samples
+
+
+def _check_sizes(samples: SampleList, size: torch.Size) -> None:
+    """Labels of another size than the padded image would be stretched over it."""
+    for sample in samples:
+        for name in ('gt_sem_seg', 'gt_noun_masks'):
+            shape = sample.get(name).data.shape[-2:] if name in sample else size
+            if tuple(shape) != tuple(size):
+                image = sample.get('img_path', 'an image')
+                raise ValueError(
+                    f'{name} of {image} has {shape[0]} x {shape[1]} pixels (height x '
+                    f'width), the image in the batch {size[0]} x {size[1]}: load the '
+                    'label before transforms that change the size, and bring images '
+                    'with masks of nouns to one size'
+                )
 
 
 def _unpad(image: Tensor, meta: Mapping) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import NonFiniteError
 
 from ..utils import PretrainedModule
 from .kept_embeddings import KeptEmbeddings
@@ -94,13 +95,25 @@ class BaseTextEncoder(PretrainedModule, metaclass=ABCMeta):
         return self._kept.get(vocabulary.rows, self._encode_to_keep, self.device)
 
     def _encode_to_keep(self, rows: Sequence[str]) -> Tensor:
-        """Embeddings that outlive the caller's inference mode and autocast."""
+        """Embeddings that outlive the caller's inference mode and autocast.
+
+        Raises:
+            NonFiniteError: Some are NaN or infinite; names the rows.
+        """
         with (
             torch.inference_mode(False),
             torch.no_grad(),
             torch.autocast(self.device.type, enabled=False),
         ):
-            return self.encode_names(rows)
+            embeddings = self.encode_names(rows)
+        finite = embeddings.isfinite().flatten(1).all(1).tolist()
+        broken = [row for row, good in zip(rows, finite, strict=True) if not good]
+        if broken:
+            raise NonFiniteError(
+                f'the text embeddings of {len(broken)} of {len(rows)} names are NaN or '
+                f'infinite: {broken[:5]}. Are the weights of the text encoder damaged?'
+            )
+        return embeddings
 
     @property
     def device(self) -> torch.device:

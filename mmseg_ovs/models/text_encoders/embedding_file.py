@@ -18,7 +18,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mmseg_ovs.utils import OpenVocabError, tensor_file, write_whole
+from mmseg_ovs.utils import NonFiniteError, OpenVocabError, tensor_file, write_whole
 
 
 class EmbeddingFileError(OpenVocabError):
@@ -41,6 +41,7 @@ def save_embeddings(
 
     Raises:
         ValueError: If names and vectors do not belong together.
+        NonFiniteError: If vectors are NaN or infinite; names them.
     """
     names = list(names)
     if embeddings.ndim not in (2, 3) or len(names) != len(embeddings):
@@ -51,6 +52,9 @@ def save_embeddings(
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f'The name {twice!r} is there twice.')
+    broken = _not_finite(names, embeddings)
+    if broken:
+        raise NonFiniteError(f'The embeddings of {broken[:5]} are NaN or infinite.')
     metadata = {**(metadata or {}), 'names': json.dumps(names)}
     tensors = {'embeddings': embeddings.detach().cpu().contiguous()}
     # not by save_file, whose files the owner alone can read
@@ -65,7 +69,7 @@ def load_embeddings(path: str | os.PathLike) -> tuple[list[str], Tensor]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        EmbeddingFileError: If it is damaged or something else.
+        EmbeddingFileError: If it is damaged, something else or not finite.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -89,7 +93,18 @@ def load_embeddings(path: str | os.PathLike) -> tuple[list[str], Tensor]:
             f'{path} has embeddings of shape {tuple(embeddings.shape)}, which do not '
             'fit its names.'
         )
+    broken = _not_finite(names, embeddings)
+    if broken:
+        raise EmbeddingFileError(
+            f'{path} has NaN or infinite values in the embeddings of {len(broken)} of '
+            f'{len(names)} names: {broken[:5]}. Encode them again.'
+        )
     return names, embeddings
+
+
+def _not_finite(names: Sequence[str], embeddings: Tensor) -> list[str]:
+    finite = embeddings.isfinite().flatten(1).all(1).tolist()
+    return [name for name, good in zip(names, finite, strict=True) if not good]
 
 
 class EmbeddingCache:

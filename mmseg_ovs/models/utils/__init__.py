@@ -8,6 +8,7 @@ from .checkpoint import (
     load_pretrained,
     read_checkpoint,
     read_state_dict,
+    require_finite,
 )
 from .exporting import is_exporting
 from .frozen_teacher import FrozenTeacher
@@ -55,6 +56,7 @@ __all__ = [
     'pretrained_clip',
     'read_checkpoint',
     'read_state_dict',
+    'require_finite',
     'resize_argmax',
     'resize_images',
     'rows_per_chunk',

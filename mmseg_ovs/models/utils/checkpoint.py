@@ -138,6 +138,26 @@ def describe_mismatch(
     return '\n'.join(lines)
 
 
+def require_finite(state: Mapping[str, Tensor], name: str) -> None:
+    """Refuse weights that are NaN or infinite, such as those of a diverged training.
+
+    Args:
+        state: Weights by name.
+        name: What the checkpoint is called in messages.
+
+    Raises:
+        CheckpointError: Names the keys.
+    """
+    broken = [k for k, v in state.items() if not v.isfinite().all()]
+    if broken:
+        shown = broken[:5] + (['...'] if len(broken) > 5 else [])
+        raise CheckpointError(
+            f'{name} has NaN or infinite values in {len(broken)} of {len(state)} '
+            f'weights: {", ".join(shown)}. Its training diverged, or the file is '
+            'damaged: take an earlier checkpoint'
+        )
+
+
 def load_pretrained(
     module: nn.Module,
     checkpoint: str | Path | Mapping[str, Tensor],
@@ -160,7 +180,8 @@ def load_pretrained(
         What was taken of the file, before the conversion.
 
     Raises:
-        CheckpointError: Unreadable file, or keys and shapes that do not fit (listed).
+        CheckpointError: Unreadable file, keys and shapes that do not fit (listed), or
+            values that are not finite.
     """
     is_state = isinstance(checkpoint, Mapping)
     name = 'the state dict' if is_state else str(checkpoint)
@@ -179,7 +200,9 @@ def load_pretrained(
     own = module.state_dict()
     if describe_mismatch(own, convert(state)):
         state = _fitting_share(module, own, state, convert, name)
-    module.load_state_dict(convert(state))
+    converted = convert(state)
+    require_finite(converted, name)
+    module.load_state_dict(converted)
     return state
 
 

@@ -22,6 +22,7 @@ from .checkpoint import (
     describe_mismatch,
     find_state_dict,
     read_checkpoint,
+    require_finite,
 )
 from .recognise import common_prefix, under
 
@@ -81,8 +82,8 @@ def complete_state(
         Weights for every key of the model, and no others.
 
     Raises:
-        CheckpointError: Anything else is missing, unexpected or of another shape; or
-            the state dict has nothing of the model.
+        CheckpointError: Anything else is missing, unexpected, of another shape or not
+            finite; or the state dict has nothing of the model.
     """
     own = model.state_dict() if own is None else own
     state = under(state, common_prefix(state, own))
@@ -105,6 +106,7 @@ def complete_state(
             f'{name} does not fit the model of the config. Was it trained with another '
             f'config?\n{mismatch}'
         )
+    require_finite(state, name)
     for part, module in lacking.items():
         if not getattr(module, 'is_init', False):
             init_own_weights(module)

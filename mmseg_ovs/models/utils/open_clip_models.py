@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import CheckpointError
+from .checkpoint import CheckpointError, require_finite
 
 _SCHEMES = ('hf-hub:', 'local-dir:')
 _QKV = tuple(f'{part}_proj_weight' for part in 'qkv')
@@ -67,15 +67,18 @@ def pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
                     "OpenAI's archives need the activation QuickGELU: use the model "
                     f'{model}-quickgelu.'
                 )
-            return open_clip.load_openai_model(
+            clip = open_clip.load_openai_model(
                 pretrained, precision='fp32', device='cpu'
             )
-        return open_clip.create_model(model, pretrained, require_pretrained=True)
+        else:
+            clip = open_clip.create_model(model, pretrained, require_pretrained=True)
     except Exception as error:
         raise CheckpointError(
             f'The weights {pretrained or model!r} cannot be loaded into the open_clip '
             f'model {model!r}: {error}'
         ) from error
+    require_finite(clip.state_dict(), pretrained or model)
+    return clip
 
 
 def _is_torchscript(path: str) -> bool:

@@ -1,0 +1,60 @@
+"""Says which settings a resumed training takes from its checkpoint."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from ..config_changes import config_changes
+
+# What the states of optimizer, schedulers and random generators in a checkpoint set.
+_KEPT = (
+    'optim_wrapper.optimizer.',
+    'optim_wrapper.paramwise_cfg.',
+    'optim_wrapper.loss_scale',
+    'param_scheduler',
+    'randomness.seed',
+    'auto_scale_lr.',
+)
+_SHOWN = 20
+
+
+@HOOKS.register_module()
+class ResumeReportHook(Hook):
+    """Compare the config of a resumed training with that in its checkpoint.
+
+    MMEngine prints the new config, but the checkpoint's optimizer and schedulers
+    replace its learning rate and schedule. ``tools/train.py`` adds this hook.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Warn about the settings that differ."""
+        text = (checkpoint.get('meta') or {}).get('cfg')
+        if not runner._resume or not text:
+            return
+        changes = config_changes(text, runner.cfg.pretty_text)
+        kept = {k: v for k, v in changes.items() if k.startswith(_KEPT)}
+        lines = [f'  {k}: stays {old}, not {new}' for k, (old, new) in kept.items()]
+        if kept:
+            runner.logger.warning(
+                'The checkpoint overrides these settings of the config:\n'
+                f'{_first(lines)}\n'
+                'For a new learning rate or schedule start a training from its '
+                'weights, in another work folder: without --resume, with '
+                '--cfg-options load_from=CHECKPOINT'
+            )
+        lines = [
+            f'  {k}: {old} -> {new}'
+            for k, (old, new) in changes.items()
+            if k not in kept
+        ]
+        if lines:
+            runner.logger.warning(
+                f'These settings changed since the checkpoint:\n{_first(lines)}'
+            )
+
+
+def _first(lines: list[str]) -> str:
+    more = [f'  and {len(lines) - _SHOWN} more'] if len(lines) > _SHOWN else []
+    return '\n'.join(lines[:_SHOWN] + more)
