@@ -241,6 +241,20 @@ def test_a_image_the_model_cannot_take_costs_only_itself(checkpoint):
         inferencer(images[1], WORDS)
 
 
+def test_scores_that_are_not_finite_cost_only_their_image(checkpoint):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    forward = inferencer.model.backbone.forward
+    inferencer.model.backbone.forward = lambda x: [
+        m.masked_fill(x.mean((1, 2, 3), keepdim=True) > 1, torch.nan)
+        for m in forward(x)
+    ]
+    images = [make_image(), np.full((40, 56, 3), 255, np.uint8)]
+    results = inferencer(images, WORDS, batch_size=2)
+    assert [p is None for p in results['predictions']] == [False, True]
+    (failure,) = results['failures']
+    assert failure['image'] == 'array 1' and 'NaN or infinite' in failure['reason']
+
+
 @pytest.mark.parametrize('content', [b'', b'hello'])
 def test_if_all_fail_it_raises(inferencer, tmp_path, content):
     path = tmp_path / 'x.png'

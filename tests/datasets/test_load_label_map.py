@@ -142,3 +142,67 @@ def test_training_pipeline_keeps_large_ids(tmp_path):
     assert data.shape == (1, 64, 64)
     assert set(data.unique().tolist()) <= {256, 700, 846, 65535}
     assert len(data.unique()) > 2
+
+
+def pair(folder, image, label, exif=1, suffix='jpg'):
+    """Paths of an image (H, W), maybe with an EXIF tag, and of a label of a size."""
+    tag = Image.Exif()
+    tag[0x0112] = exif
+    path = folder / f'image.{suffix}'
+    Image.fromarray(np.zeros((*image, 3), np.uint8)).save(path, exif=tag)
+    return dict(
+        img_path=str(path),
+        seg_map_path=write(folder / 'label.png', np.zeros(label, np.uint8)),
+        seg_fields=[],
+        reduce_zero_label=False,
+    )
+
+
+def load_pair(sample, *before, **options):
+    steps = [dict(type='LoadImageFromFile'), *before]
+    label = dict(type='LoadLabelMap', num_classes=3, **options)
+    return Compose([*steps, label])(sample)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
+@pytest.mark.parametrize(
+    ('image', 'label', 'exif', 'message'),
+    [
+        ((6, 8), (3, 4), 1, r'label\.png has 4 x 3 .*image\.\w+ has 8 x 6 as loaded'),
+        ((6, 8), (6, 8), 6, r'8 x 6 .* has 6 x 8 as loaded.*EXIF orientation 6'),
+        ((8, 8), (8, 8), 6, r'label\.png may be .*image\.\w+.* EXIF orientation 6'),
+        ((6, 8), (6, 8), 3, 'labels_follow_exif=True'),
+    ],
+    ids=['half', 'turned', 'square', 'upside down'],
+)
+def test_a_label_has_the_size_and_position_of_its_image(
+    tmp_path, image, label, exif, message, suffix
+):
+    sample = pair(tmp_path, image, label, exif, suffix)
+    resize = dict(type='Resize', scale=(16, 16))
+    for before in ([], [resize]):  # test pipelines load labels after it
+        with pytest.raises(ValueError, match=message):
+            load_pair(dict(sample), *before)
+
+
+@pytest.mark.parametrize(
+    ('image', 'label', 'exif', 'options'),
+    [
+        ((6, 8), (6, 8), 1, {}),
+        ((6, 8), (8, 6), 6, {}),  # drawn on the image as viewers show it
+        ((8, 8), (8, 8), 6, dict(labels_follow_exif=True)),
+    ],
+)
+def test_labels_that_fit_after_a_resize(tmp_path, image, label, exif, options):
+    sample = pair(tmp_path, image, label, exif)
+    loaded = load_pair(sample, dict(type='Resize', scale=(16, 16)), **options)
+    assert loaded['gt_seg_map'].shape == label == loaded['ori_shape']
+
+
+def test_a_label_is_turned_by_its_own_tag(tmp_path):
+    tag = Image.Exif()
+    tag[0x0112] = 3
+    labels = np.array([[0, 1], [2, 0]], np.uint8)
+    Image.fromarray(labels).save(tmp_path / 'a.png', exif=tag)
+    turned = load(str(tmp_path / 'a.png'), num_classes=3)
+    np.testing.assert_array_equal(turned, labels[::-1, ::-1])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmseg_ovs.engine.hooks import ResumeReportHook
 from mmseg_ovs.engine.resume import latest_checkpoint, resume_training
 from mmseg_ovs.models.utils import CheckpointError
 
@@ -88,3 +91,49 @@ def test_the_first_start_is_no_resumption(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path), load_from='start.pth'))
     resume_training(cfg)
     assert not cfg.resume and cfg.load_from == 'start.pth'
+
+
+OLD = """
+optim_wrapper = dict(optimizer=dict(lr=0.01, type='SGD'), type='OptimWrapper')
+param_scheduler = [dict(begin=0, end=20, type='PolyLR')]
+train_cfg = dict(max_iters=20)
+gone = [1, 2]
+work_dir = 'a'
+__import__('os').system('exit 3')
+"""
+NEW = """
+optim_wrapper = dict(optimizer=dict(lr=0.001, type='SGD'), type='OptimWrapper')
+param_scheduler = [
+    {'begin': 0, 'end': 40, 'type': 'PolyLR'},
+]
+train_cfg = dict(max_iters=40)
+work_dir = 'b'
+"""
+
+
+def report(text, resume=True):
+    lines = []
+    runner = SimpleNamespace(
+        _resume=resume,
+        cfg=SimpleNamespace(pretty_text=NEW),
+        logger=SimpleNamespace(warning=lines.append),
+    )
+    meta = {} if text is None else dict(cfg=text)
+    ResumeReportHook().after_load_checkpoint(runner, dict(meta=meta))
+    return lines
+
+
+def test_settings_that_the_checkpoint_overrides_are_told():
+    overridden, changed = report(OLD)
+    assert '  optim_wrapper.optimizer.lr: stays 0.01, not 0.001' in overridden
+    assert '  param_scheduler.0.end: stays 20, not 40' in overridden
+    assert 'load_from=CHECKPOINT' in overridden and 'max_iters' not in overridden
+    assert changed.splitlines()[1:] == [
+        '  train_cfg.max_iters: 20 -> 40',
+        '  gone.0: 1 -> None',
+        '  gone.1: 2 -> None',
+    ]
+
+
+def test_nothing_is_told_where_nothing_changed():
+    assert report(NEW) == report(None) == report(OLD, resume=False) == []

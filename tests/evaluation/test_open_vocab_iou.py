@@ -162,6 +162,36 @@ def test_label_outside_the_vocabulary():
         score(OpenVocabIoUMetric(), [bad], HAND_META)
 
 
+def test_label_of_another_size():
+    bad = sample([[0, 1]], [[0], [1]], path='photos/bad.png')
+    with pytest.raises(ValueError, match=r'photos/bad\.png.*\(1, 2, 1\).*\(1, 1, 2\)'):
+        score(OpenVocabIoUMetric(), [bad], HAND_META)
+
+
+@pytest.mark.parametrize(
+    ('label', 'expected', 'suspicious'),
+    [
+        ([[0, 1, 2, 4]], '1 of 5 classes have no labelled pixel: d', False),
+        ([[0, 0, 0, 255]], 'no labelled pixel: b, c, d, e. Are these masks of 0', True),
+        ([[0, 1, 2, 4], [3, 3, 3, 3]], None, False),
+    ],
+)
+def test_classes_without_labels_are_listed_in_one_line(
+    caplog, label, expected, suspicious
+):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO):
+            score(OpenVocabIoUMetric(), [sample(label, label)], HAND_META)
+    finally:
+        logger.removeHandler(caplog.handler)
+    lines = [r for r in caplog.records if 'no labelled pixel' in r.message]
+    assert [expected in r.message for r in lines] == [True] * (expected is not None)
+    assert [r.levelname == 'WARNING' for r in lines] == [suspicious] * len(lines)
+    assert all(r.message.count('reduce_zero_label') == suspicious for r in lines)
+
+
 def test_sample_without_label(tmp_path):
     bare = sample([[0, 3], [1, 1]], [[0, 0], [0, 0]], path='x.png')
     del bare['gt_sem_seg']

@@ -11,6 +11,7 @@ from torch import nn
 
 from mmseg_ovs.engine.hooks.safe_checkpoint_hook import WholeFilesBackend
 from mmseg_ovs.engine.resume import latest_checkpoint
+from mmseg_ovs.utils import NonFiniteError
 
 
 class Model(nn.Module):
@@ -27,6 +28,23 @@ class Model(nn.Module):
         return [self.weight.detach().mean()]
 
 
+class Diverging(Model):
+    """Its loss, or a weight, becomes infinite at the third step."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what, self.steps = what, 0
+
+    def train_step(self, data, optim_wrapper):
+        self.steps += 1
+        outputs = super().train_step(data, optim_wrapper)
+        if self.steps == 3 and self.what == 'loss':
+            return dict(loss=outputs['loss'], loss_ce=torch.tensor(torch.inf))
+        if self.steps == 3:
+            self.weight.data[7] = torch.nan
+        return dict(outputs, acc=torch.tensor(torch.nan))
+
+
 class Mean(BaseMetric):
     """Grows as the model learns."""
 
@@ -41,10 +59,10 @@ def loader(sampler):
     return dict(dataset=[0, 1], sampler=dict(type=sampler), batch_size=1, num_workers=0)
 
 
-def run(folder, max_iters, **hook):
+def run(folder, max_iters, model=None, custom_hooks=(), **hook):
     """Train, or go on, with a checkpoint and a validation at each step."""
     runner = Runner(
-        Model(),
+        model or Model(),
         str(folder),
         train_dataloader=loader('InfiniteSampler'),
         val_dataloader=loader('DefaultSampler'),
@@ -57,6 +75,7 @@ def run(folder, max_iters, **hook):
                 type='mmseg.SafeCheckpointHook', by_epoch=False, interval=1, **hook
             )
         ),
+        custom_hooks=list(custom_hooks),
         visualizer=dict(type='Visualizer', vis_backends=[]),
         experiment_name=f'{folder.name}-{max_iters}',
         log_level='ERROR',
@@ -112,3 +131,22 @@ def test_one_that_is_saved_again_is_not_removed(tmp_path):
     backend.remove(path)
     backend.remove_outdated()
     assert not path.exists()
+
+
+@pytest.mark.parametrize('ema', [False, True])
+@pytest.mark.parametrize(
+    ('what', 'message'),
+    [
+        ('loss', r'diverged at iteration 3: loss = \d+.*, loss_ce = inf'),
+        ('weight', r'1 weights are NaN or infinite \((module\.)?weight\)'),
+    ],
+)
+def test_a_training_that_diverges_stops_and_keeps_its_last_checkpoint(
+    tmp_path, what, message, ema
+):
+    hooks = [dict(type='mmseg.CheckFiniteHook')] + ema * [dict(type='EMAHook')]
+    options = dict(custom_hooks=hooks, max_keep_ckpts=1)
+    with pytest.raises(NonFiniteError, match=message):
+        run(tmp_path, 5, Diverging(what), **options)
+    assert checkpoints(tmp_path) == ['iter_2.pth']
+    assert run(tmp_path, 5, **options).iter == 5

@@ -239,7 +239,7 @@ class WindowedInference:
 def _require_finite(best: Tensor, image: str) -> None:
     """Refuse scores of which an arg max would make class 0.
 
-    The best score (H, W) is NaN where any is; single rows may be -inf.
+    The best score (H, W) is NaN where any is; a class may be -inf.
     """
     broken = ~best.isfinite()
     if broken.any():

@@ -224,3 +224,12 @@ def test_a_model_trains_with_a_teacher_that_it_does_not_save(tmp_path):
     # the teacher saw 112 x 112, the model 56 x 56, and nobody saved the teacher
     assert model.auxiliary_head.teacher._network is not None
     assert set(model.state_dict()) == keys
+
+
+def test_stored_features_of_another_grid_name_the_image():
+    sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
+    sample.teacher_features = PixelData(data=torch.randn(8, 4, 4))
+    with pytest.raises(ValueError, match=r'8 channels of 4 x 4 for a\.jpg'):
+        AlignmentHead(TEACHER).loss(
+            VisualFeatures((torch.randn(1, 8, 5, 4),)), [sample]
+        )

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.decode_heads import FeatureAuxiliaryHead
+from mmseg_ovs.utils import NonFiniteError
 from tests.models.module_tester import LargestTensor
 from tests.models.segmentors.running import (
     FEATURES,
@@ -319,3 +320,29 @@ def test_any_mixture_builds_and_runs(build_segmentor):
     )
     losses = model.train()(**data, mode='loss')
     assert {'decode.loss_ce', 'aux_0.loss_ce', 'mean_1.loss_image'} <= set(losses)
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_scores_that_are_not_finite_name_the_image(build_segmentor, mode, value):
+    model = build_segmentor(test_cfg=MODES[mode])
+    run(model, [make_image(60, 70)])
+    activate = model.decode_head.activate
+
+    def broken(logits):
+        activated = activate(logits)
+        activated.select(-3, 1)[..., 0, 0] = value
+        return activated
+
+    model.decode_head.activate = broken
+    with pytest.raises(NonFiniteError, match=r'pixels of a\.jpg are NaN or infinite'):
+        run(model, [make_image(60, 70)], metas=dict(img_path='a.jpg'))
+
+
+@pytest.mark.parametrize('name', ['gt_sem_seg', 'gt_noun_masks'])
+def test_labels_of_another_size_than_the_batch(build_segmentor, name):
+    sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
+    sample.set_data({name: PixelData(data=torch.zeros(1, 20, 30))})
+    message = rf'{name} of a\.jpg has 20 x 30 .* the image in the batch 40 x 30'
+    with pytest.raises(ValueError, match=message):
+        build_segmentor().loss(torch.zeros(1, 3, 40, 30), [sample])

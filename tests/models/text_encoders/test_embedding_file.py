@@ -1,5 +1,6 @@
 """Files of names and vectors, their cache, and encoders that only read them."""
 
+import json
 import multiprocessing
 import stat
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmseg_ovs.models.text_encoders import (
 )
 from mmseg_ovs.models.text_encoders.embedding_file import EmbeddingCache
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import NonFiniteError
 
 NAMES = ['sky', 'Tree', 'traffic light', 'pot', 'Pot']
 
@@ -156,3 +158,17 @@ def test_vocabulary_object_is_taken_as_it_is(path):
     vocabulary = Vocabulary.build(['sky'])
     encoder = PrecomputedTextEncoder(path, vocabulary)
     assert encoder.vocabulary is vocabulary
+
+
+def test_vectors_that_are_not_finite(tmp_path, path):
+    from safetensors.torch import load_file, save_file
+
+    vectors = load_file(path)['embeddings']
+    vectors[3, 1] = float('nan')
+    with pytest.raises(NonFiniteError, match=r"\['pot'\] are NaN or infinite"):
+        save_embeddings(tmp_path / 'b.safetensors', NAMES, vectors)
+    save_file(dict(embeddings=vectors), path, {'names': json.dumps(NAMES)})
+    with pytest.raises(EmbeddingFileError, match=r"vectors.* 1 of 5 names: \['pot'\]"):
+        PrecomputedTextEncoder(path)
+    with pytest.warns(UserWarning, match='computed again'):
+        assert EmbeddingCache(path, {}).read() == {}

@@ -111,3 +111,14 @@ def test_dinov2_of_another_size_or_in_chunks():
     assert torch.equal(backbone.norm.weight, own['norm.weight'])
     with pytest.raises(CheckpointError, match='file is a shard'):
         load_pretrained(backbone, {**own, 'norm.weight': torch.empty(0)})
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_refused(tmp_path, state, value):
+    state['bias'][1] = value
+    torch.save(state, tmp_path / 'diverged.pth')
+    for load in (load_pretrained, load_model_checkpoint):
+        layer = nn.Linear(3, 2)
+        with pytest.raises(CheckpointError, match=r'diverged\.pth .* 1 of 2 .*: bias'):
+            load(layer, tmp_path / 'diverged.pth')
+        assert layer.bias.isfinite().all()
