@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmengine.dataset import ConcatDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, MODELS
 
@@ -107,7 +107,7 @@ HEAD = 'model.decode_head.ignore_index=255'
             'but train_dataloader.dataset.pipeline.1.seg_pad_val=255',
         ),
         (
-            lambda: RepeatDataset(ConcatDataset([data(), data(254)]), 2),
+            lambda: SimpleNamespace(dataset=ConcatDataset([data(), data(254)])),
             lambda: model(),
             'but train_dataloader.dataset.dataset.datasets.1.ignore_index=254',
         ),
