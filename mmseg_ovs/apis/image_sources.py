@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import IMAGE_SUFFIXES, OpenVocabError, some_of
 
-IMAGE_SUFFIXES = frozenset(
-    ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
-)
 VIDEO_SUFFIXES = frozenset(
     ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv')
 )
+# Subfolders of the folders that prediction writes.
+RESULTS = ('vis', 'pred', 'scores')
 
 
 class ImageError(OpenVocabError):
@@ -104,7 +105,8 @@ def list_files(
         paths: Files and URLs, which are taken as they are; folders, whose files are
             taken without subfolders and hidden ones; patterns such as
             ``'photos/*.jpg'``, where ``**`` goes through all subfolders.
-        suffixes: Extensions taken from folders and patterns.
+        suffixes: Extensions taken from folders and patterns. What else is there is
+            named in a warning. Results of ``python -m mmseg_ovs.predict`` are left out.
 
     Raises:
         ImageError: A file or folder does not exist, or a folder or pattern has no such
@@ -159,29 +161,58 @@ def _files_of_each(
 
 
 def _folder_files(folder: Path, suffixes: Iterable[str]) -> list[str]:
-    files = sorted(
-        str(path)
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes
-        and not path.name.startswith('.')
-        and path.is_file()
-    )
-    if not files:
-        raise ImageError(
-            f'The folder {folder} has no images ({", ".join(sorted(suffixes))}; '
-            f"subfolders are searched by '{folder}/**/*')"
-        )
+    entries = sorted(p for p in folder.iterdir() if not p.name.startswith('.'))
+    folders = [path.name for path in entries if path.is_dir()]
+    hint = f"subfolders ({some_of(folders)}) are included by '{folder}/**/*'"
+    files = [path for path in entries if path.is_file()]
+    files = _of_suffix(f'The folder {folder}', files, suffixes, hint if folders else '')
+    if folders and not (folder / 'legend.json').is_file():
+        print_log(f'{folder}: {hint}', logger='current', level=logging.WARNING)
     return files
 
 
 def _matching_files(pattern: str, suffixes: Iterable[str]) -> list[str]:
-    files = sorted(
-        path
-        for path in glob.iglob(pattern, recursive=True)
-        if Path(path).suffix.lower() in suffixes and os.path.isfile(path)
+    found = sorted(map(Path, glob.iglob(pattern, recursive=True)))
+    return _of_suffix(
+        f'The pattern {pattern}', [p for p in found if p.is_file()], suffixes
     )
+
+
+def _of_suffix(
+    where: str, paths: Sequence[Path], suffixes: Iterable[str], hint: str = ''
+) -> list[str]:
+    """Those with one of the suffixes, in small letters; names the others.
+
+    Raises:
+        ImageError: There are none.
+    """
+    own = [path for path in paths if not _is_result(path)]
+    files = [str(path) for path in own if path.suffix.lower() in suffixes]
+    others = [path.name for path in own if path.suffix.lower() not in suffixes]
     if not files:
+        there = f'it has {some_of(others)}; ' if others else ''
+        if len(own) < len(paths):
+            there = 'it has results of an earlier run; '
         raise ImageError(
-            f'The pattern {pattern} matches no images ({", ".join(sorted(suffixes))})'
+            f'{where} has no images: {there}taken are {", ".join(sorted(suffixes))}'
+            f'{hint and f"; {hint}"}'
         )
+    for count, what in (
+        (len(others), f'of other types: {some_of(others)}'),
+        (len(paths) - len(own), 'that are results of an earlier run'),
+    ):
+        if count:
+            print_log(
+                f'{where}: left out {count} file{"s" * (count > 1)} {what}',
+                logger='current',
+                level=logging.WARNING,
+            )
     return files
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is in a folder that ``ResultFolder`` has written."""
+    return path.name in ('legend.json', 'coco_rle.json') or any(
+        folder.name in RESULTS and (folder.parent / 'legend.json').is_file()
+        for folder in path.parents
+    )

@@ -378,6 +378,8 @@ def _inference_pipeline(cfg: Config) -> Compose:
             f'has {[t["type"] for t in transforms]}'
         )
     loaders[0]['type'] = 'InferencerLoader'
+    if loaders[0].get('imdecode_backend', 'cv2') == 'cv2':
+        loaders[0].setdefault('backend_args', dict(backend='checked_images'))
     return Compose([t for t in transforms if not _loads_labels(t)])
 
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
+from mmengine import fileio
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_ovs.utils import IMAGE_SUFFIXES, OpenVocabError, some_of
+
 from .sample_errors import NamesFailingSample
+
+
+class EmptyDataError(OpenVocabError):
+    """A data set without images."""
 
 
 @DATASETS.register_module()
@@ -20,6 +31,57 @@ class OpenVocabSegDataset(NamesFailingSample, BaseSegDataset):
     ``metainfo`` may carry ``seen_classes`` (names of the classes met in training)
     and ``groups`` (name to list of class names) for :class:`OpenVocabIoUMetric`.
     """
+
+    def load_data_list(self) -> list[dict]:
+        """One record an image; ``.JPG`` is an image of ``img_suffix='.jpg'``.
+
+        Other images in the folder are counted in a warning.
+
+        Raises:
+            EmptyDataError: There are no images.
+        """
+        folder = self.data_prefix.get('img_path') or ''
+        if self.ann_file and not Path(self.ann_file).is_dir():
+            records = super().load_data_list()
+            if not records:
+                raise EmptyDataError(f'{self.ann_file} lists no images')
+            return records
+        names = sorted(
+            fileio.list_dir_or_file(
+                folder,
+                list_dir=False,
+                recursive=True,
+                backend_args=self.backend_args,
+            )
+        )
+        given, records = self.img_suffix, []
+        for ending in {name[len(name) - len(given) :] for name in names}:
+            if ending.lower() == given.lower():
+                self.img_suffix = ending  # mmseg compares letter by letter
+                records += super().load_data_list()
+        self.img_suffix = given
+        self._name_others(folder, names, records)
+        return sorted(records, key=lambda record: record['img_path'])
+
+    def _name_others(self, folder: str, names: list[str], records: list[dict]) -> None:
+        ending = self.img_suffix.lower()
+        images = [n for n in names if Path(n).suffix.lower() in IMAGE_SUFFIXES]
+        if self.data_prefix.get('seg_map_path') == folder:
+            images = [n for n in images if not n.endswith(self.seg_map_suffix)]
+        others = [name for name in images if not name.lower().endswith(ending)]
+        if not records:
+            kinds = sorted({Path(name).suffix for name in names})
+            raise EmptyDataError(
+                f'There are no images with img_suffix={self.img_suffix!r} in '
+                f'{folder}, whose files end in: {", ".join(kinds) or "(it is empty)"}'
+            )
+        if others:
+            print_log(
+                f'{folder}: {len(others)} of {len(images)} images are left out, since '
+                f'they do not end in img_suffix={self.img_suffix!r}: {some_of(others)}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def get_data_info(self, idx: int) -> dict:
         """One sample's record, with ``num_classes`` and ``ignore_index``."""

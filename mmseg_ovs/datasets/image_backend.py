@@ -7,12 +7,12 @@ import os
 from mmengine import fileio
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-from mmseg_ovs.utils import RefusedImageError, check_image
+from mmseg_ovs.utils import RefusedImageError, checked_image
 
 
 @register_backend('checked_images')
 class CheckedImagesBackend(BaseStorageBackend):
-    """Reads files from wherever their path points to; refuses empty and huge images.
+    """Reads files from wherever their path points to, see :func:`checked_image`.
 
     For mmseg's loader, in any pipeline::
 
@@ -20,17 +20,16 @@ class CheckedImagesBackend(BaseStorageBackend):
     """
 
     def get(self, filepath: str | os.PathLike) -> bytes:
-        """The bytes of an image.
+        """The bytes of an image that OpenCV decodes to 8 bits.
 
         Raises:
-            RefusedImageError: See :func:`check_image`; names the file.
+            RefusedImageError: See :func:`checked_image`; names the file.
         """
         content = fileio.get(filepath)
         try:
-            check_image(content)
+            return checked_image(content, os.fspath(filepath))
         except RefusedImageError as error:
             raise RefusedImageError(f'{os.fspath(filepath)}: {error}') from error
-        return content
 
     def get_text(self, filepath: str | os.PathLike, encoding: str = 'utf-8') -> str:
         """Not for images.

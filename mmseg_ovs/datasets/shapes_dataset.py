@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mmengine import fileio
 from mmseg.registry import DATASETS
 
-from .base import OpenVocabSegDataset
+from .base import EmptyDataError, OpenVocabSegDataset
 from .shapes import CLASSES, SEEN_CLASSES, STUFF_CLASSES, THING_CLASSES, make_palette
 
 
@@ -39,10 +38,10 @@ class ShapesDataset(OpenVocabSegDataset):
     def load_data_list(self) -> list[dict]:
         """One record an image."""
         folder = self.data_prefix['img_path']
-        records = super().load_data_list() if fileio.isdir(folder) else []
-        if not records:
+        try:
+            return super().load_data_list()
+        except (EmptyDataError, FileNotFoundError) as error:
             raise FileNotFoundError(
                 f'no {self.img_suffix} images in {folder!r}: make the set with '
                 f'`python tools/make_shapes.py --out {self.data_root or "FOLDER"}`'
-            )
-        return records
+            ) from error

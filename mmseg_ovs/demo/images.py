@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from mmseg_ovs.apis import ImageError, ImageSource
-
-# Formats by Pillow's names. Others never reach their decoders: some run programs.
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM')
+from mmseg_ovs.utils import image_formats
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,10 @@ def check_image(source: ImageSource, limits: Limits) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(path, formats=image_formats())
     except UnidentifiedImageError as error:
         raise ImageError(
-            f'{name} is not an image that can be read ({", ".join(FORMATS)}).'
+            f'{name} is not an image that can be read ({", ".join(image_formats())}).'
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large(name, 'far', limits)) from error

@@ -8,7 +8,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from mmseg_ovs.utils import RefusedImageError, check_image
+from mmseg_ovs.utils import RefusedImageError, checked_image
 
 from .errors import UnreadableImageError
 
@@ -33,7 +33,7 @@ def read_image(folder: Path, file_name: str) -> np.ndarray:
     except OSError as error:
         raise UnreadableImageError(f'cannot be opened: {error.strerror}') from error
     try:
-        check_image(content)
+        content = checked_image(content, file_name)
         image = mmcv.imfrombytes(content, channel_order='rgb', backend='cv2')
     except RefusedImageError as error:
         raise UnreadableImageError(f'is no image, or a damaged one: {error}') from error

@@ -15,11 +15,17 @@ from .atomic_file import (
     replacing,
     write_whole,
 )
-from .errors import NonFiniteError, OpenVocabError, exit_with_message
-from .image_check import RefusedImageError, check_image
+from .errors import NonFiniteError, OpenVocabError, exit_with_message, some_of
+from .image_check import (
+    IMAGE_SUFFIXES,
+    RefusedImageError,
+    checked_image,
+    image_formats,
+)
 from .tensor_file import tensor_file
 
 __all__ = [
+    'IMAGE_SUFFIXES',
     'ArgumentError',
     'Device',
     'NonFiniteError',
@@ -28,13 +34,15 @@ __all__ = [
     'OutputFolder',
     'RefusedImageError',
     'check_device',
-    'check_image',
+    'checked_image',
+    'image_formats',
     'check_output_folder',
     'exit_with_message',
     'move_into_place',
     'naming_full_disk',
     'remove_leftovers',
     'replacing',
+    'some_of',
     'tensor_file',
     'write_whole',
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -13,6 +13,15 @@ class OpenVocabError(ValueError):
 
 class NonFiniteError(OpenVocabError):
     """Numbers are NaN or infinite where results depend on them."""
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of many names, for messages.
+
+    >>> some_of(['a', 'b', 'c', 'd'])
+    'a, b, c, ...'
+    """
+    return ', '.join([*names[:most], *(['...'] if len(names) > most else [])])
 
 
 @contextmanager

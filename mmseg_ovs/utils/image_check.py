@@ -1,45 +1,166 @@
-"""Files that would blow up when they are decoded, refused by their header."""
+"""Files of images as OpenCV, which mmseg reads images with, can read them.
 
-from __future__ import annotations
+What would blow up when it is decoded is refused by its header. What OpenCV reads
+wrongly (12 bits in a 16-bit file) or not everywhere (GIF, AVIF, HEIC) is decoded here.
+"""
 
+import functools
 import io
+import logging
+from collections.abc import Mapping
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+#: Suffixes, in small letters, of files that folders are searched for.
+IMAGE_SUFFIXES = frozenset(
+    (
+        *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp'),
+        *('.ppm', '.pgm', '.pnm', '.gif', '.avif', '.heic', '.heif'),
+    )
+)
 #: The number from which on Pillow raises by default: 0.5 GB decoded.
 MAX_PIXELS = 2 * 89_478_485
 # Others are left to OpenCV: some of Pillow's readers run programs.
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
+_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM', 'GIF', 'AVIF', 'HEIF')
+_DECODED_BY_PILLOW = ('GIF', 'AVIF', 'HEIF')
+_WITH_FRAMES = ('GIF', 'PNG', 'WEBP', 'TIFF', 'AVIF', 'HEIF')
+_BITS, _BANDS, _EXTRA_BANDS, _NUMBERS = 258, 277, 338, 339  # tags of TIFF
 
 
 class RefusedImageError(ValueError):
-    """A file that is empty, or an image that is too large."""
+    """An image that is empty, too large or of a kind that cannot be read."""
 
 
-def check_image(content: bytes) -> None:
-    """Refuse what OpenCV, which mmseg reads images with, would choke on.
+@functools.cache
+def image_formats() -> tuple[str, ...]:
+    """Formats, by Pillow's names, that are read here; HEIF if pillow-heif is there."""
+    Image.init()
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def checked_image(content: bytes, name: str) -> bytes:
+    """The bytes of an image that OpenCV decodes to 8 bits.
 
     OpenCV decodes up to 2**30 pixels, 3 GB, whatever the size of the file. Truncated
     files need no check: it refuses them itself.
 
     Args:
         content: The bytes of the file.
+        name: What warnings call it.
+
+    Returns:
+        ``content``, or a BMP file: of the first frame of GIF, AVIF and HEIC, and of
+        16-bit files with fewer bits in use, whose values are shifted to 8 bits.
 
     Raises:
-        RefusedImageError: It is empty, or has more than ``MAX_PIXELS``.
+        RefusedImageError: It is empty, has more than ``MAX_PIXELS``, holds numbers
+            other than whole ones up to 16 bits, or has a number of bands other than
+            1 to 4.
     """
     if not content:
         raise RefusedImageError('the file is empty')
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            width, height = image.size
+        with Image.open(io.BytesIO(content), formats=image_formats()) as image:
+            return _checked(content, name, image)
+    except RefusedImageError:
+        raise
     except Image.DecompressionBombError as error:
         raise RefusedImageError(f'it is too large ({error})') from error
     except UnidentifiedImageError:
-        return
+        _check_unidentified(content)
+        return content
     except Exception as error:  # what readers make of damaged headers
         raise RefusedImageError(f'its header is damaged ({error})') from error
+
+
+def _checked(content: bytes, name: str, image: Image.Image) -> bytes:
+    width, height = image.size
     if width * height > MAX_PIXELS:
         raise RefusedImageError(
             f'it is too large ({width} x {height}, {MAX_PIXELS} pixels are read)'
         )
+    if image.format in _WITH_FRAMES and (frames := getattr(image, 'n_frames', 1)) > 1:
+        _warn(f'{name} has {frames} frames: only the first is read')
+    if image.format in _DECODED_BY_PILLOW:
+        pixels = ImageOps.exif_transpose(image).convert('RGB')
+        return _as_bmp(np.asarray(pixels)[..., ::-1])
+    if image.format == 'TIFF':
+        _check_tiff(image.tag_v2, name)
+        is_deep = max(image.tag_v2.get(_BITS, (1,))) > 8
+    else:
+        is_deep = image.format == 'PPM' or image.format == 'PNG' and content[24] > 8
+    return _in_eight_bits(content, name) if is_deep else content
+
+
+def _check_tiff(tags: Mapping[int, Any], name: str) -> None:
+    bits, numbers = max(tags.get(_BITS, (1,))), tags.get(_NUMBERS, (1,))
+    if bits > 16 or any(kind not in (1, 4) for kind in numbers):
+        kind = {2: 'signed', 3: 'floating-point'}.get(numbers[0], 'unsigned')
+        raise RefusedImageError(
+            f'it is a TIFF of {kind} {bits}-bit numbers: convert it to unsigned '
+            'numbers of 8 or 16 bits'
+        )
+    bands = tags.get(_BANDS, 1)
+    if bands > 4:
+        raise RefusedImageError(
+            f'it is a TIFF of {bands} bands: write the three that are red, green and '
+            'blue to a file'
+        )
+    if bands == 4 and tags.get(_EXTRA_BANDS, (0,))[0] == 0:
+        _warn(f'{name} has 4 bands: the first three are read, as red, green and blue')
+
+
+def _check_unidentified(content: bytes) -> None:
+    """Refuse what OpenCV would only call unreadable."""
+    brand = content[8:12] if content[4:8] == b'ftyp' else b''
+    if brand in (b'heic', b'heix', b'hevc', b'mif1', b'msf1'):
+        raise RefusedImageError('it is HEIC, which needs: pip install pillow-heif')
+    if brand in (b'avif', b'avis') and 'AVIF' not in image_formats():
+        raise RefusedImageError("it is AVIF, which needs: pip install 'pillow>=11.3'")
+    if content[:4] in (b'II*\0', b'MM\0*'):
+        directory = ImageFileDirectory_v2(content[:8])
+        stream = io.BytesIO(content)
+        stream.seek(directory.next)
+        try:
+            directory.load(stream)
+        except Exception:  # damaged: OpenCV refuses it
+            return
+        _check_tiff(directory, '')
+
+
+def _in_eight_bits(content: bytes, name: str) -> bytes:
+    """Shift by the bits in use; OpenCV shifts by 8, whatever they are."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if pixels is None or pixels.dtype != np.uint16:
+        return content
+    largest = int(pixels.max())
+    bits = max(8, -(-largest.bit_length() // 2) * 2)
+    if bits == 16:
+        return content
+    _warn(
+        f'{name} has 16 bits, and its largest value is {largest}: it is read as an '
+        f'image of {bits} bits. For one brightness in all images convert them to 8 bits'
+    )
+    return _as_bmp((pixels >> (bits - 8)).astype(np.uint8))
+
+
+def _as_bmp(bgr: np.ndarray) -> bytes:
+    return cv2.imencode('.bmp', np.ascontiguousarray(bgr))[1].tobytes()
+
+
+@functools.lru_cache(1000)
+def _warn(message: str) -> None:
+    """Once a message: training reads an image many times."""
+    print_log(message, logger='current', level=logging.WARNING)

@@ -297,7 +297,7 @@ def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
         ([], 'No images'),
         ('nowhere.png', 'No such file or folder: nowhere.png'),
         (['x.png', 'y.png'], 'x.png, y.png'),
-        (['nowhere/*.png'], r'pattern nowhere/\*.png matches no images'),
+        (['nowhere/*.png'], r'pattern nowhere/\*.png has no images'),
         (np.zeros((4, 4), np.uint8), 'uint8 BGR'),
         (np.zeros((4, 4, 3)), 'float64'),
         (np.zeros((0, 4, 3), np.uint8), 'no pixels'),
@@ -330,6 +330,33 @@ def test_patterns(folder):
     assert names('**/*.png') == ['a.png', 'b.png', 'e[1].png', 'd.png']
     assert names('[ab].*') == ['a.png', 'b.png']
     assert names('e[1].png') == ['e[1].png']  # a file of that very name
+
+
+def test_what_a_folder_has_besides_images_is_named(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'mmseg_ovs.apis.image_sources.print_log', lambda text, **_: told.append(text)
+    )
+    for name in ('a.JPG', 'b.Jpeg', 'c.HEIC', 'd.gif', 'e.avif', '.f.png'):
+        (tmp_path / name).write_bytes(b'')
+    assert len(list_images(tmp_path)) == 5 and not told
+    for name in 'wxyz':
+        (tmp_path / f'{name}.raw').write_bytes(b'')
+    (tmp_path / 'sub').mkdir()
+    assert len(list_images(str(tmp_path / '*'))) == len(list_images(tmp_path)) == 5
+    rest = 'left out 4 files of other types: w.raw, x.raw, y.raw, ...'
+    assert told[0].endswith(rest) and told[1].endswith(rest)
+    assert "subfolders (sub) are included by '" in told[2]
+    with pytest.raises(ImageError, match=r'has no images: it has w.raw, x.raw'):
+        list_images(str(tmp_path / '*.raw'))
+
+
+def test_results_are_no_inputs(inferencer, folder):
+    inferencer(folder / 'a.png', WORDS, out_dir=folder / 'out')
+    again = list_images(str(folder / '**' / '*'))
+    assert [Path(source.name).name for source in again] == ['a.png', 'b.png', 'c.jpg']
+    with pytest.raises(ImageError, match='has no images: it has results of an earlier'):
+        list_images(folder / 'out' / 'vis')
 
 
 # ----------------------------------------------------------------------- results

@@ -94,7 +94,7 @@ def test_settings_override_the_config(folder, options, capsys):
     [
         (['{folder}/nowhere.png'], 'No such file or folder: .*nowhere.png'),
         (['{empty}'], 'has no images'),
-        (['{empty}/**/*.png'], 'matches no images'),
+        (['{empty}/**/*.png'], 'has no images'),
         (['{clip}', '--scores'], '--scores is for images, and .*clip.mp4 is a video'),
         (['{folder}', '--classes', 'tree', 'tree'], "'tree' is there twice"),
         (['{folder}', '--vocabulary', 'no_such_list'], 'Unknown vocabulary'),

@@ -12,6 +12,7 @@ from mmseg_ovs.datasets import (
     PascalVOC20Dataset,
 )
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.utils import OpenVocabError
 
 LABELS = [dict(type='LoadLabelMap')]
 PIPELINE = [
@@ -106,6 +107,35 @@ def test_broken_image_is_named(build, tmp_path):
     (tmp_path / 'images' / 'a.jpg').write_bytes(b'')
     with pytest.raises(RuntimeError, match=r'sample 0, image .*a\.jpg'):
         dataset[0]
+
+
+def test_suffixes_are_compared_without_case(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'mmseg_ovs.datasets.base.print_log', lambda text, **_: told.append(text)
+    )
+    (tmp_path / 'images' / 'sub').mkdir(parents=True)
+    for name in ('b.jpg', 'a.JPG', 'c.jpeg', 'sub/d.Jpg', 'notes.txt'):
+        (tmp_path / 'images' / name).write_bytes(b'')
+    settings = dict(
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=['x'], palette=[[0, 0, 0]]),
+        pipeline=[],
+    )
+    dataset = OpenVocabSegDataset(**settings, img_suffix='.jpg')
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [i['img_path'][-5:] for i in infos] == ['a.JPG', 'b.jpg', 'd.Jpg']
+    assert infos[0]['seg_map_path'] == f'{tmp_path}/labels/a.png'
+    assert dataset.img_suffix == '.jpg'
+    assert '1 of 4 images are left out' in told[0] and told[0].endswith('c.jpeg')
+    with pytest.raises(
+        OpenVocabError, match="'.png' in .*images, whose files end in: .JPG, .*.txt"
+    ):
+        OpenVocabSegDataset(**settings, img_suffix='.png')
+    (tmp_path / 'none.txt').write_text('')
+    with pytest.raises(OpenVocabError, match='none.txt lists no images'):
+        OpenVocabSegDataset(**settings, ann_file='none.txt')
 
 
 def build_voc20b(build, labels, **kwargs):

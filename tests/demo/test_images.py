@@ -21,7 +21,7 @@ def noise(height=40, width=50):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'bmp', 'tif', 'ppm'])
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'bmp', 'tif', 'ppm', 'gif'])
 @pytest.mark.parametrize('mode', ['RGB', 'L'])
 def test_images_are_taken(tmp_path, suffix, mode):
     path = tmp_path / f'a.{suffix}'

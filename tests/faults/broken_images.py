@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
+
+from mmseg_ovs.utils import image_formats
 
 HEIGHT, WIDTH = 48, 64
 
@@ -77,6 +80,24 @@ def jpeg_of(width: int, height: int) -> bytes:
     return content[:place] + size + content[place + 4 :]
 
 
+def tiff_of(pixels: np.ndarray) -> bytes:
+    """An uncompressed TIFF (H, W, bands), with as many bands as Pillow cannot write."""
+    height, width, bands = pixels.shape
+    bits, kind = 8 * pixels.itemsize, {'u': 1, 'i': 2, 'f': 3}[pixels.dtype.kind]
+    entries = [
+        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, bits), (259, 3, 1, 1)),
+        *((262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, bands), (278, 3, 1, height)),
+        *((279, 4, 1, pixels.nbytes), (339, 3, 1, kind)),
+    ]
+    directory = b''.join(struct.pack('<HHII', *entry) for entry in entries)
+    directory = struct.pack('<H', len(entries)) + directory + bytes(4)
+    return (
+        struct.pack('<2sHI', b'II', 42, 8 + pixels.nbytes)
+        + pixels.tobytes()
+        + directory
+    )
+
+
 def cases() -> list[Case]:
     """All of them."""
     pixels = make_image()
@@ -86,6 +107,7 @@ def cases() -> list[Case]:
     paletted = np.array(palette.convert('RGB'))
     alpha = np.full((HEIGHT, WIDTH), 128, np.uint8)
     deep = np.array(image.convert('L')).astype(np.uint16) * 257
+    twelve = pixels.astype(np.uint16) * 16
     turned = Image.Exif()
     turned[0x0112] = 6  # to be turned right
     jpeg, png = encode(image, 'JPEG', quality=95), encode(image, 'PNG')
@@ -121,8 +143,25 @@ def cases() -> list[Case]:
              pixels, 8),
         Case('moving.webp', encode(image, 'WEBP', save_all=True, lossless=True,
              append_images=[Image.new('RGB', image.size)]), pixels),
+        Case('twelve_bits.png', cv2.imencode('.png', twelve[..., ::-1])[1].tobytes(),
+             pixels),
+        Case('twelve_bits.tif', cv2.imencode('.tif', twelve[..., ::-1])[1].tobytes(),
+             pixels),
+        Case('twelve_bits.pgm', cv2.imencode('.pgm', deep >> 4)[1].tobytes(), grey, 1),
+        Case('pages.tif', encode(image, 'TIFF', save_all=True,
+             append_images=[Image.new('RGB', image.size)]), pixels),
         Case('behind_the_end.jpg', jpeg + b'\0' * 100, pixels, 2),
     ]  # fmt: skip
+    if 'AVIF' in image_formats():
+        good += [
+            Case('plain.avif', encode(image, 'AVIF', quality=95), pixels, 3),
+            Case(
+                'turned.avif',
+                encode(image, 'AVIF', quality=95, exif=turned),
+                np.rot90(pixels, -1),
+                3,
+            ),
+        ]
     bad = [
         Case('empty.jpg', b''),
         Case('text.jpg', b'this is no image\n' * 10),
@@ -140,6 +179,11 @@ def cases() -> list[Case]:
         Case('large.jpg', jpeg_of(20_000, 20_000)),
         # A whole image, 1 MB, whose decoding would take 0.6 GB.
         Case('bomb.png', png_of(14_000, 14_000, repeat(bytes(14_001), 14_000))),
+        Case('float.tif', tiff_of(np.ones((8, 8, 1), np.float32))),
+        Case('signed.tif', tiff_of(np.ones((8, 8, 1), np.int16))),
+        Case('bands.tif', tiff_of(np.ones((8, 8, 6), np.uint8))),
+        Case('deep.tif', tiff_of(np.ones((8, 8, 1), np.uint32))),
+        Case('photo.heic', b'\0\0\0\x18ftypheic' + bytes(100)),
         Case('broken_rows.png', png_of(64, 48, [b'\5' * 100])),
     ]
     return good + bad

@@ -6,6 +6,7 @@ All are read in a process of its own, which may not hang and whose memory is mea
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 import traceback
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ from mmseg_ovs.apis import OpenVocabInferencer
 from mmseg_ovs.datasets import OpenVocabSegDataset
 from mmseg_ovs.pseudo_masks.errors import UnreadableImageError
 from mmseg_ovs.pseudo_masks.images import read_image
+from mmseg_ovs.utils import checked_image, image_check
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 MODEL = CONFIGS / 'text_similarity/text-similarity_dinov3-tiny_shapes-112x112.py'
@@ -124,6 +126,40 @@ def test_the_right_result_or_a_clear_error(report, case: Case, reader):
 def test_what_is_too_large_is_said(report, name):
     for reader in ('loader', 'data set', 'pseudo-masks', 'predictor'):
         assert 'too large' in report[reader][name]
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('float.tif', 'floating-point 32-bit numbers: convert it'),
+        ('signed.tif', 'signed 16-bit numbers'),
+        ('deep.tif', 'unsigned 32-bit numbers'),
+        ('bands.tif', '6 bands'),
+        ('photo.heic', 'pip install pillow-heif|header is damaged'),
+    ],
+)
+def test_kinds_that_are_not_read_are_said(report, name, reason):
+    for reader in ('loader', 'data set', 'pseudo-masks', 'predictor'):
+        assert re.search(reason, report[reader][name])
+
+
+@pytest.mark.parametrize(
+    ('name', 'warning'),
+    [
+        ('twelve_bits.png', 'largest value is 3520: it is read as an image of 12 bits'),
+        ('moving.gif', 'has 2 frames: only the first is read'),
+        ('pages.tif', 'has 2 frames'),
+    ],
+)
+def test_what_is_left_out_of_a_file_is_said(name, warning, monkeypatch):
+    (case,) = (case for case in CASES if case.name == name)
+    told = []
+    monkeypatch.setattr(
+        'mmseg_ovs.utils.image_check.print_log', lambda text, **_: told.append(text)
+    )
+    image_check._warn.cache_clear()
+    checked_image(case.content, name)
+    assert len(told) == 1 and name in told[0] and warning in told[0]
 
 
 def test_memory_is_bounded(report):
