@@ -187,7 +187,7 @@ def export(cfg: Config, checkpoint: str, parts: dict[str, str]) -> None:
     """Write parts of a checkpoint as plain state dicts that load again.
 
     Raises:
-        CheckpointError: The checkpoint has nothing of a part, or does not fit it.
+        CheckpointError: The checkpoint has no weights for a part, or does not fit it.
     """
     model = MODELS.build(cfg.model)
     state = read_state_dict(checkpoint)

@@ -1,6 +1,6 @@
 """The metafiles of the shipped configs: what they have to say, and what they say.
 
-A metafile is that of model-index, which openmim reads, with these fields besides:
+A metafile is that of model-index, which openmim reads, with these extra fields:
 ``Metadata`` of a collection has ``Method Class``; ``Metadata`` of a model has ``Weights
 Licence`` and ``Gated`` (whether weights have to be asked for); a result has ``Origin``
 ('published' or 'measured') and ``Source``.

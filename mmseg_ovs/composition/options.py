@@ -17,7 +17,7 @@ from mmseg_ovs.utils import OpenVocabError
 
 from .names import did_you_mean
 
-# Read by mmengine's runner or our tools, besides the arguments of the runner.
+# Read by mmengine's runner or our tools, in addition to the runner's arguments.
 _ALSO_READ = {
     *('custom_imports', 'runner_type', 'model_wrapper_cfg', 'find_unused_parameters'),
     *('sync_bn', 'activation_checkpointing', 'efficient_conv_bn_eval', 'compile'),

@@ -29,7 +29,7 @@ class COCOCaptionsDataset(NamesFailingSample, BaseDataset):
     ``pairing='image'`` makes one sample of every image and draws one of its captions
     at each access (in ``test_mode`` always the first): five times shorter epochs, an
     image is never twice in a batch (where InfoNCE would take its other caption for a
-    negative), and all captions are at hand under ``captions``.
+    negative), and all captions are under ``captions``.
 
     Each sample has ``img_path``, ``image_id`` and ``caption``; pack the caption with
     ``PackSegInputs(meta_keys=(..., 'caption'))``.
@@ -83,7 +83,7 @@ class COCOCaptionsDataset(NamesFailingSample, BaseDataset):
         if bare:
             print_log(
                 f'{self.ann_file}: {bare} of {len(file_names)} images have no caption '
-                'and take no part',
+                'and are left out',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -88,7 +88,7 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         if bare:
             print_log(
                 f'{self.ann_file}: {bare} of {len(images)} images have no mask and '
-                'take no part',
+                'are left out',
                 logger='current',
                 level=logging.WARNING,
             )

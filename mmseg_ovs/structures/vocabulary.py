@@ -40,7 +40,7 @@ class VocabularyError(OpenVocabError):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Class names with the words that stand for them; immutable and hashable.
+    """Class names with their synonyms; immutable and hashable.
 
     Every name given to the text encoder is a *row*; the rows of a class (its
     synonyms) are neighbours, and the score of a class is the highest of its rows.
@@ -116,7 +116,7 @@ class Vocabulary:
                     f'Class {i} ({self.classes[i]!r}) has no synonym to compare.'
                 )
         if not self.rows:
-            raise VocabularyError('The vocabulary has no class besides the background.')
+            raise VocabularyError('The vocabulary has only the background class.')
 
     # ------------------------------------------------------------------ rows
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def tensor_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose metadata stand in the order of their names.
+    """A safetensors file whose metadata are sorted by name.
 
     The library writes them in an order that differs from run to run.
 

@@ -99,7 +99,7 @@ def test_images_without_masks_are_reported(build, monkeypatch):
     )
     build()
     (text,) = said
-    assert '1 of 3 images have no mask and take no part' in text
+    assert '1 of 3 images have no mask and are left out' in text
 
 
 @pytest.mark.parametrize('sample', [0, 1])

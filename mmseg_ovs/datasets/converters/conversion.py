@@ -82,7 +82,7 @@ class Conversion:
         num_classes: Number of classes N.
         ignore_index: Label of unlabelled pixels.
         expected: Images that the published split has.
-        setting: What the label maps depend on besides the sources, as JSON.
+        setting: What else the label maps depend on (not the sources), as JSON.
         samples: Those whose sources are there.
         missing: The others: name and what is missing.
         convert: From ``Sample`` to :class:`Converted`, importable by its name.

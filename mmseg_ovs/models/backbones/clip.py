@@ -37,7 +37,7 @@ from .vision_transformer import VisionTransformer
 
 _REQUIRED = {'width', 'layers', 'patch_size', 'image_size'}
 _VISION_KEYS = {*_REQUIRED, 'head_width', 'mlp_ratio'}
-# What a whole CLIP has besides its image tower.
+# What a whole CLIP has in addition to its image tower.
 _TEXT = re.compile(
     r'^(transformer|token_embedding|ln_final|positional_embedding|text_projection|'
     r'text|logit_scale|logit_bias|input_resolution|context_length|vocab_size)(\.|$)'
@@ -181,7 +181,7 @@ class OpenCLIPImageEncoder(VisionTransformer):
         """Load the pretrained weights, or what ``init_cfg`` says.
 
         Raises:
-            CheckpointError: If the weights cannot be had or do not fit.
+            CheckpointError: The weights are not available or do not fit.
         """
         if self.brings_weights:
             clip = pretrained_clip(self.model, self.pretrained)

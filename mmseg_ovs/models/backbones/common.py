@@ -88,7 +88,7 @@ def fit_to_patches(x: Tensor, size: int, fit: str) -> Tensor:
     if min(height, width) < size:
         raise ValueError(
             f'An image of {height} x {width} has a side smaller than one patch '
-            f"({size}) and fit='crop' leaves nothing of it; use fit='pad' or "
+            f"({size}) and fit='crop' leaves no pixel; use fit='pad' or "
             "'resize', or a larger image"
         )
     return x[..., : height - height % size, : width - width % size]

@@ -204,7 +204,7 @@ def add_negatives(targets: MaskTargets, images: int, count: int) -> MaskTargets:
     Args:
         targets: Masks of a batch.
         images: Number of images in the batch.
-        count: Nouns drawn for each image, fewer where fewer are to be had.
+        count: Nouns drawn for each image; all if there are fewer.
     """
     if not count:
         return targets

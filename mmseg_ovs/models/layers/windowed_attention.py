@@ -4,7 +4,7 @@ Follows Wimmer et al., "AnyUp: Universal Feature Upsampling" (arXiv 2510.12764;
 wimmerth/anyup). There a mask hides most of a dense (pixels, cells) matrix. Here the
 fine grid is cut into tiles, each tile attends to the few cells that any of its pixels
 sees, and the mask decides inside the tile: the same weights with a fraction of the
-work, and nothing of the size of the whole matrix.
+work, and no tensor of the size of the whole matrix.
 """
 
 from __future__ import annotations

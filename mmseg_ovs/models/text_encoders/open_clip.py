@@ -32,7 +32,7 @@ _NO_VISION = dict(image_size=1, patch_size=1, width=8, head_width=8, layers=1)
 # Fewer shared tokens are computed as soon as they are looked up.
 _FEWEST_SHARED = 3
 _DROPPED = ('visual', 'text_decoder', 'logit_scale', 'logit_bias')
-# Numbers that OpenAI's state dicts hold besides.
+# Numbers that OpenAI's state dicts also hold.
 _UNUSED = {*_DROPPED, 'input_resolution', 'context_length', 'vocab_size'}
 
 
@@ -183,7 +183,7 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         """Load the pretrained weights, or what ``init_cfg`` says.
 
         Raises:
-            CheckpointError: If the weights cannot be had or do not fit; the message
+            CheckpointError: The weights are not available or do not fit; the message
                 names them.
         """
         if self._awaits_weights:
@@ -275,7 +275,7 @@ def _check_vocabulary_size(text_cfg: Mapping[str, Any], needed: int) -> None:
 
 
 def build_clip(config: Mapping[str, Any]) -> nn.Module:
-    """The model with random text weights and no vision tower worth the name."""
+    """The model with random text weights and a minimal vision tower."""
     import open_clip  # takes seconds, and models without a tower do not need it
 
     config = dict(config)

@@ -212,7 +212,7 @@ class TowerTextEncoder(BaseTextEncoder):
         return torch.stack([known[name].to(self.device) for name in names])
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts as they stand, neither averaged nor normalised: (N, D).
+        """Embed texts as they are, neither averaged nor normalised: (N, D).
 
         A frozen tower computes without a gradient.
         """

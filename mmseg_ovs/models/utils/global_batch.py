@@ -1,8 +1,8 @@
 """What a loss needs to be that of the whole batch when processes hold parts of it.
 
 DDP and FSDP average the gradients of the processes. That is the gradient of the whole
-batch only for a loss that is a mean over parts of equal size. These functions mend the
-others. With one process they change nothing.
+batch only for a loss that is a mean over parts of equal size. These functions
+correct the others. With one process they change nothing.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def complete_state(
 
     Raises:
         CheckpointError: Anything else is missing, unexpected, of another shape or not
-            finite; or the state dict has nothing of the model.
+            finite; or no key of the state dict belongs to the model.
     """
     own = model.state_dict() if own is None else own
     state = under(state, common_prefix(state, own))
@@ -121,7 +121,7 @@ def _parts_with_values(
     state: Mapping[str, Tensor],
     prefix: str = '',
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Parts of which a state dict has nothing, and that need nothing of it."""
+    """Parts that a state dict has no weights for, and that need none from it."""
     for name, part in module.named_children():
         path = f'{prefix}{name}'
         given = [key in state for key in own if key.startswith(f'{path}.')]

@@ -78,7 +78,7 @@ def fitting_prefixes(
 
 
 def common_prefix(state: State, own: State) -> str:
-    """What stands before all keys, if no key of the model starts with it, else ''."""
+    """The prefix of all keys, if no key of the model starts with it, else ''."""
     tops = {key.partition('.')[0] for key in state}
     if len(tops) != 1 or any('.' not in key for key in state):
         return ''

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class PreparedUpsampling(NamedTuple):
-    """What one stage needs of an image besides the cost of a class.
+    """What one stage needs of an image in addition to the cost of a class.
 
     Attributes:
         weight: Transposed convolution (in, out, 4, 4) and first convolution in one.

@@ -17,7 +17,7 @@ from .shifted_windows import ShiftedWindows
 
 
 class PreparedWindows(NamedTuple):
-    """What one Swin block needs of an image besides the tokens of a class.
+    """What one Swin block needs of an image in addition to the tokens of a class.
 
     Attributes:
         windows: The windows.
