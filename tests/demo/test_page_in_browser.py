@@ -158,23 +158,6 @@ def test_a_file_that_is_too_large_is_told(page, tmp_path):
     page.get_by_text('exceed the maximum allowed size').first.wait_for()
 
 
-def test_two_people_at_once(browser, page, server, image):
-    with browser.new_context() as context:
-        context.set_default_timeout(PATIENCE)
-        other = context.new_page()
-        other.goto(server.url)
-        for who, words in ((page, 'red\nblue\ngreen'), (other, 'green\ncrimson')):
-            upload(who, image)
-            who.get_by_label('Classes').fill(words)
-            who.get_by_alt_text('the uploaded image').wait_for()
-        press(page)
-        press(other)
-        segment(page, 'red\nblue\ngreen')
-        assert masks(page).keys() == {'red', 'blue', 'green'}
-        other.locator('.legend-item').nth(1).wait_for()
-        assert masks(other)['green'][2] and masks(other)['crimson'][0]
-
-
 def test_everything_came_from_this_machine(page, context):
     """Scripts, styles, fonts, images: whatever the tests above made it ask for."""
     hosts = {urlsplit(u).hostname for u in context.requested if urlsplit(u).hostname}

@@ -1,38 +1,25 @@
-"""dinov3.seg: what is trained of it, its prior, its windows and both text halves."""
+"""dinov3.seg: what is trained of it, and both text halves."""
 
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
-from mmseg.registry import MODELS
 
-from mmseg_ovs.models.utils import CheckpointError, load_model_checkpoint
 from tests.models.module_tester import check_gradients
-from tests.tiny import TEXT_ENCODERS, build, config, dinov3_seg
-
-IMAGE = torch.randint(0, 256, (3, 40, 61), generator=torch.Generator().manual_seed(3))
-LOCAL_GLOBAL = dict(
-    mode='local-global',
-    aggregation='features',
-    image_size=(48, 48),
-    crop_size=(32, 32),
-    stride=(8, 8),
-    keep_logits=True,
-)
+from tests.tiny import TEXT_ENCODERS, build, dinov3_seg
 
 
-def parts(tower=True, upsampled=1, necks=False, **prior):
-    """Parts of the model with other arguments, further ones of the prior."""
+def parts(tower=True, upsampled=1, necks=False):
+    """Parts of the model with other arguments."""
     system = dinov3_seg()
-    (anyup, encoder), head = system['neck'], system['decode_head']
+    (anyup, prior), head = system['neck'], system['decode_head']
     appearance = dict(head['appearance_guidance'], stride=8)
     return dict(
         backbone=dict(system['backbone'], trainable=tower),
         neck=[
             dict(anyup, output_size=upsampled, trainable=necks),
-            dict(encoder, backbone=dict(encoder['backbone'], **prior), trainable=necks),
+            dict(prior, trainable=necks),
         ],
         decode_head=dict(head, stride=8 // upsampled, appearance_guidance=appearance),
-        test_cfg=LOCAL_GLOBAL,
     )
 
 
@@ -78,23 +65,6 @@ def test_learning_rates(tmp_path):
 
 
 @torch.no_grad()
-def test_prior_and_head_run_once_per_image(tmp_path):
-    model = build(dinov3_seg, tmp_path, **parts())
-    seen = []
-    for part in (model.backbone, model.neck[0], model.neck[1].prior, model.decode_head):
-        part.register_forward_hook(
-            lambda module, args, out: seen.append(type(module).__name__)
-        )
-    (sample,) = model.test_step(dict(inputs=[IMAGE]))
-    assert seen.count('AnyUp') == seen.count('SAMImageEncoder') == 1
-    assert seen.count('CostAggregationHead') == 1
-    assert seen.count('BackboneWithNeck') == 10  # the whole, nine windows one by one
-    scores = sample.seg_logits.data
-    assert scores.shape == (5, 40, 61)
-    assert scores.min() >= 0 and scores.max() <= 1
-
-
-@torch.no_grad()
 def test_both_text_halves_count(tmp_path):
     tower = dict(TEXT_ENCODERS['dino.txt'], part='both')
     model = build(dinov3_seg, tmp_path, text_encoder=tower)
@@ -106,27 +76,3 @@ def test_both_text_halves_count(tmp_path):
         changed = text.clone()
         changed[:, half] = text[:, half].roll(1, 0)
         assert (model.decode_head(features, changed) - logits).abs().max() > 1e-4
-
-
-@torch.no_grad()
-def test_checkpoint_without_the_frozen_prior(tmp_path):
-    """A prior that brings its weights, here in a whole SAM, need not be in it."""
-    prior = build(dinov3_seg, tmp_path).neck[1].prior.state_dict()
-    state = {f'image_encoder.{key}': value for key, value in prior.items()}
-    torch.save({**state, 'mask_decoder.x': torch.ones(1)}, tmp_path / 'sam.pth')
-    file = dict(type='Pretrained', checkpoint=str(tmp_path / 'sam.pth'))
-
-    first = build(dinov3_seg, tmp_path, **parts())
-    state = {k: v for k, v in first.state_dict().items() if '.prior.' not in k}
-    assert 0 < len(state) < len(first.state_dict())
-    torch.save(dict(state_dict=state), tmp_path / 'x.pth')
-
-    changes = parts(init_cfg=file)
-    second = MODELS.build(config(dinov3_seg, tmp_path, **changes).model)
-    load_model_checkpoint(second, tmp_path / 'x.pth')
-    for key, value in second.state_dict().items():
-        expected = prior[key[13:]] if '.prior.' in key else state[key]
-        assert torch.equal(value, expected), key
-    with pytest.raises(CheckpointError, match=r'missing: neck\.1\.prior\.pos_embed'):
-        third = MODELS.build(config(dinov3_seg, tmp_path, **parts()).model)
-        load_model_checkpoint(third, tmp_path / 'x.pth')

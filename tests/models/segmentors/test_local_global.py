@@ -119,7 +119,7 @@ def test_every_map_is_merged_on_its_own_grid(build_segmentor):
     ]
 
 
-def test_the_neck_sees_the_stretched_image_once(build_segmentor):
+def test_neck_and_head_see_the_stretched_image_once(build_segmentor):
     model = build_segmentor(test_cfg=dict(FEATURES, window_batch_size=8))
     seen = []
 
@@ -133,8 +133,11 @@ def test_the_neck_sees_the_stretched_image_once(build_segmentor):
     model.backbone.register_forward_pre_hook(
         lambda module, args: runs.append(tuple(args[0].shape))
     )
+    heads = []
+    model.decode_head.register_forward_hook(lambda *call: heads.append(call))
     run(model, [make_image(70, 98)])
     (features,) = seen
+    assert len(heads) == 1
     assert features.image.shape == (1, 3, 84, 84)
     assert features.maps[-1].shape == (1, 16, 6, 6)
     assert features.cls_attention.shape[-2:] == (6, 6)
