@@ -54,7 +54,7 @@ class RadialSpectrum:
 
     def __init__(self, cutoff: float = 0.5, rings: int = 16) -> None:
         if not 0 < cutoff < 2**0.5:
-            raise ValueError(f'cutoff has to lie in 0..sqrt(2), got {cutoff}')
+            raise ValueError(f'cutoff has to be in 0..sqrt(2), got {cutoff}')
         if rings < 1:
             raise ValueError(f'rings has to be at least 1, got {rings}')
         self.cutoff = cutoff

@@ -13,7 +13,7 @@ def read_words(text: str | None) -> Vocabulary:
     Empty lines are left out.
 
     Raises:
-        VocabularyError: There is no class, one is there twice, or there are more than
+        VocabularyError: There is no class, one appears twice, or there are more than
             ``MAX_CLASSES``: a long list keeps everybody else waiting.
     """
     lines = [line for line in (text or '').splitlines() if line.strip()]

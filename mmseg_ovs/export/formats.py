@@ -89,7 +89,7 @@ class OnnxFormat(Format):
         newest = onnx.defs.onnx_opset_version()
         if not OPSET <= self.opset <= newest:
             raise ExportError(
-                f'opset has to lie in {OPSET}..{newest} (the oldest that PyTorch '
+                f'opset has to be in {OPSET}..{newest} (the oldest that PyTorch '
                 f'writes and the newest of the installed onnx), got {self.opset}'
             )
 

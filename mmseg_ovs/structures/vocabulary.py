@@ -426,7 +426,7 @@ def _names(names: Sequence, what: str) -> tuple[str, ...]:
             )
         if name in seen:
             raise VocabularyError(
-                f'{what} {name!r} is there twice, at positions {seen[name]} and '
+                f'{what} {name!r} appears twice, at positions {seen[name]} and '
                 f'{position}.'
             )
         seen[name] = position

@@ -96,7 +96,7 @@ def test_settings_override_the_config(folder, options, capsys):
         (['{empty}'], 'has no images'),
         (['{empty}/**/*.png'], 'has no images'),
         (['{clip}', '--scores'], '--scores is for images, and .*clip.mp4 is a video'),
-        (['{folder}', '--classes', 'tree', 'tree'], "'tree' is there twice"),
+        (['{folder}', '--classes', 'tree', 'tree'], "'tree' appears twice"),
         (['{folder}', '--vocabulary', 'no_such_list'], 'Unknown vocabulary'),
         (['{folder}', '--config', 'no_such_config'], 'neither a file nor the name'),
         (['{folder}', '--checkpoint', 'no.pth'], 'No checkpoint at no.pth'),

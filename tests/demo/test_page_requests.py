@@ -88,7 +88,7 @@ def test_two_users_at_once(connect, client, image):
     ('words', 'message'),
     [
         ('', 'Type at least one class'),
-        ('red\nred', 'is there twice'),
+        ('red\nred', 'appears twice'),
         ('red\nunicorn', r'no text embeddings for 1 of 2 names: \[.*unicorn'),
     ],
 )

@@ -20,7 +20,7 @@ def test_a_class_a_line_with_synonyms_as_in_text_files(tmp_path):
     [
         (None, 'Type at least one class'),
         (' \n\n ', 'Type at least one class'),
-        ('tree\nroad\ntree', "'tree' is there twice"),
+        ('tree\nroad\ntree', "'tree' appears twice"),
         ('tree,, bush', 'is blank'),
         ('\n'.join(map(str, range(MAX_CLASSES + 1))), 'more than the .* this page'),
     ],

@@ -109,7 +109,7 @@ def test_vocabulary_inside_any_batch_another_size_newer_operators(tmp_path):
     [
         (dict(size=(0, 42)), 'size has to be height and width'),
         (dict(batch=0), 'batch has to be at least 1'),
-        (dict(form=OnnxFormat(17)), 'opset has to lie in 18..'),
+        (dict(form=OnnxFormat(17)), 'opset has to be in 18..'),
         (dict(form=OnnxFormat()), r'has to end in \.onnx'),
         (
             dict(tolerance=-1, bake_vocabulary=True),

@@ -42,7 +42,7 @@ def test_what_the_caller_can_mend(tool, files):
     for more, message in (
         (['--vocabulary', 'no_such_list'], 'no_such_list'),
         (['--vocabulary', 'voc_20'], 'no text embeddings'),
-        (['--opset', '7'], 'opset has to lie in'),
+        (['--opset', '7'], 'opset has to be in'),
         (['--size', '8', '40'], 'does not take images of'),  # one patch high
     ):
         with pytest.raises(SystemExit, match=message):

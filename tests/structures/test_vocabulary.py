@@ -203,8 +203,8 @@ def test_label_out_of_range_in_the_constructor():
     ('source', 'message'),
     [
         ([], 'empty'),
-        (['a', 'b', 'a '], "'a' is there twice, at positions 0 and 2"),
-        (['a', 'b, b'], "class 1.*'b' is there twice"),
+        (['a', 'b', 'a '], "'a' appears twice, at positions 0 and 2"),
+        (['a', 'b, b'], "class 1.*'b' appears twice"),
         (['a', 3], 'Class 1 must be a string.*3'),
         (['a', ['b', 3]], 'position 1 must be a string, not int 3'),
         (['a', None], 'Class 1 must be a string.*None'),

@@ -51,7 +51,7 @@ def save_embeddings(
         )
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f'The name {twice!r} is there twice.')
+        raise ValueError(f'The name {twice!r} appears twice.')
     broken = _not_finite(names, embeddings)
     if broken:
         raise NonFiniteError(f'The embeddings of {broken[:5]} are NaN or infinite.')

@@ -46,7 +46,7 @@ def window_grid(
     """
     for side, step in zip(crop, stride, strict=True):
         if not 0 < step <= side:
-            raise ValueError(f'stride {stride} has to lie in 1..crop_size {crop}')
+            raise ValueError(f'stride {stride} has to be in 1..crop_size {crop}')
     (height, width), (crop_h, crop_w) = size, crop
     return [
         Window(top, min(top + crop_h, height), left, min(left + crop_w, width))
