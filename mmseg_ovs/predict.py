@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.utils import ProgressBar
 
@@ -16,6 +16,7 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 
 from .acceleration import add_switches, chosen_switches
 from .apis import (
+    ImageError,
     ImageSource,
     OpenVocabInferencer,
     ResultFolder,
@@ -24,12 +25,12 @@ from .apis import (
     list_files,
     list_images,
 )
-from .apis.image_sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
+from .apis.image_sources import VIDEO_SUFFIXES, is_video
 from .apis.job_size import job_size, seconds_per_window, set_short_side
 from .composition import MODEL_KEYS, add_config_arguments, read_config
 from .engine import data_vocabulary
 from .structures import Vocabulary
-from .utils import exit_with_message
+from .utils import IMAGE_SUFFIXES, Device, OutputFolder, exit_with_message
 
 # What the inferencer reads of a config.
 _READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline', 'default_hooks')
@@ -44,14 +45,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         'inputs',
-        nargs='+',
+        nargs='*',
         help="image and video files, folders, or quoted patterns: 'photos/**/*.jpg'",
     )
     words = parser.add_mutually_exclusive_group()
     words.add_argument(
         '--classes',
         nargs='+',
-        help='class names; commas separate synonyms: "building, edifice"',
+        help='class names, separated by spaces; commas separate synonyms of one class: '
+        '"building, edifice"',
     )
     words.add_argument(
         '--vocabulary',
@@ -87,14 +89,50 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="resize images to this shorter side (default: the config's); larger "
         'sizes need more windows and time',
     )
-    parser.add_argument('--device', help='default: GPU if available')
+    parser.add_argument('--device', action=Device, help='default: GPU if available')
     add_switches(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    _check_classes(args)
+    if not args.inputs:
+        parser.error('the following arguments are required: inputs')
+    if args.skip_existing and args.coco_rle:
+        parser.error('--skip-existing would leave images out of coco_rle.json')
+    return args
+
+
+def _check_classes(args: argparse.Namespace) -> None:
+    """Refuse or hint at class names that probably are something else.
+
+    Raises:
+        ImageError: One is a file.
+    """
+    for word in args.classes or ():
+        is_file = Path(word).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        if is_file or (not args.inputs and Path(word).exists()):
+            raise ImageError(
+                f'--classes takes {word} for a class: give images and folders before '
+                '--classes'
+            )
+    if len(args.classes or ()) == 1 and ',' in args.classes[0]:
+        count = args.classes[0].count(',') + 1
+        print(
+            f'--classes: {args.classes[0]!r} is one class with {count} synonyms. '
+            'Separate classes by spaces: --classes sky road "traffic light"',
+            file=sys.stderr,
+        )
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--out', required=True, help='output folder: vis/, pred/, legend.json'
+        '--out',
+        required=True,
+        action=OutputFolder,
+        help='output folder: vis/, pred/, legend.json',
+    )
+    parser.add_argument(
+        '--skip-existing',
+        action='store_true',
+        help='leave out what has results in --out: goes on with an interrupted run',
     )
     parser.add_argument(
         '--scores', action='store_true', help='also write the class scores of images'
@@ -136,13 +174,27 @@ def main(argv: list[str] | None = None) -> int:
 
     failures = []
     with ResultFolder(
-        args.out, images, vocabulary, videos, args.scores, args.coco_rle, args.frames
+        args.out,
+        images,
+        vocabulary,
+        videos,
+        args.scores,
+        args.coco_rle,
+        args.frames,
+        args.skip_existing,
     ) as folder:
-        if images:
-            failures += _segment_images(inferencer, images, folder, args)
-        for path, name in zip(videos, folder.video_names, strict=True):
-            failures += _segment_video(inferencer, path, name, folder, args)
-    return _report(len(images), len(videos), failures, args.out)
+        skipped = len(images) + len(videos) - len(folder.images) - len(folder.videos)
+        if skipped:
+            print(f'{skipped} have results in {args.out}', file=sys.stderr)
+        try:
+            if folder.images:
+                failures += _segment_images(inferencer, folder, args)
+            for path, name in folder.videos:
+                failures += _segment_video(inferencer, path, name, folder, args)
+        except KeyboardInterrupt:
+            print('\n--skip-existing goes on from here', file=sys.stderr)
+            raise
+    return _report(len(folder.images), len(folder.videos), failures, args.out)
 
 
 def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]]:
@@ -159,12 +211,10 @@ def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]
 
 
 def _segment_images(
-    inferencer: OpenVocabInferencer,
-    images: Sequence[ImageSource],
-    folder: ResultFolder,
-    args: argparse.Namespace,
+    inferencer: OpenVocabInferencer, folder: ResultFolder, args: argparse.Namespace
 ) -> list[str]:
     """Write the results of all images; tells which failed."""
+    images = folder.images
     job = job_size(inferencer, images)
     if job is not None and job.is_large:
         seconds = seconds_per_window(inferencer, folder.vocabulary, job)
@@ -220,6 +270,7 @@ def _report(num_images: int, num_videos: int, failures: list[str], out: str) -> 
     what = ' and '.join(
         noun for noun, n in (('images', num_images), ('videos', num_videos)) if n
     )
+    what = what or 'images'  # all were there before
     print(f'{total - len(failures)} {what} segmented: {out}')
     if failures:
         print(f'{len(failures)} of {total} {what} failed:', file=sys.stderr)

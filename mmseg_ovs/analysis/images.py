@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import mmcv
 import numpy as np
@@ -17,18 +18,26 @@ class ImageStream:
 
     Args:
         images: See :func:`mmseg_ovs.apis.list_images`.
+        out: Where results are written: images there are refused.
 
     Attributes:
         failures: A line for each image that could not be read, so far.
         read: Images given out so far.
 
     Raises:
-        ImageError: There are no such files, or a folder holds no images. When
+        ImageError: There are no such files, a folder holds no images, or one is a
+            result. When
             iterated: not one image could be read.
     """
 
-    def __init__(self, images: object) -> None:
+    def __init__(self, images: object, out: Path) -> None:
         self.sources = list_images(images)
+        for source in self.sources:
+            if Path(source.name).resolve().is_relative_to(out.resolve()):
+                raise ImageError(
+                    f'{source.name} lies in {out}, where results are written: give '
+                    'another --out'
+                )
         self.failures: list[str] = []
         self.read = 0
 

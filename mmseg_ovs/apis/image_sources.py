@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,11 +115,23 @@ def list_files(
     return [file for files in _files_of_each(paths, suffixes) for file in files]
 
 
-def output_names(sources: Sequence[ImageSource]) -> list[str]:
-    """File names without extension, all different: ``a``, ``b``, second ``a_2``."""
-    taken: set[str] = set()
+def output_names(
+    sources: Sequence[ImageSource], known: Mapping[str, str] | None = None
+) -> list[str]:
+    """File names without extension, all different: ``a``, ``b``, second ``a_2``.
+
+    Args:
+        sources: What is to be named.
+        known: Names that are given already, and the source of each. A file among
+            them keeps its name.
+    """
+    own = {source: name for name, source in (known or {}).items()}
+    taken = {name.casefold() for name in known or ()}
     names = []
     for source in sources:
+        if source.name in own and not isinstance(source.content, np.ndarray):
+            names.append(own.pop(source.name))
+            continue
         stem = name = Path(source.name).stem.replace(' ', '_')
         count = 1
         while name.casefold() in taken:

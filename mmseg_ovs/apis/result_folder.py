@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import replacing, write_whole
+from mmseg_ovs.utils import OpenVocabError, replacing, some_of, write_whole
 from mmseg_ovs.visualization import make_palette
 
 from .coco_rle import CocoRleFile
@@ -21,12 +22,19 @@ from .prediction import Prediction
 from .videos import writing_video
 
 
+class ResultFolderError(OpenVocabError):
+    """The folder has results that new ones would contradict or replace."""
+
+
 class ResultFolder:
     """Writes ``vis/NAME.png``, ``pred/NAME.png`` and ``legend.json``.
 
     NAME is the image's file name; images of one name get ``NAME_2`` and so on.
     Label maps are grey PNG of 8 bits, or of 16 bits with more than 255 classes.
     ``legend.json`` holds name and colour of each label and the source of each NAME.
+
+    A folder with results of the same classes is added to: an image of before keeps its
+    NAME.
 
     On request also ``scores/NAME.npy``, float16 (N, H, W), and ``coco_rle.json``, for
     which the folder is a context: the file appears at its end, however it ends. A video
@@ -41,9 +49,15 @@ class ResultFolder:
         scores: Write the scores of images, which their predictions have to hold.
         coco_rle: Write run-length masks of images and frames.
         frames: Write label maps of frames.
+        skip_existing: Leave out images and videos whose results are there.
 
     Attributes:
-        video_names: NAME of each video.
+        images: The images that are to be written, in order.
+        videos: Path and NAME of the videos that are to be written.
+
+    Raises:
+        ResultFolderError: The folder has results of other classes, or run-length masks
+            that would be replaced.
     """
 
     def __init__(
@@ -55,12 +69,27 @@ class ResultFolder:
         scores: bool = False,
         coco_rle: bool = False,
         frames: bool = False,
+        skip_existing: bool = False,
     ) -> None:
         self.folder, self.vocabulary = Path(folder), vocabulary
         self.scores, self.frames = scores, frames
-        names = output_names([*images, *(ImageSource(path, path) for path in videos)])
-        self._image_names = iter(names[: len(images)])
-        self.video_names = names[len(images) :]
+        before = self._read_legend()
+        clips = [ImageSource(path, path) for path in videos]
+        known = {**before.get('images', {}), **before.get('videos', {})}
+        names = output_names([*images, *clips], known)
+        image_names, video_names = names[: len(images)], names[len(images) :]
+        todo = [
+            (image, name)
+            for image, name in zip(images, image_names, strict=True)
+            if not (skip_existing and name in known and self._has_image(name))
+        ]
+        self.images = [image for image, _ in todo]
+        self._image_names = iter([name for _, name in todo])
+        self.videos = [
+            (path, name)
+            for path, name in zip(videos, video_names, strict=True)
+            if not (skip_existing and name in known and self._has(f'vis/{name}.mp4'))
+        ]
         # As in mmseg, 255 stays free for "ignore".
         self._dtype = np.uint8 if vocabulary.num_classes <= 255 else np.uint16
         colours = make_palette(vocabulary.num_classes)
@@ -72,13 +101,50 @@ class ResultFolder:
                 )
             ],
             background_label=vocabulary.background_label,
-            images={n: s.name for n, s in zip(names, images, strict=False)},
-            videos=dict(zip(self.video_names, videos, strict=True)),
         )
+        self._check_before(before, legend, coco_rle)
+        new = dict(zip(image_names, (image.name for image in images), strict=True))
+        legend['images'] = {**before.get('images', {}), **new}
+        new = dict(zip(video_names, videos, strict=True))
+        legend['videos'] = {**before.get('videos', {}), **new}
         text = json.dumps(legend, ensure_ascii=False, indent=1)
         write_whole(self.folder / 'legend.json', text + '\n')
         self._coco = CocoRleFile(self.folder / 'coco_rle.json') if coco_rle else None
         self._count = 0  # images and frames so far
+
+    def _read_legend(self) -> dict[str, Any]:
+        """What is there from an earlier run."""
+        try:
+            legend = json.loads((self.folder / 'legend.json').read_text('utf-8'))
+            legend['classes'], legend['images'], legend['videos']
+        except FileNotFoundError:
+            return {}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultFolderError(
+                f'{self.folder}/legend.json is damaged or of something else: give '
+                'another folder, or delete it'
+            ) from error
+        return legend
+
+    def _check_before(self, before: dict, legend: dict, coco_rle: bool) -> None:
+        if before and any(before.get(key) != value for key, value in legend.items()):
+            names = [str(entry['name']) for entry in before['classes']]
+            raise ResultFolderError(
+                f'{self.folder} has results of other classes ({some_of(names)}): give '
+                'another folder, or delete it'
+            )
+        if coco_rle and self._has('coco_rle.json'):
+            raise ResultFolderError(
+                f'{self.folder}/coco_rle.json would be replaced: give another folder, '
+                'or delete it'
+            )
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
+
+    def _has_image(self, name: str) -> bool:
+        files = [f'pred/{name}.png', f'vis/{name}.png']
+        return all(map(self._has, files + [f'scores/{name}.npy'] * self.scores))
 
     def __enter__(self) -> ResultFolder:
         return self
@@ -105,7 +171,7 @@ class ResultFolder:
         """Give a function that writes the next frame's results and overlay (RGB).
 
         Args:
-            name: One of ``video_names``.
+            name: That of one of ``videos``.
             fps: Frames per second.
 
         Raises:

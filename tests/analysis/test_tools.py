@@ -158,6 +158,8 @@ def test_mistakes(configs, photos, tmp_path, capsys):
     empty.mkdir()
     with pytest.raises(SystemExit, match='empty has no images'):
         main([configs[0], str(empty), *out])
+    with pytest.raises(SystemExit, match='where results are written'):
+        main([configs[0], str(photos / '*'), '--out', str(photos)])
     with pytest.raises(SystemExit, match='No such file or folder'):
         main([configs[0], str(tmp_path / 'nowhere'), *out])
     with pytest.raises(SystemExit, match='neither a file nor the name of a model'):

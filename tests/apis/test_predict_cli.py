@@ -99,6 +99,8 @@ def test_settings_override_the_config(folder, options, capsys):
         (['{folder}', '--classes', 'tree', 'tree'], "'tree' appears twice"),
         (['{folder}', '--vocabulary', 'no_such_list'], 'Unknown vocabulary'),
         (['{folder}', '--config', 'no_such_config'], 'neither a file nor the name'),
+        (['{folder}', '--out', '{folder}/a.png'], 'a.png is a file, and a folder'),
+        (['{folder}', '--device', 'cuda:foo'], 'cuda:foo.* is not one of PyTorch'),
         (['{folder}', '--checkpoint', 'no.pth'], 'No checkpoint at no.pth'),
         (['{folder}', '--checkpoint', '{folder}/a.png'], 'a.png .*truncated|plain'),
     ],
@@ -120,6 +122,7 @@ def test_mistakes_are_told_before_anything_is_written(
     [
         ['--batch-size', '0'],
         ['--every', '0'],
+        ['--skip-existing', '--coco-rle'],
         ['--classes', 'a', '--vocabulary', 'b'],
     ],
 )
@@ -135,6 +138,72 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, options, out):
         cv2.imwrite(str(tmp_path / sub / 'p.png'), make_image(seed=seed))
     assert main([str(tmp_path / 'x'), str(tmp_path / 'y'), *options]) == 0
     assert names(out / 'pred') == ['p.png', 'p_2.png']
+
+
+def labels_in(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_keeps_the_results_of_one_vocabulary(folder, options, out):
+    image, other = str(folder / 'a.png'), folder / 'other'
+    other.mkdir()
+    cv2.imwrite(str(other / 'a.png'), make_image(seed=5))
+    words = ['--classes', *WORDS]
+    assert main([image, *options, *words]) == 0
+    before = labels_in(out / 'pred')
+    for changed in (['tree', 'road'], [*WORDS[::-1]]):
+        with pytest.raises(SystemExit, match='^error: .*has results of other classes'):
+            main([image, *options, '--classes', *changed])
+    assert main([str(other / 'a.png'), image, *options, *words]) == 0
+    after = labels_in(out / 'pred')
+    assert after.keys() == {'a.png', 'a_2.png'} and before['a.png'] == after['a.png']
+    legend = json.loads((out / 'legend.json').read_text())
+    assert legend['images'] == dict(a=image, a_2=str(other / 'a.png'))
+    (out / 'coco_rle.json').write_text('[]')
+    with pytest.raises(SystemExit, match='coco_rle.json would be replaced'):
+        main([image, *options, *words, '--coco-rle'])
+    (out / 'legend.json').write_text('{')
+    with pytest.raises(SystemExit, match='legend.json is damaged'):
+        main([image, *options, *words])
+
+
+def test_an_interrupted_run_goes_on(folder, options, out, capsys, monkeypatch):
+    write_clip(folder / 'd.mp4', frames=1)
+    (folder / 'b.png').unlink()
+    draw, drawn = OpenVocabInferencer.draw, []
+
+    def interrupt(inferencer, prediction):
+        drawn.append(prediction.source.name)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return draw(inferencer, prediction)
+
+    monkeypatch.setattr(OpenVocabInferencer, 'draw', interrupt)
+    arguments = [str(folder), *options, '--classes', *WORDS]
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 130
+    assert '--skip-existing goes on from here' in capsys.readouterr().err
+    assert names(out / 'pred') == ['a.png']
+    assert main([*arguments, '--skip-existing']) == 0
+    assert drawn[2:] == [str(folder / 'c.jpg')]
+    assert names(out / 'vis') == ['a.png', 'c.png', 'd.mp4']
+    assert main([*arguments, '--skip-existing']) == 0 and len(drawn) == 3
+    assert '3 have results in' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [['--classes', 'tree', 'a.png'], ['c.jpg', '--classes', 'tree', 'a.png']],
+)
+def test_images_behind_the_classes(options, arguments):
+    with pytest.raises(SystemExit, match='^error: --classes takes a.png for a class'):
+        main([*options, *arguments])
+
+
+def test_classes_in_one_word(folder, options, capsys):
+    assert main([str(folder / 'a.png'), *options, '--classes', 'sky,road,car']) == 0
+    assert "'sky,road,car' is one class with 3 synonyms" in capsys.readouterr().err
 
 
 def test_patterns_scores_and_run_lengths(folder, options, out):

@@ -107,7 +107,7 @@ def build(args: argparse.Namespace, which: str) -> tuple[str, LayerFeatures]:
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write, report; returns the exit code."""
     args = parse_args(argv)
-    images = ImageStream(args.images)
+    images = ImageStream(args.images, args.out)
     networks = [build(args, which) for which in DEFAULTS]
     cka = StreamingCKA()
     for image in images:

@@ -107,7 +107,7 @@ def write_tables(out: Path, spectra: dict[str, RadialSpectrum]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Analyse, write, report; returns the exit code."""
     args = parse_args(argv)
-    images = ImageStream(args.images)
+    images = ImageStream(args.images, args.out)
     cfg = read_config(args, read=MODEL_KEYS)
     network = LayerFeatures(cfg, args.layers, args.weights, args.size, args.device)
     spectra = analyse(network, images, args.cutoff, args.rings)
