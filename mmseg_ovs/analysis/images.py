@@ -33,7 +33,7 @@ class ImageStream:
     def __init__(self, images: object, out: Path) -> None:
         self.sources = list_images(images)
         for source in self.sources:
-            if Path(source.name).resolve().is_relative_to(out.resolve()):
+            if Path(source.name).resolve().parent == out.resolve():
                 raise ImageError(
                     f'{source.name} lies in {out}, where results are written: give '
                     'another --out'
