@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmseg_ovs.apis import find_config
 from mmseg_ovs.benchmark.plan import make_plan
@@ -132,6 +133,8 @@ def _check_python(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         return parse_args
 
     with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, 'is_available', lambda: True)
+        patch.setattr(torch.cuda, 'device_count', lambda: 1)
         for name in ('parse_args', 'parse_intermixed_args'):
             original = getattr(argparse.ArgumentParser, name)
             patch.setattr(argparse.ArgumentParser, name, accepting(original))
