@@ -175,18 +175,15 @@ class OpenVocabIoUMetric(IoUMetric):
             return
         names = ', '.join(empty[:_NAMED]) + (', ...' if len(empty) > _NAMED else '')
         text = f'{len(empty)} of {len(classes)} classes have no labelled pixel: {names}'
-        suspicious = len(classes) > 1 and len(empty) >= len(classes) - 1
-        if suspicious:
+        if len(empty) >= len(classes) - 1 > 0:
             text += (
-                f'. Are these masks of 0 and 255? {self.ignore_index} is "not '
-                'labelled": renumber the classes 0, 1, ...; with reduce_zero_label '
-                '0 is "not labelled" too, and 1 becomes class 0'
+                f'. {self.ignore_index} means "not labelled": if the files are masks '
+                'of 0 and 255, write 1 in place of 255. Check reduce_zero_label, too: '
+                'it makes 0 "not labelled" and 1 class 0'
             )
-        print_log(
-            text,
-            logger=MMLogger.get_current_instance(),
-            level=logging.WARNING if suspicious else logging.INFO,
-        )
+        # mmengine shows a warning once, however many metrics and validations repeat it.
+        logger = MMLogger.get_current_instance()
+        print_log(text, logger=logger, level=logging.WARNING)
 
     def _check_label(self, sample: dict) -> None:
         classes = self.dataset_meta['classes']

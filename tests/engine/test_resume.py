@@ -105,6 +105,7 @@ NEW = """
 optim_wrapper = dict(optimizer=dict(lr=0.001, type='SGD'), type='OptimWrapper')
 param_scheduler = [
     {'begin': 0, 'end': 40, 'type': 'PolyLR'},
+    dict(end=9, type='LinearLR'),
 ]
 train_cfg = dict(max_iters=40)
 work_dir = 'b'
@@ -125,13 +126,17 @@ def report(text, resume=True):
 
 def test_settings_that_the_checkpoint_overrides_are_told():
     overridden, changed = report(OLD)
-    assert '  optim_wrapper.optimizer.lr: stays 0.01, not 0.001' in overridden
-    assert '  param_scheduler.0.end: stays 20, not 40' in overridden
-    assert 'load_from=CHECKPOINT' in overridden and 'max_iters' not in overridden
+    assert overridden.splitlines()[1:3] == [
+        '  optim_wrapper.optimizer.lr: 0.01 in the checkpoint, 0.001 in the config',
+        '  param_scheduler.0.end: 20 in the checkpoint, 40 in the config',
+    ]
+    assert 'load_from=CHECKPOINT' in overridden.splitlines()[3]
     assert changed.splitlines()[1:] == [
         '  train_cfg.max_iters: 20 -> 40',
-        '  gone.0: 1 -> None',
-        '  gone.1: 2 -> None',
+        '  gone.0: 1 -> not set',
+        '  gone.1: 2 -> not set',
+        '  param_scheduler.1.end: not set -> 9',
+        "  param_scheduler.1.type: not set -> 'LinearLR'",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -64,8 +65,11 @@ class CheckFiniteHook(Hook):
 
 
 def _remedy(runner: Runner) -> str:
+    pointer = Path(runner.work_dir) / 'last_checkpoint'
+    start = 'start again'
+    if pointer.is_file():
+        start += f' (from the last good checkpoint: load_from={pointer.read_text()})'
     return (
-        f'Checkpoints in {runner.work_dir} are from before. Lower the learning rate '
-        '(optim_wrapper.optimizer.lr) or clip gradients '
-        '(optim_wrapper.clip_grad.max_norm), and start again'
+        'Lower the learning rate (optim_wrapper.optimizer.lr) or clip gradients '
+        f'(optim_wrapper.clip_grad.max_norm), and {start}'
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from ..config_changes import config_changes
 
-# What the states of optimizer, schedulers and random generators in a checkpoint set.
+# What mmengine takes from a checkpoint: the states of the optimizer and of the
+# schedulers, and the seed.
 _KEPT = (
     'optim_wrapper.optimizer.',
     'optim_wrapper.paramwise_cfg.',
-    'optim_wrapper.loss_scale',
-    'param_scheduler',
+    'param_scheduler.',
     'randomness.seed',
     'auto_scale_lr.',
 )
@@ -34,8 +36,12 @@ class ResumeReportHook(Hook):
         if not runner._resume or not text:
             return
         changes = config_changes(text, runner.cfg.pretty_text)
-        kept = {k: v for k, v in changes.items() if k.startswith(_KEPT)}
-        lines = [f'  {k}: stays {old}, not {new}' for k, (old, new) in kept.items()]
+        kept = {k: v for k, v in changes.items() if _is_kept(k, changes)}
+        lines = [
+            f'  {k}: {old or "not set"} in the checkpoint, {new or "not set"} in the '
+            'config'
+            for k, (old, new) in kept.items()
+        ]
         if kept:
             runner.logger.warning(
                 'The checkpoint overrides these settings of the config:\n'
@@ -45,14 +51,22 @@ class ResumeReportHook(Hook):
                 '--cfg-options load_from=CHECKPOINT'
             )
         lines = [
-            f'  {k}: {old} -> {new}'
+            f'  {k}: {old or "not set"} -> {new or "not set"}'
             for k, (old, new) in changes.items()
             if k not in kept
         ]
         if lines:
             runner.logger.warning(
-                f'These settings changed since the checkpoint:\n{_first(lines)}'
+                f'These other settings are new and apply:\n{_first(lines)}'
             )
+
+
+def _is_kept(key: str, changes: Mapping[str, tuple[str | None, str | None]]) -> bool:
+    """Whether the checkpoint overrides a setting; a scheduler that it lacks is new."""
+    if not key.startswith(_KEPT):
+        return False
+    scheduler = '.'.join(key.split('.')[:2])
+    return changes.get(f'{scheduler}.type', ('', ''))[0] is not None
 
 
 def _first(lines: list[str]) -> str:
