@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mmseg_ovs.models.utils import require_finite, weights_digest
 
 from .boxes import Detection
-from .errors import PseudoMaskError
+from .errors import PseudoMaskError, UnreadableImageError
 
 MODEL_TYPES = ('grounding-dino', 'mm-grounding-dino')
 _SPECIAL_TOKENS = 2  # [CLS] and [SEP]
@@ -121,6 +121,7 @@ class GroundingDINODetector:
         Raises:
             PseudoMaskError: A noun is empty, has a full stop or a question mark, or is
                 too long for the model.
+            UnreadableImageError: Scores are NaN.
         """
         found = []
         for places in self.split(nouns):
@@ -165,6 +166,8 @@ class GroundingDINODetector:
         )
         outputs = self.model(**inputs.to(self.model.device))
         chances = outputs.logits[0].float().sigmoid().cpu()
+        if chances.isnan().any():  # of -inf, where there is no token, it is 0
+            raise UnreadableImageError("the detector's scores for it are NaN")
         weights = chances.new_zeros(chances.shape[1], len(nouns))
         for token, owner in enumerate(owners):
             if owner is not None:

@@ -27,7 +27,7 @@ from torch import nn
 
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained, weights_digest
 
-from .errors import PseudoMaskError
+from .errors import PseudoMaskError, UnreadableImageError
 
 ARCHS = ('vit_b', 'vit_l', 'vit_h')
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -88,9 +88,11 @@ class SAMSegmenter:
         for group in boxes:
             prompts = torch.as_tensor(group, device=self.predictor.device)
             prompts = self.predictor.transform.apply_boxes_torch(prompts, size)
-            drawn, _, _ = self.predictor.predict_torch(
+            drawn, quality, _ = self.predictor.predict_torch(
                 None, None, boxes=prompts, multimask_output=False
             )
+            if not quality.isfinite().all():
+                raise UnreadableImageError("SAM's scores for it are NaN or infinite")
             masks.append(drawn.any(dim=0)[0].cpu().numpy())
         self.predictor.reset_image()
         return masks

@@ -5,7 +5,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from mmseg_ovs.pseudo_masks import GroundingDINODetector, PseudoMaskError
+from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.pseudo_masks import (
+    GroundingDINODetector,
+    PseudoMaskError,
+    UnreadableImageError,
+)
 from mmseg_ovs.pseudo_masks.grounding_dino import join_nouns, token_owners
 
 NOUNS = ['dog', 'tv', 'cat', 't-shirt', 'tree']
@@ -154,4 +159,20 @@ def test_pickled_weights_are_refused(tmp_path, detector):
     detector.processor.save_pretrained(tmp_path)
     torch.save(detector.model.state_dict(), tmp_path / 'pytorch_model.bin')
     with pytest.raises(PseudoMaskError, match='safetensors'):
+        GroundingDINODetector.from_pretrained(tmp_path)
+
+
+def test_numbers_that_are_not_finite(tmp_path, detector_folder, image):
+    def spoil(model, inputs, outputs):
+        outputs.logits.fill_(torch.nan)
+
+    whole = GroundingDINODetector.from_pretrained(detector_folder)
+    whole.model.register_forward_hook(spoil)
+    with pytest.raises(UnreadableImageError, match='NaN'):
+        whole(image, NOUNS)
+    name, weight = next(whole.model.named_parameters())
+    weight.data.view(-1)[0] = torch.inf
+    whole.model.save_pretrained(tmp_path)
+    whole.processor.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=rf'NaN or infinite .*: {name}'):
         GroundingDINODetector.from_pretrained(tmp_path)

@@ -9,7 +9,12 @@ import torch
 from segment_anything import SamPredictor, sam_model_registry
 from tiny_models import SAM
 
-from mmseg_ovs.pseudo_masks import PseudoMaskError, SAMSegmenter, build_sam
+from mmseg_ovs.pseudo_masks import (
+    PseudoMaskError,
+    SAMSegmenter,
+    UnreadableImageError,
+    build_sam,
+)
 
 GROUPS = [np.float32([[2, 3, 30, 20], [20, 10, 59, 39]]), np.float32([[0, 0, 60, 40]])]
 
@@ -81,3 +86,12 @@ def test_setting_tells_weights_apart(sam_files, segmenter):
     assert again.setting == segmenter.setting
     torch.manual_seed(1)
     assert SAMSegmenter(build_sam(**SAM)).setting != segmenter.setting
+
+
+def test_scores_that_are_not_finite_cost_only_their_image(segmenter, image):
+    encoder = segmenter.predictor.model.image_encoder
+    hook = encoder.register_forward_hook(lambda *call: call[-1] * torch.nan)
+    with pytest.raises(UnreadableImageError, match='NaN or infinite'):
+        segmenter(image, GROUPS)
+    hook.remove()
+    assert len(segmenter(image, GROUPS)) == 2
