@@ -75,6 +75,23 @@ def forget_run() -> None:
         manager._instance_dict.clear()
 
 
+def children(pid: int) -> list[int]:
+    """Process ids of the children of a process."""
+    return [int(word) for word in _proc(pid, f'task/{pid}/children').split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs and is no zombie."""
+    return _proc(pid, 'stat').rpartition(')')[2].split()[:1] not in ([], ['Z'])
+
+
+def _proc(pid: int, name: str) -> str:
+    try:
+        return Path(f'/proc/{pid}/{name}').read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ''
+
+
 def run_process(
     *command: object, code: int | None = 0, cwd: Path = ROOT, **env: str | None
 ) -> subprocess.CompletedProcess[str]:

@@ -14,22 +14,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_ovs.acceleration import accelerate
 from mmseg_ovs.apis import find_config
+from tests.tool_loader import load_tool
 
 SYSTEMS = (
     'text-similarity_dinov3-tiny_shapes-112x112',
     'ovs-dino_tiny_shapes-112x112',
     'dinov3-seg_tiny_shapes-112x112',
 )
+chain = load_tool('tools/speed/chain.py')
 WORDS = ['red disc', 'blue bar', 'yellow sand']
-
-
-def strip(part):
-    """Let a config's parts load nothing."""
-    if isinstance(part, dict):
-        part.pop('init_cfg', None)
-    for value in part.values() if isinstance(part, dict) else part:
-        if isinstance(value, dict | list):
-            strip(value)
 
 
 def build(name):
@@ -37,7 +30,7 @@ def build(name):
     init_default_scope('mmseg')
     torch.manual_seed(0)
     cfg = Config.fromfile(find_config(name)).model
-    strip(cfg)
+    chain.without_weights(cfg)
     model = MODELS.build(cfg).eval()
     with torch.no_grad():
         for parameter in model.parameters():

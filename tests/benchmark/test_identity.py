@@ -1,15 +1,14 @@
 """What makes two runs the same, and data that is not there."""
 
-from pathlib import Path
-
 import pytest
 from mmengine.config import Config
 
 from mmseg_ovs.benchmark.identity import DataState, data_state, run_key
 from mmseg_ovs.composition import MissingDataError
 from mmseg_ovs.datasets.shapes import write_shapes
+from tests.tool_loader import ROOT
 
-CONFIG = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'shapes.py'
+CONFIG = ROOT / 'configs' / '_base_' / 'datasets' / 'shapes.py'
 
 
 @pytest.fixture

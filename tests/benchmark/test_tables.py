@@ -8,8 +8,9 @@ from mmseg_ovs.benchmark.plan import DataEntry, ModelEntry
 from mmseg_ovs.benchmark.rows import ABSENT, DONE, FAILED, Row
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
+from tests.tool_loader import ROOT
 
-ZOO = Zoo.read(Path(__file__).parents[2] / 'configs')
+ZOO = Zoo.read(ROOT / 'configs')
 
 
 def rows(tmp_path):

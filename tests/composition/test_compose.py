@@ -18,8 +18,8 @@ from mmseg_ovs.composition import (
 )
 from mmseg_ovs.composition.compose import merge
 from tests.composition.deltas import digest
+from tests.tool_loader import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Of the config files, one for each model and data set, that composition has replaced.
 DIGESTS = json.loads(Path(__file__).with_name('digests.json').read_text())
 

@@ -1,7 +1,5 @@
 """Every shipped config parses and builds its model; metafiles name what is there."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import yaml
@@ -10,9 +8,9 @@ from mmseg.registry import MODELS
 
 from mmseg_ovs.benchmark.zoo import Zoo, missing_facts, readme_figures
 from mmseg_ovs.models.text_encoders import save_embeddings
+from tests.tool_loader import ROOT
 from tools.dev.model_zoo import zoo_page
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
     path for path in (ROOT / 'configs').glob('*/*.py') if path.parent.name != '_base_'
 )

@@ -1,7 +1,5 @@
 """The configs of the benchmarks parse, build, and keep to the protocol."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from mmengine import Config
@@ -9,8 +7,9 @@ from mmseg.registry import DATASETS, METRICS, TRANSFORMS
 
 from mmseg_ovs.composition import compose
 from mmseg_ovs.structures import Vocabulary
+from tests.tool_loader import ROOT
 
-ROOT = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+FOLDER = ROOT / 'configs' / '_base_' / 'datasets'
 # file: class, number of classes, first class, background ignored by renumbering
 BENCHMARKS = {
     'voc21': ('PascalVOCDataset', 21, 'background', False),
@@ -42,7 +41,7 @@ def build_lazily(cfg, tmp_path):
 @pytest.mark.parametrize('name', BENCHMARKS)
 def test_benchmark(name, tmp_path):
     kind, number, first, reduces = BENCHMARKS[name]
-    cfg = Config.fromfile(ROOT / f'{name}.py')
+    cfg = Config.fromfile(FOLDER / f'{name}.py')
     assert cfg.test_dataloader.dataset.type == kind
     assert cfg.test_dataloader.dataset.data_root.startswith('data/')
     dataset = build_lazily(cfg.test_dataloader.dataset, tmp_path)
@@ -72,7 +71,7 @@ def test_benchmark(name, tmp_path):
 def test_benchmark_at_dinotxts_size(name):
     """The authors' resize in place of the benchmark's own, and nothing else."""
     cfg = compose('dinotxt_dinov3-l16', name.replace('_', '-'))
-    base = Config.fromfile(ROOT / f'{name}.py').test_dataloader
+    base = Config.fromfile(FOLDER / f'{name}.py').test_dataloader
     ours = cfg.test_dataloader
     resize = ours.dataset.pipeline[1]
     shown = TRANSFORMS.build(resize)(dict(img=np.zeros((60, 90, 3), np.uint8)))
@@ -89,7 +88,7 @@ def test_benchmark_at_dinotxts_size(name):
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
 def test_camvid(split, tmp_path):
-    cfg = Config.fromfile(ROOT / 'camvid.py')
+    cfg = Config.fromfile(FOLDER / 'camvid.py')
     dataset = build_lazily(cfg[f'{split}_dataloader'].dataset, tmp_path)
     assert len(dataset.metainfo['classes']) == len(dataset.metainfo['palette']) == 11
     assert dataset.data_prefix['img_path'].endswith(split)
@@ -99,7 +98,7 @@ def test_camvid(split, tmp_path):
 @pytest.mark.parametrize('name', sorted(set(BENCHMARKS) - {'coco_stuff164k'}))
 def test_captions_and_a_benchmark_can_be_inherited_together(name, tmp_path):
     child = tmp_path / 'child.py'
-    bases = [str(ROOT / f'{base}.py') for base in ('coco_captions', name)]
+    bases = [str(FOLDER / f'{base}.py') for base in ('coco_captions', name)]
     child.write_text(f'_base_ = {bases}')
     cfg = Config.fromfile(child)
     assert cfg.train_dataloader.dataset.type == 'COCOCaptionsDataset'
@@ -109,7 +108,7 @@ def test_captions_and_a_benchmark_can_be_inherited_together(name, tmp_path):
 
 
 def test_configs_are_data_only():
-    for path in ROOT.glob('*.py'):
+    for path in FOLDER.glob('*.py'):
         text = path.read_text()
         assert 'import ' not in text, path.name
         cfg = Config.fromfile(path)

@@ -54,9 +54,6 @@ def read_all(out):
     return {p.relative_to(out): p.read_bytes() for p in out.rglob('*') if p.is_file()}
 
 
-# ---------------------------------------------------------------- names and split
-
-
 def test_there_are_104_distinct_classes_of_which_16_are_unseen():
     assert len(CLASSES) == len(set(CLASSES)) == 104
     assert (len(THING_CLASSES), len(STUFF_CLASSES)) == (64, 40)
@@ -94,9 +91,6 @@ def test_palette_is_distinct_and_looks_like_the_class():
     nearest = (own @ hues.T).argmax(1)
     for name, index in zip(CLASSES, nearest, strict=True):
         assert COLOURS[index] in name.split()
-
-
-# ---------------------------------------------------------------- composition
 
 
 def test_training_images_hold_seen_combinations_only():
@@ -150,9 +144,6 @@ def test_seed_split_and_index_all_matter_and_nothing_else():
 def test_bad_scene_arguments_are_named(args, match):
     with pytest.raises(ValueError, match=match):
         compose_scene(*args)
-
-
-# ---------------------------------------------------------------- rendering
 
 
 def test_labels_are_exactly_what_the_caption_names():
@@ -231,9 +222,6 @@ def test_textures_differ_and_stay_between_the_two_tones():
             assert np.abs(a - b).mean() > 0.3
 
 
-# ---------------------------------------------------------------- captions
-
-
 def test_captions_count_and_name_things_in_english():
     texts = [describe_scene(scene) for scene in scenes('train', 400)]
     assert any(text.startswith('two ') for text in texts)
@@ -247,9 +235,6 @@ def test_captions_count_and_name_things_in_english():
             phrase.startswith('an orange') for phrase in phrases
         )
         assert 'a orange' not in text and 'crosss' not in text
-
-
-# ---------------------------------------------------------------- files
 
 
 def test_layout_and_content(root):
@@ -341,9 +326,6 @@ def test_bad_settings_are_named(tmp_path, kwargs, match):
     assert not (tmp_path / 'new').exists()
 
 
-# ---------------------------------------------------------------- data set and config
-
-
 @pytest.mark.parametrize('split', SPLITS)
 def test_config_loads_every_split(root, split):
     cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/shapes.py')
@@ -381,9 +363,6 @@ def test_a_missing_set_says_how_to_make_it(tmp_path):
             data_root=str(tmp_path),
             data_prefix=dict(img_path='images/val', seg_map_path='annotations/val'),
         )
-
-
-# ---------------------------------------------------------------- tools
 
 
 @pytest.fixture(scope='module')

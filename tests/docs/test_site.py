@@ -15,6 +15,7 @@ from tests.tool_loader import ROOT
 
 pytest.importorskip('mkdocs', reason="MkDocs: pip install 'mmseg_ovs[docs]'")
 pytest.importorskip('mkdocstrings', reason="MkDocs: pip install 'mmseg_ovs[docs]'")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +50,6 @@ def documented(site: Path) -> set[str]:
     return {line.split()[0] for line in lines}
 
 
-@pytest.mark.slow
 def test_what_the_packages_offer_is_in_the_reference(site):
     text = '\n'.join(
         p.read_text(encoding='utf-8') for p in (ROOT / 'docs' / 'api').glob('*.md')
@@ -67,7 +67,6 @@ def test_what_the_packages_offer_is_in_the_reference(site):
     assert packages and not missing
 
 
-@pytest.mark.slow
 def test_what_a_config_can_name_is_in_the_reference(site):
     names = {name.rpartition('.')[2] for name in documented(site)}
     registries = [r for r in vars(mmseg.registry).values() if isinstance(r, Registry)]
@@ -82,7 +81,6 @@ def test_what_a_config_can_name_is_in_the_reference(site):
     assert not missing
 
 
-@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site):
     loaded = re.compile(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:)?//[^"]*"')
     for page in site.rglob('*.html'):
@@ -94,7 +92,6 @@ def test_the_site_loads_nothing_from_elsewhere(site):
         assert not found, page
 
 
-@pytest.mark.slow
 def test_marks_of_blocks_are_not_seen(site):
     page = (site / 'own_data' / 'index.html').read_text(encoding='utf-8')
     text = re.sub(r'<!--.*?-->', '', page, flags=re.DOTALL)
@@ -102,7 +99,6 @@ def test_marks_of_blocks_are_not_seen(site):
     assert 'farm.py' in text
 
 
-@pytest.mark.slow
 def test_roles_of_sphinx_are_not_seen(site):
     for page in (site / 'api').rglob('*.html'):
         assert ':class:' not in page.read_text(encoding='utf-8'), page

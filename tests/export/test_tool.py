@@ -9,8 +9,9 @@ import pytest
 
 from mmseg_ovs.apis import OpenVocabInferencer
 from tests.tiny import NAMES, dinov3_seg, ovs_dino
+from tests.tool_loader import ROOT
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'export.md'
+PAGE = ROOT / 'docs' / 'export.md'
 
 
 def test_the_example(exported, tmp_path, monkeypatch):

@@ -17,11 +17,10 @@ import pytest
 import torch
 
 from mmseg_ovs.datasets.shapes import write_shapes
-from tests.tool_loader import run_process
+from tests.tool_loader import ROOT, run_process
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
     'setup.py',
     'pyproject.toml',

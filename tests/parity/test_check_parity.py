@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from mmseg_ovs.models.utils import CheckpointError
-from tests.tool_loader import run_process
+from tests.tool_loader import ROOT, run_process
 from tools.dev.parity import Golden, GoldenFileError, check
 
-ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / 'tests/data/golden').glob('*.safetensors'))
 BACKBONE = ROOT / 'tests/data/golden/dinov2_vit_plain.safetensors'
 

@@ -16,6 +16,7 @@ from mmseg_ovs.datasets.converters.label_files import count_labels, encode_label
 
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=12)
 maps16 = arrays(np.uint16, shapes)
+numbers = st.sampled_from([255, 256]) | st.integers(1, 65535)
 
 
 def load(path, num_classes, ignore_index, **sample):
@@ -69,19 +70,26 @@ def test_32_bits_are_refused_or_kept(tmp_path, labels):
 
 
 @many
-@given(labels=maps16, num_classes=st.integers(1, 65535))
-def test_what_is_written_is_read_or_not_written(labels, num_classes):
+@given(data=st.data(), num_classes=numbers)
+def test_what_is_written_is_read_or_not_written(data, num_classes):
     ignore = 255 if num_classes <= 255 else 65535
+    right = st.integers(0, num_classes - 1) | st.just(ignore)
+    labels = data.draw(maps16 | arrays(np.uint16, shapes, elements=right))
     size = labels.shape[::-1]
     try:
         content = encode_labels(labels, num_classes)
     except ValueError:
         assert num_classes <= 255 and labels.max() > 255
         return
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == ('L' if num_classes <= 255 else 'I;16')
     known = (labels < num_classes) | (labels == ignore)
     if known.all():
         counts = count_labels(content, num_classes, ignore, size)
-        assert counts[-1] == (labels == ignore).sum()
+        found, expected = np.unique(labels, return_counts=True)
+        places = np.where(found == ignore, num_classes, found)
+        assert counts.shape == (num_classes + 1,)
+        assert counts[places].tolist() == expected.tolist()
         assert counts.sum() == labels.size
     else:
         with pytest.raises(ValueError, match='has the value'):

@@ -63,15 +63,11 @@ def test_list_with_synonyms():
     assert Vocabulary.build(vocabulary) is vocabulary
 
 
-def test_first_synonym_only():
-    vocabulary = Vocabulary.build(
-        dict(source=['building, edifice', 'car'], synonyms='first')
-    )
+def test_first_synonym_but_all_names_of_the_background():
+    source = ['building, edifice', 'car']
+    vocabulary = Vocabulary.build(dict(source=source, synonyms='first'))
     assert vocabulary.rows == ('building', 'car')
     assert vocabulary.classes == ('building, edifice', 'car')
-
-
-def test_first_synonym_keeps_the_names_of_the_background():
     vocabulary = Vocabulary.build(dict(source='sclip_voc21', synonyms='first'))
     assert len(vocabulary.synonyms[0]) == 26
     assert all(len(names) == 1 for names in vocabulary.synonyms[1:])
@@ -84,22 +80,15 @@ def test_metainfo_of_a_dataset():
         Vocabulary.from_metainfo({})
 
 
-def test_text_file(tmp_path):
+def test_text_and_json_files(tmp_path):
     path = tmp_path / 'classes.txt'
     path.write_text('sky\nperson,person in shirt\n\n')
     vocabulary = Vocabulary.build(str(path))
     assert vocabulary.synonyms == (('sky',), ('person', 'person in shirt'))
     assert Vocabulary.build(path) == vocabulary
-
-
-def test_blank_line_inside_a_text_file_is_an_error(tmp_path):
-    path = tmp_path / 'classes.txt'
     path.write_text('sky\n\nroad\n')
     with pytest.raises(VocabularyError, match=r'classes\.txt.*position 1 is blank'):
         Vocabulary.build(path)
-
-
-def test_json_list_file(tmp_path):
     path = tmp_path / 'classes.json'
     path.write_text(json.dumps(['sky', ['car', 'auto']]))
     assert Vocabulary.build(str(path)).rows == ('sky', 'car', 'auto')
@@ -134,14 +123,11 @@ def test_named_vocabularies_of_mmseg_are_mmsegs():
         assert Vocabulary.build(name) == expected
 
 
-def test_voc_20b_has_its_background_last():
+# ------------------------------------------------------------------ background
+def test_backgrounds_of_shipped_vocabularies():
     vocabulary = Vocabulary.build('voc_20b_catseg')
     assert vocabulary.background_label == 20 and vocabulary.background_score is None
     assert len(vocabulary.synonyms[20]) == 39
-
-
-# ------------------------------------------------------------------ background
-def test_threshold_replaces_the_class_background():
     vocabulary = Vocabulary.build(dict(source='voc_21', background=THRESHOLD))
     assert vocabulary.num_classes == 21
     assert (vocabulary.background_label, vocabulary.background_score) == (0, 0.55)
@@ -191,9 +177,6 @@ def test_background_by_names_and_by_class():
 def test_bad_background(background, message):
     with pytest.raises(VocabularyError, match=message):
         Vocabulary.build(dict(source=['a', 'b'], background=background))
-
-
-def test_label_out_of_range_in_the_constructor():
     with pytest.raises(VocabularyError, match='background label 2 is out of range'):
         Vocabulary(('a', 'b'), (('a',), ('b',)), background_label=2)
 
@@ -303,12 +286,9 @@ def test_reduce_is_the_maximum_over_synonyms(vocabulary):
     assert reduced.equal(reduce_plainly(vocabulary, scores))
 
 
-def test_reduce_without_synonyms_does_not_copy():
+def test_reduce_keeps_memory_dtype_and_gradient():
     scores = torch.randn(1, 2, 3, 3)
     assert Vocabulary.build(['a', 'b']).reduce(scores) is scores
-
-
-def test_reduce_keeps_dtype_and_gradient():
     vocabulary = Vocabulary.build(dict(source=['a, b', 'c'], background=THRESHOLD))
     assert vocabulary.reduce(torch.rand(1, 3, 1, 1).half()).dtype == torch.float16
     scores = torch.tensor([0.1, 0.9, 0.4]).view(1, 3, 1, 1).requires_grad_()

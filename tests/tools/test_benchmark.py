@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from mmseg_ovs.datasets.shapes import write_shapes
-from tests.tool_loader import load_tool
+from tests.tool_loader import ROOT, children, is_alive, load_tool
 
-ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'benchmark.py'
 PLAN = """
 models:
@@ -52,27 +51,6 @@ def wait_for(condition, process):
         assert time.monotonic() < end, 'waited too long'
         assert process.poll() is None, 'the benchmark ended too early'
         time.sleep(0.05)
-
-
-def children(pid):
-    """Process ids of a process's children."""
-    found = []
-    for path in Path('/proc').glob('[0-9]*/stat'):
-        try:
-            fields = path.read_text().rpartition(')')[2].split()
-        except OSError:
-            continue
-        if fields[1] == str(pid) and fields[0] != 'Z':
-            found.append(int(path.parent.name))
-    return found
-
-
-def is_alive(pid):
-    try:
-        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
-    except OSError:
-        return False
-    return state != 'Z'
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.tool_loader import run_tool
 
 PANEL = 400  # side of an enlarged image
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +27,6 @@ def demo(tmp_path_factory):
     return folder / 'out', printed.getvalue()
 
 
-@pytest.mark.slow
 def test_scores_of_model_and_controls(demo):
     out, printed = demo
     results = json.loads((out / 'results.json').read_text())
@@ -46,7 +46,6 @@ def test_scores_of_model_and_controls(demo):
     assert min(results['seconds'].values()) >= 0
 
 
-@pytest.mark.slow
 def test_predictions_are_drawn(demo):
     out, _ = demo
     images = sorted((out / 'predictions').iterdir())
@@ -57,7 +56,6 @@ def test_predictions_are_drawn(demo):
     assert drawn.std() > 10
 
 
-@pytest.mark.slow
 def test_every_stage_is_announced(demo):
     _, printed = demo
     stages = [line[4:] for line in printed.splitlines() if line.startswith('==> ')]

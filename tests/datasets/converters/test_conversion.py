@@ -18,7 +18,7 @@ from PIL import Image
 from mmseg_ovs.datasets.converters import Conversion, ConversionError, run
 from mmseg_ovs.datasets.converters.conversion import Converted, Sample
 from mmseg_ovs.jobs import JobError
-from tests.tool_loader import run_process
+from tests.tool_loader import children, is_alive, run_process
 
 SIZE = (12, 9)
 
@@ -105,14 +105,6 @@ def test_the_checksum_list_is_sha256sums(tmp_path):
     assert lines[2] == f'{digest}  labels/002.png' and len(lines) == 3
 
 
-def running(pid: str) -> bool:
-    try:
-        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
-        return state != 'Z'
-    except FileNotFoundError:
-        return False
-
-
 @pytest.mark.parametrize('workers', [1, 2])
 def test_killed_and_started_again_gives_the_same(tmp_path, workers):
     reference = plan(tmp_path / 'whole', 100)
@@ -126,11 +118,11 @@ def test_killed_and_started_again_gives_the_same(tmp_path, workers):
     while len(list(folder.glob('0*.png'))) < 20:
         assert time.monotonic() < deadline and process.is_alive()
         time.sleep(0.005)
-    pool = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+    pool = children(process.pid)
     assert len(pool) == (workers if workers > 1 else 0)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    while any(running(pid) for pid in pool):
+    while any(map(is_alive, pool)):
         assert time.monotonic() < deadline, 'workers outlive their parent'
         time.sleep(0.005)
     # What a kill in the midst of writing leaves behind.

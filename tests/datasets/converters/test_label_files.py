@@ -1,36 +1,12 @@
-"""Label maps survive being written and read, and wrong ones are found."""
+"""Wrong label maps are neither written nor read (right ones: tests/properties)."""
 
 import io
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from mmseg_ovs.datasets.converters.label_files import count_labels, encode_labels
-
-
-@given(
-    num_classes=st.sampled_from([2, 60, 255, 256, 459, 847]),
-    seed=st.integers(0, 99),
-    height=st.integers(1, 9),
-    width=st.integers(1, 9),
-)
-def test_round_trip(num_classes, seed, height, width):
-    ignore = 255 if num_classes <= 255 else 65535
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, num_classes, (height, width))
-    labels[random.random(labels.shape) < 0.2] = ignore
-    content = encode_labels(labels, num_classes)
-    with Image.open(io.BytesIO(content)) as image:
-        assert image.mode == ('L' if num_classes <= 255 else 'I;16')
-        np.testing.assert_array_equal(np.array(image), labels)
-    counts = count_labels(content, num_classes, ignore, (width, height))
-    assert counts.shape == (num_classes + 1,)
-    assert counts[-1] == (labels == ignore).sum()
-    assert counts[0] == (labels == 0).sum()
-    assert counts[num_classes - 1] == (labels == num_classes - 1).sum()
 
 
 def test_labels_that_do_not_fit_are_not_written():
