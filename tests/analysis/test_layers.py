@@ -8,25 +8,28 @@ from mmseg.registry import MODELS
 
 from mmseg_ovs.analysis import BackboneConfigError, LayerFeatures
 from mmseg_ovs.models.utils import CheckpointError
+from tests import tiny
+from tests.tiny import VIT
 
-TINY_VIT = dict(embed_dims=16, depth=5, num_heads=2)
 BACKBONES = dict(
-    DINOv2=dict(arch=dict(TINY_VIT, feed_forward='mlp'), final_norm=False),
-    SAMImageEncoder=dict(
-        arch=dict(TINY_VIT, global_attn_indexes=(4,)), out_channels=8, window_size=4
-    ),
-    ResNet=dict(depth=18, base_channels=4, stem_channels=4),
-    MixVisionTransformer=dict(embed_dims=4, num_layers=[1] * 4, num_heads=[1] * 4),
+    DINOv2=dict(tiny.BACKBONES['DINOv2'], arch=dict(VIT, depth=5), final_norm=False),
+    SAMImageEncoder=dict(tiny.SAM, img_size=64, patch_size=16),
     VisionTransformer=dict(
-        img_size=64, embed_dims=16, num_layers=5, num_heads=2, mlp_ratio=2
+        type='VisionTransformer',
+        img_size=64,
+        embed_dims=16,
+        num_layers=5,
+        num_heads=2,
+        mlp_ratio=2,
     ),
+    **tiny.STOCK_BACKBONES,
 )
 
 
 def config(kind, size=(64, 64), **options):
     return Config(
         dict(
-            model=dict(backbone=dict(type=kind, **{**BACKBONES[kind], **options})),
+            model=dict(backbone=dict(BACKBONES[kind], **options)),
             data_preprocessor=dict(
                 type='SegDataPreProcessor',
                 mean=[10.0, 20.0, 30.0],
@@ -46,7 +49,7 @@ def make_image(height=50, width=70):
     ('kind', 'count'),
     [
         ('DINOv2', 5),
-        ('SAMImageEncoder', 6),
+        ('SAMImageEncoder', 3),
         ('ResNet', 4),
         ('MixVisionTransformer', 4),
         ('mmseg.VisionTransformer', 5),

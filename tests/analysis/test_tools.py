@@ -10,18 +10,8 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from tests import tiny
 from tests.tool_loader import load_tool
-
-TINY = """
-data_preprocessor = dict(
-    type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3, size=({size}, {size})
-)
-model = dict(backbone=dict(
-    type='{kind}',
-    arch=dict(embed_dims=16, depth={depth}, num_heads=2, {more}),
-    {options}
-))
-"""
 
 
 def load(name):
@@ -31,20 +21,18 @@ def load(name):
 @pytest.fixture
 def configs(tmp_path):
     """A tiny DINOv2 of 4 blocks and a tiny SAM of 3."""
-    dino, sam = tmp_path / 'tiny_dino.py', tmp_path / 'tiny_sam.py'
-    dino.write_text(
-        TINY.format(
-            kind='DINOv2', size=112, depth=4, more="feed_forward='mlp'", options=''
-        )
-    )
-    options = 'neck_output=False, out_indices=-1, img_size=128, window_size=4'
-    more = 'global_attn_indexes=(2,)'
-    sam.write_text(
-        TINY.format(
-            kind='SAMImageEncoder', size=256, depth=3, more=more, options=options
-        )
-    )
-    return str(dino), str(sam)
+    dino = dict(tiny.BACKBONES['DINOv2'], arch=dict(tiny.VIT, depth=4), img_size=518)
+    arch = dict(tiny.SAM['arch'], depth=3, global_attn_indexes=(2,))
+    sam = dict(tiny.SAM, arch=arch, out_indices=-1, neck_output=False)
+    sam.update(img_size=128, patch_size=16)
+    paths = []
+    for size, backbone in ((112, dino), (256, sam)):
+        pixels = dict(type='SegDataPreProcessor', mean=[120.0] * 3, std=[60.0] * 3)
+        pixels['size'] = (size, size)
+        paths.append(str(tmp_path / f'tiny_{size}.py'))
+        cfg = dict(data_preprocessor=pixels, model=dict(backbone=backbone))
+        Config(cfg).dump(paths[-1])
+    return paths
 
 
 @pytest.fixture

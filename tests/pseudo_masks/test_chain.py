@@ -267,19 +267,10 @@ def rewrite(path, change):
     write_shard(path.parent, facts, items, lambda item: next(results))
 
 
-def with_counts(counts):
+def with_mask(**values):
     def change(records):
         first = next(record for record in records if record['masks'])
-        first['masks'][0]['counts'] = counts
-        return records
-
-    return change
-
-
-def with_noun(noun):
-    def change(records):
-        first = next(record for record in records if record['masks'])
-        first['masks'][0]['noun'] = noun
+        first['masks'][0].update(values)
         return records
 
     return change
@@ -293,8 +284,8 @@ def with_noun(noun):
         (lambda r: [*r, dict(r[0], image_id=9)], 'image 9 .* no further one'),
         (lambda r: [r[1], r[0], *r[2:]], 'image 102 .* where image 100'),
         (lambda r: [dict(r[0], file_name='x.png'), *r[1:]], r'100 \(x.png\)'),
-        (with_counts('5'), 'mask of noun .* of image 100 .* broken'),
-        (with_noun(999), r'image 100 .* masks of nouns \[999'),
+        (with_mask(counts='5'), 'mask of noun .* of image 100 .* broken'),
+        (with_mask(noun=999), r'image 100 .* masks of nouns \[999'),
     ],
 )
 def test_merge_finds_what_is_lost_doubled_or_broken(run, change, words):
