@@ -47,10 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="a part and its published file; 'model' means the whole model",
     )
     parser.add_argument(
-        '--out',
-        type=Path,
-        action=OutputFile,
-        help='with --part: checkpoint to write',
+        '--out', type=Path, action=OutputFile, help='with --part: checkpoint to write'
     )
     parser.add_argument('--checkpoint', help='with --export: checkpoint of the model')
     parser.add_argument(

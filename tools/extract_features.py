@@ -42,12 +42,7 @@ from mmseg_ovs.datasets.feature_shards import (
 )
 from mmseg_ovs.jobs import alone, plain, require_same, sha256
 from mmseg_ovs.models.utils import weights_digest
-from mmseg_ovs.utils import (
-    Device,
-    OutputFolder,
-    exit_with_message,
-    remove_leftovers,
-)
+from mmseg_ovs.utils import Device, OutputFolder, exit_with_message, remove_leftovers
 
 # Arguments that change how features are computed or where weights come from, but not
 # the features of given weights.

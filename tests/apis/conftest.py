@@ -1,7 +1,5 @@
 """Fixtures: weights of the tiny model, and a folder with a broken image."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """A tiny model and the images that the tests of this folder share."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 

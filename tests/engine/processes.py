@@ -1,7 +1,5 @@
 """Runs functions in processes of their own, several as one gloo group on the CPU."""
 
-from __future__ import annotations
-
 import faulthandler
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """``--deterministic``: equal weights, bit by bit, of two runs and of a resumed one."""
 
-from __future__ import annotations
-
 import shutil
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Losses and gradients of two processes are those of one with the whole batch."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

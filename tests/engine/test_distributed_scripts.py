@@ -1,7 +1,5 @@
 """What the launcher scripts hand to torchrun and to srun."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path

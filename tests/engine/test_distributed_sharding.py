@@ -1,7 +1,5 @@
 """FSDP of two gloo processes: what is a unit, and training as one process does."""
 
-from __future__ import annotations
-
 import shutil
 from functools import partial
 from pathlib import Path

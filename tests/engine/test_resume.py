@@ -1,7 +1,5 @@
 """From which checkpoint a training goes on."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """A tiny model, images and a config, to be trained by the scripts' own functions."""
 
-from __future__ import annotations
-
 import argparse
 import copy
 from pathlib import Path

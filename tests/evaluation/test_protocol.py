@@ -6,11 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_ovs.composition import compose
-from mmseg_ovs.evaluation.protocol import (
-    describe_protocol,
-    format_protocol,
-    versions,
-)
+from mmseg_ovs.evaluation.protocol import describe_protocol, format_protocol, versions
 from mmseg_ovs.models.utils import weights_digest
 from mmseg_ovs.version import __version__
 from tests.tiny import STOCK_BACKBONES, TEXT_ENCODERS, VIT, WIDTH, vectors

@@ -1,7 +1,5 @@
 """Images as they are found on disks: odd, damaged, and lying about themselves."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

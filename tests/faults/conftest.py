@@ -1,7 +1,5 @@
 """A disk that has no room for large files."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest

@@ -8,8 +8,6 @@ is broken, and if the result equals that of a run that was never killed: weights
 optimizer and schedules bit by bit, all other results byte by byte.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -3,8 +3,6 @@
 All are read in a process of its own, which may not hang and whose memory is measured.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import re
 import resource

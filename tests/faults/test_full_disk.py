@@ -1,7 +1,5 @@
 """No room for a file: a clear error, and what was there before stays."""
 
-from __future__ import annotations
-
 import pytest
 
 from mmseg_ovs.pseudo_masks.shards import WHOLE, Item, describe_shard, write_shard

@@ -4,8 +4,6 @@
 (test_conversion.py) and benchmarks (test_benchmark.py).
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import random
 import time

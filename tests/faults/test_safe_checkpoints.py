@@ -1,7 +1,5 @@
 """Checkpoints are whole, and old ones go when the new one is there."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric

@@ -44,11 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('images', nargs='+', help='image files or folders')
     parser.add_argument(
-        '--out',
-        required=True,
-        type=Path,
-        action=OutputFolder,
-        help='output folder',
+        '--out', required=True, type=Path, action=OutputFolder, help='output folder'
     )
     parser.add_argument('--last', type=int, default=5, help='layers per backbone')
     for which, default in DEFAULTS.items():

@@ -33,11 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_config_arguments(parser)
     parser.add_argument('images', nargs='+', help='image files or folders')
     parser.add_argument(
-        '--out',
-        required=True,
-        type=Path,
-        action=OutputFolder,
-        help='output folder',
+        '--out', required=True, type=Path, action=OutputFolder, help='output folder'
     )
     parser.add_argument(
         '--layers',

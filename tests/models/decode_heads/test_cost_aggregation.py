@@ -4,10 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_ovs.models.decode_heads.cost_aggregation import (
-    Aggregator,
-    correlation,
-)
+from mmseg_ovs.models.decode_heads.cost_aggregation import Aggregator, correlation
 from tests.models.module_tester import LargestTensor
 from tests.tiny import shake
 from tests.tool_loader import load_tool
