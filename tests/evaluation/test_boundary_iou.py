@@ -89,7 +89,7 @@ def test_width(shape, ratio, width):
 def test_metric_against_literal(ratio, number, ignore):
     rng = np.random.default_rng(3)
     samples = []
-    for shape in [(24, 31), (40, 17), (28, 28)]:
+    for shape in [(24, 31), (40, 17), (28, 28), (1, 30)]:
         label = blocks(rng, 5, shape, 9)  # most classes are absent
         pred = np.where(blocks(rng, 2, shape, 6), label, blocks(rng, 6, shape, 8))
         label[blocks(rng, 6, shape, 5) == 0] = ignore
@@ -140,30 +140,6 @@ def test_stricter_than_miou_and_equal_to_it_at_a_great_width():
     assert narrow < wide < all_of_it == pytest.approx(masks, abs=1e-6)
 
 
-def test_right_where_known_scores_100():
-    rng = np.random.default_rng(1)
-    label = blocks(rng, 4, (50, 50), 12)
-    pred = label.copy()
-    unknown = blocks(rng, 4, (50, 50), 9) == 0
-    label[unknown], pred[unknown] = 255, 3
-    result = score(BoundaryIoUMetric(), [sample(pred, label)], dict(classes=classes(4)))
-    assert result['boundary/mIoU'] == 100
-
-
-def test_inside_of_regions_does_not_count():
-    label = square(80, 20, 20, 40)
-    pred = label.copy()
-    pred[35:45, 35:45] = 2  # a hole far from the label's boundaries
-    meta = dict(classes=classes(3))
-    hit = score(BoundaryIoUMetric(), [sample(label, label)], meta)['boundary/mIoU']
-    result = score(BoundaryIoUMetric(), [sample(pred, label)], meta)
-    # ground 100, square loses by the rim of the hole, class 2 has no intersection
-    ring, rim = 40**2 - 36**2, 14**2 - 10**2
-    assert hit == 100
-    expected = 100 * (1 + ring / (ring + rim) + 0) / 3
-    assert result['boundary/mIoU'] == pytest.approx(expected, abs=0.0051)
-
-
 def test_parts_of_the_vocabulary():
     label = square(60, 20, 20, 20)
     pred = label.copy()
@@ -192,12 +168,6 @@ def test_beside_miou_in_one_evaluator():
     evaluator.process([sample(label, label)], {})
     result = evaluator.evaluate(1)
     assert result['mIoU'] == result['boundary/mIoU'] == 100
-
-
-def test_single_row():
-    items = [sample([[0, 0, 1, 1]], [[0, 0, 0, 1]])]
-    result = score(BoundaryIoUMetric(), items, dict(classes=classes(2)))
-    assert result['boundary/mIoU'] == pytest.approx(100 * (2 / 3 + 1 / 2) / 2, abs=0.01)
 
 
 def test_wrong_arguments_and_labels():
