@@ -68,7 +68,8 @@ def _orientation(path: str | os.PathLike | None) -> int:
         with Image.open(path) as image:
             if image.format == 'PNG' and not _has_exif_chunk(path):
                 return 1  # Pillow would decode all of it to look for the chunk
-            return image.getexif().get(_ORIENTATION, 1)
+            turn = image.getexif().get(_ORIENTATION, 1)
+            return turn if turn in range(2, 9) else 1  # 0: undefined
     except Exception:  # of any decoder: the image was loaded already
         return 1
 

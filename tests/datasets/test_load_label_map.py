@@ -189,6 +189,7 @@ def test_a_label_has_the_size_and_position_of_its_image(
     ('image', 'label', 'exif', 'options'),
     [
         ((6, 8), (6, 8), 1, {}),
+        ((8, 8), (8, 8), 0, {}),  # "undefined", as some cameras write
         ((6, 8), (8, 6), 6, {}),  # drawn on the image as viewers show it
         ((8, 8), (8, 8), 6, dict(labels_follow_exif=True)),
     ],
