@@ -49,8 +49,18 @@ def _seed():
 @pytest.fixture
 def warned():
     """Texts of the warnings that the logger has been given, growing."""
+    yield from _texts(logging.WARNING)
+
+
+@pytest.fixture
+def logged():
+    """The same with all other messages."""
+    yield from _texts(logging.INFO)
+
+
+def _texts(level):
     logger, texts = MMLogger.get_current_instance(), []
-    handler = logging.Handler(logging.WARNING)
+    handler = logging.Handler(level)
     handler.emit = lambda record: texts.append(record.getMessage())
     logger.addHandler(handler)
     yield texts

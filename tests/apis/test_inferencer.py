@@ -332,21 +332,17 @@ def test_patterns(folder):
     assert names('e[1].png') == ['e[1].png']  # a file of that very name
 
 
-def test_what_a_folder_has_besides_images_is_named(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(
-        'mmseg_ovs.apis.image_sources.print_log', lambda text, **_: told.append(text)
-    )
+def test_what_a_folder_has_besides_images_is_named(tmp_path, warned):
     for name in ('a.JPG', 'b.Jpeg', 'c.HEIC', 'd.gif', 'e.avif', '.f.png'):
         (tmp_path / name).write_bytes(b'')
-    assert len(list_images(tmp_path)) == 5 and not told
+    assert len(list_images(tmp_path)) == 5 and not warned
     for name in 'wxyz':
         (tmp_path / f'{name}.raw').write_bytes(b'')
     (tmp_path / 'sub').mkdir()
     assert len(list_images(str(tmp_path / '*'))) == len(list_images(tmp_path)) == 5
     rest = 'left out 4 files of other types: w.raw, x.raw, y.raw, ...'
-    assert told[0].endswith(rest) and told[1].endswith(rest)
-    assert "subfolders (sub) are included by '" in told[2]
+    assert warned[0].endswith(rest) and warned[1].endswith(rest)
+    assert "subfolders (sub) are included by '" in warned[2]
     with pytest.raises(ImageError, match=r'has no images: it has w.raw, x.raw'):
         list_images(str(tmp_path / '*.raw'))
 

@@ -109,11 +109,7 @@ def test_broken_image_is_named(build, tmp_path):
         dataset[0]
 
 
-def test_suffixes_are_compared_without_case(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(
-        'mmseg_ovs.datasets.base.print_log', lambda text, **_: told.append(text)
-    )
+def test_suffixes_are_compared_without_case(tmp_path, warned):
     (tmp_path / 'images' / 'sub').mkdir(parents=True)
     for name in ('b.jpg', 'a.JPG', 'c.jpeg', 'sub/d.Jpg', 'notes.txt'):
         (tmp_path / 'images' / name).write_bytes(b'')
@@ -128,7 +124,7 @@ def test_suffixes_are_compared_without_case(tmp_path, monkeypatch):
     assert [i['img_path'][-5:] for i in infos] == ['a.JPG', 'b.jpg', 'd.Jpg']
     assert infos[0]['seg_map_path'] == f'{tmp_path}/labels/a.png'
     assert dataset.img_suffix == '.jpg'
-    assert '1 of 4 images are left out' in told[0] and told[0].endswith('c.jpeg')
+    assert '1 of 4 images are left out' in warned[0] and warned[0].endswith('c.jpeg')
     with pytest.raises(
         OpenVocabError, match="'.png' in .*images, whose files end in: .JPG, .*.txt"
     ):

@@ -149,15 +149,11 @@ def test_kinds_that_are_not_read_are_said(report, name, reason):
         ('pages.tif', 'has 2 frames'),
     ],
 )
-def test_what_is_left_out_of_a_file_is_said(name, warning, monkeypatch):
+def test_what_is_left_out_of_a_file_is_said(name, warning, warned):
     (case,) = (case for case in CASES if case.name == name)
-    told = []
-    monkeypatch.setattr(
-        'mmseg_ovs.utils.image_check.print_log', lambda text, **_: told.append(text)
-    )
     image_check._warn.cache_clear()
     checked_image(case.content, name)
-    assert len(told) == 1 and name in told[0] and warning in told[0]
+    assert len(warned) == 1 and name in warned[0] and warning in warned[0]
 
 
 def test_memory_is_bounded(report):
