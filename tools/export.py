@@ -41,7 +41,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
-        help="image size (default: window size in the model's test_cfg)",
+        help='image size (default: the size that the backbone sees; required where '
+        "test_cfg has mode 'whole')",
     )
     parser.add_argument(
         '--vocabulary',

@@ -117,7 +117,7 @@ def list_images(dataset: Dataset) -> list[CaptionedImage]:
         if None in captions:
             raise SystemExit(
                 f'The training data set is a {type(dataset).__name__}, whose samples '
-                "have no caption: use a '*_coco-captions.py' config"
+                'have no caption: use --data coco-captions'
             )
         path = info['img_path']
         image = listed.setdefault(path, CaptionedImage(i, Path(path).name))

@@ -28,6 +28,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
     inferencers).
 
     Args:
+        name: name of the instance.
         classes: class names; ``None``: of ``dataset_name``, or set later through
             ``dataset_meta`` (the runner does).
         palette: ``[R, G, B]`` a class; ``None`` or of another length: made.

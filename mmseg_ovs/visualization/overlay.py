@@ -56,7 +56,7 @@ def write_names(
     another name, is left to the legend.
 
     Args:
-        image: the overlay, drawn on in place.
+        canvas: the overlay, drawn on in place.
         labels: integers (H, W) at the image's size.
         classes: class names.
         size: font size in pixels.

@@ -67,3 +67,15 @@ def test_table(config, monkeypatch, capsys):
     assert lines[2].startswith('backbone.backbone (DINOv2) ')
     assert lines[3].startswith('backbone.neck (AnyUp) ')
     assert lines[-1].startswith('sum (operations: without text_encoder) ')
+
+
+def test_a_text_encoder_of_open_clip(config):
+    """Without its published weights, which nothing here reads."""
+    model = Config.fromfile(config).model
+    model.text_encoder = dict(
+        type='OpenCLIPTextEncoder', model='RN50', pretrained='openai'
+    )
+    model.decode_head.text_channels = 1024
+    rows = tool.count(tool.build_on_meta(model, 'voc_20'), (56, 84))
+    text = next(row for row in rows if row.name.startswith('text_encoder'))
+    assert text.weights > 6e7 and text.flops > 0

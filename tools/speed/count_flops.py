@@ -12,6 +12,7 @@ the text encoder does is done once per vocabulary and listed separately.
 """
 
 import argparse
+import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ def parse_args() -> argparse.Namespace:
 
 def build_on_meta(model_cfg: dict, vocabulary: str) -> nn.Module:
     """A segmentor whose weights take no memory and are never read."""
+    model_cfg = copy.deepcopy(model_cfg)
+    model_cfg['text_encoder'].pop('pretrained', None)  # would be waited for
     with torch.device('meta'):
         model = MODELS.build(model_cfg).eval()
     # A cache of text vectors would ask for the weights' values.

@@ -19,8 +19,9 @@ class CheckpointGuardHook(Hook):
 
     A *whole* part (a direct child of the model such as ``backbone``) that the
     checkpoint lacks keeps the weights of its own ``init_cfg``, so that checkpoints of a
-    head alone work with published towers. Anything else that is missing, unexpected or
-    of another shape raises ``CheckpointError``.
+    head alone work with published towers. So does a network inside a part that names
+    its own file (a frozen prior among the necks). Anything else that is missing,
+    unexpected or of another shape raises ``CheckpointError``.
 
     Args:
         allow: Regular expressions of keys that may be missing or unexpected.

@@ -19,7 +19,7 @@ class InfoNCELoss(nn.Module):
         temperature: Similarities are divided by it; a constant, as in Talk2DINO, whose
             optimizer never gets its scale.
         divide_by_squared_batch: Divide by the squared batch size as the authors' code
-            does. It rescales the gradient, which AdamW undoes.
+            does. It rescales the gradient, which Adam undoes.
         loss_weight: Weight of the loss.
     """
 

@@ -296,5 +296,7 @@ def _is_causal(mask: Tensor | None) -> bool:
     """Whether an additive attention mask (L, L) lets each token see no later one."""
     if not isinstance(mask, Tensor) or mask.ndim != 2:
         return False
+    if mask.is_meta:  # without values; open_clip makes no other mask
+        return True
     later = torch.ones_like(mask, dtype=torch.bool).triu(1)
     return bool(torch.isneginf(mask[later]).all() and (mask[~later] == 0).all())

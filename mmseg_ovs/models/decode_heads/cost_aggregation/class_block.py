@@ -55,7 +55,7 @@ class FullAttention:
 
     Args:
         tokens: Keys and values of all tokens, piece by piece.
-        length: Number of tokens.
+        length: Not used; :class:`LinearAttention` needs it.
     """
 
     def __init__(self, tokens: Iterable[KeysValues], length: int) -> None:
