@@ -14,16 +14,21 @@ lists what the scores depend on, from input size to the hash of the weights.
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_ovs.acceleration import add_switches, chosen_switches
+from mmseg_ovs.composition.data_files import check_outside_images
 from mmseg_ovs.engine.launch import (
     add_common_arguments,
     add_hook,
     load_config,
     without_strategy,
+)
+from mmseg_ovs.engine.testing import (
+    augment_at_test_time,
+    draw_predictions,
+    without_scores,
 )
 from mmseg_ovs.models.utils import (
     CheckpointError,
@@ -31,7 +36,7 @@ from mmseg_ovs.models.utils import (
     read_checkpoint,
     unwrap_model,
 )
-from mmseg_ovs.utils import exit_with_message
+from mmseg_ovs.utils import OutputFolder, exit_with_message
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,41 +48,29 @@ def parse_args() -> argparse.Namespace:
         help='checkpoint of the whole model (default: each part loads the weights in '
         "its init_cfg, then the config's load_from if set)",
     )
-    parser.add_argument('--out', help='folder for predicted label maps')
+    parser.add_argument(
+        '--out',
+        action=OutputFolder,
+        help='folder for predicted label maps, with the subfolders of the images',
+    )
     parser.add_argument('--show', action='store_true', help='show each prediction')
     parser.add_argument(
         '--show-dir',
+        action=OutputFolder,
         help='folder for overlays (in vis_data/vis_image), one per image unless the '
         'visualization hook of the config sets an interval',
     )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds to show each prediction'
     )
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test-time augmentation: tta_pipeline of the config (default: the image '
+        'and its mirror image)',
+    )
     add_switches(parser)
     return parser.parse_intermixed_args()
-
-
-def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch on the visualization hook for ``--show`` and ``--show-dir``."""
-    # The hook's own interval is 50; what the config says comes last and wins.
-    default = dict(type='SegVisualizationHook', interval=1)
-    hooks = cfg.get('default_hooks', {})
-    hook = {**default, **hooks.get('visualization', {}), 'draw': True}
-    if args.show:
-        hook.update(show=True, wait_time=args.wait_time)
-    cfg.default_hooks = {**hooks, 'visualization': hook}
-    if args.show_dir:
-        cfg.visualizer.save_dir = args.show_dir
-
-
-def augment_at_test_time(cfg: Config) -> None:
-    """Wrap the model and change the pipeline for ``--tta``."""
-    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
-    if missing:
-        raise SystemExit(f'--tta needs {" and ".join(missing)} in the config')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
 def run_test(runner: Runner, checkpoint: str | None) -> None:
@@ -99,6 +92,9 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     without_strategy(cfg)
+    outputs = {'--out': args.out, '--show-dir': args.show_dir}
+    outputs['--work-dir'] = cfg.work_dir
+    check_outside_images(cfg.test_dataloader.dataset, outputs)
     add_hook(cfg, 'CheckpointGuardHook')
     add_hook(cfg, 'IgnoreIndexHook')
     add_hook(cfg, 'ProtocolHook')
@@ -107,14 +103,13 @@ def main() -> None:
         if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
             raise SystemExit(f'error: No checkpoint at {args.checkpoint}')
         cfg.load_from = args.checkpoint
+    without_scores(cfg, bool(args.out or args.show or args.show_dir))
     if args.show or args.show_dir:
-        draw_predictions(cfg, args)
+        draw_predictions(cfg, args.show_dir, args.show, args.wait_time)
+    if args.out:
+        add_hook(cfg, 'LabelMapsHook', out_dir=args.out)
     if args.tta:
         augment_at_test_time(cfg)
-    if args.out:
-        evaluator = cfg.test_evaluator
-        first = evaluator[0] if isinstance(evaluator, list) else evaluator
-        first.output_dir = args.out
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     run_test(runner, args.checkpoint)
 

@@ -16,7 +16,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=5000),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
+    visualization=dict(type='OpenVocabVisualizationHook'),
     # the classes of the data set that runs become the model's
     vocabulary=dict(type='VocabularyHook'),
     # a checkpoint that does not fit is an error
@@ -29,7 +29,7 @@ default_hooks = dict(
     resume_report=dict(type='ResumeReportHook'),
 )
 
-vis_backends = [dict(type='LocalVisBackend')]
+vis_backends = [dict(type='ImageFolderVisBackend')]
 visualizer = dict(
     type='OpenVocabVisualizer', vis_backends=vis_backends, name='visualizer'
 )
@@ -44,4 +44,4 @@ log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None
 resume = False
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='OpenVocabTTAModel')

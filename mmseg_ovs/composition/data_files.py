@@ -15,6 +15,10 @@ class MissingDataError(OpenVocabError):
     """A data set is not there, or not all of it."""
 
 
+class OutputError(OpenVocabError):
+    """Results would become images of the data set."""
+
+
 def check_data_files(cfg: Config, *parts: str) -> None:
     """Look for the folders and lists of a config's data sets.
 
@@ -35,9 +39,42 @@ def check_data_files(cfg: Config, *parts: str) -> None:
 
 def innermost_dataset(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     """The (first) data set inside of wrappers such as ``ConcatDataset``."""
-    while dataset.get('dataset') or dataset.get('datasets'):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    return dataset
+    return next(innermost_datasets(dataset))
+
+
+def innermost_datasets(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All data sets inside of wrappers."""
+    parts = dataset.get('datasets') or [dataset.get('dataset')]
+    if parts == [None]:
+        yield dataset
+        return
+    for part in parts:
+        yield from innermost_datasets(part)
+
+
+def check_outside_images(
+    dataset: Mapping[str, Any], outputs: Mapping[str, str | None]
+) -> None:
+    """Refuse results in an image folder, where they would be images of the data set.
+
+    Args:
+        dataset: The config of a data set.
+        outputs: Folder by option.
+
+    Raises:
+        OutputError: A folder is below one of images.
+    """
+    for part in innermost_datasets(dataset):
+        folder = (part.get('data_prefix') or {}).get('img_path')
+        if folder is None or '://' in folder:
+            continue
+        folder = Path(part.get('data_root') or '', folder).resolve()
+        for option, output in outputs.items():
+            if output and Path(output).resolve().is_relative_to(folder):
+                raise OutputError(
+                    f'{option} {output} is in the image folder {folder}, where results '
+                    'would be taken for images: give another folder'
+                )
 
 
 def _check(dataset: Mapping[str, Any], key: str) -> None:

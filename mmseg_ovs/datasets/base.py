@@ -32,6 +32,12 @@ class OpenVocabSegDataset(NamesFailingSample, BaseSegDataset):
     and ``groups`` (name to list of class names) for :class:`OpenVocabIoUMetric`.
     """
 
+    def _join_prefix(self) -> None:
+        # mmengine refuses seg_map_path=None, which means that there are no labels.
+        given = self.data_prefix.items()
+        self.data_prefix = {k: v for k, v in given if v is not None}
+        super()._join_prefix()
+
     def load_data_list(self) -> list[dict]:
         """One record an image; ``.JPG`` is an image of ``img_suffix='.jpg'``.
 

@@ -6,9 +6,11 @@ import csv
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger, print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
@@ -57,7 +59,8 @@ class OpenVocabIoUMetric(IoUMetric):
         ValueError: a label is neither a class nor ``ignore_index``; ``ignore_index``
             is a class; a name is not in the vocabulary; a sample has no label, or one
             of another size than its prediction;
-            ``output_dir`` with more than 255 classes; both kinds of seen classes.
+            ``output_dir`` with more than 255 classes, or for two images of one name;
+            ``format_only`` without it; both kinds of seen classes.
     """
 
     def __init__(
@@ -70,6 +73,11 @@ class OpenVocabIoUMetric(IoUMetric):
         **kwargs,
     ) -> None:
         super().__init__(ignore_index=ignore_index, **kwargs)
+        if self.format_only and not self.output_dir:
+            raise ValueError(
+                f'{type(self).__name__}: format_only without output_dir does nothing'
+            )
+        self._written: dict[str, str] = {}  # by file name, for output_dir
         if not 0 <= ignore_index <= 65535:
             raise ValueError(f'ignore_index must be in 0..65535, got {ignore_index}')
         if seen_classes and seen_vocabulary:
@@ -91,6 +99,9 @@ class OpenVocabIoUMetric(IoUMetric):
         if not self.format_only:
             for sample in data_samples:
                 self._check_label(sample)
+        if self.output_dir is not None:
+            for sample in data_samples:
+                self._check_name(sample['img_path'])
         super().process(data_batch, data_samples)
 
     def intersect_and_union(
@@ -185,9 +196,28 @@ class OpenVocabIoUMetric(IoUMetric):
         logger = MMLogger.get_current_instance()
         print_log(text, logger=logger, level=logging.WARNING)
 
+    def _check_name(self, path: str) -> None:
+        """mmseg names the files of ``output_dir`` by the image's name alone."""
+        other = self._written.setdefault(Path(path).stem, path)
+        if other != path:
+            raise ValueError(
+                f'{type(self).__name__}: {other} and {path} have one file in '
+                'output_dir: write label maps with tools/test.py --out (or '
+                'LabelMapsHook), which keep the folders of images'
+            )
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """As in mmengine; processes see different images, so names are compared."""
+        for names in all_gather_object(self._written):
+            for path in names.values():
+                self._check_name(path)
+        self._written = {}
+        return super().evaluate(size)
+
     def _check_label(self, sample: dict) -> None:
         classes = self.dataset_meta['classes']
-        where = f'sample {sample.get("img_path", "without img_path")}'
+        path = sample.get('img_path', 'without img_path')
+        where = f'{type(self).__name__}: sample {path}'
         if self.ignore_index < len(classes):
             raise ValueError(
                 f'ignore_index={self.ignore_index} is class '
@@ -199,7 +229,7 @@ class OpenVocabIoUMetric(IoUMetric):
             raise ValueError(
                 f'{where} has no label to compare with: add LoadLabelMap (or '
                 'LoadAnnotations) to the pipeline and seg_map_path to data_prefix, or '
-                'set format_only=True'
+                'only write predictions, with tools/test.py --out'
             )
         label = sample['gt_sem_seg']['data']
         shape = sample['pred_sem_seg']['data'].shape

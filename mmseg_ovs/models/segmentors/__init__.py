@@ -4,6 +4,7 @@ from .feature_alignment import FeatureAlignment
 from .local_global import FeatureAggregation, LogitsAggregation
 from .open_vocab_segmentor import OpenVocabSegmentor
 from .settings import InferenceCfg
+from .tta import OpenVocabTTAModel
 
 __all__ = [
     'FeatureAggregation',
@@ -11,4 +12,5 @@ __all__ = [
     'InferenceCfg',
     'LogitsAggregation',
     'OpenVocabSegmentor',
+    'OpenVocabTTAModel',
 ]
