@@ -44,9 +44,11 @@ def augment_at_test_time(cfg: Config) -> None:
     pipeline = cfg.get('tta_pipeline')
     for part in innermost_datasets(dataset):
         part['pipeline'] = pipeline or flipped_as_well(part['pipeline'])
-    wrapper = cfg.get('tta_model') or dict(type=_TTA_MODEL)
+    wrapper = cfg.get('tta_model') or dict(type='SegTTAModel')
     if wrapper['type'] == 'SegTTAModel' and 'text_encoder' in cfg.model:
         wrapper = dict(wrapper, type=_TTA_MODEL)
+    elif wrapper['type'] == _TTA_MODEL and 'text_encoder' not in cfg.model:
+        wrapper = dict(wrapper, type='SegTTAModel')
     cfg.model = dict(wrapper, module=cfg.model)
 
 

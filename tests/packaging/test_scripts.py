@@ -154,11 +154,12 @@ def test_amp_without_gpu_says_what_to_do(stock_config):
         run_tool('tools/train.py', stock_config, '--amp')
 
 
-def test_tta_without_its_config_names_what_is_missing(stock_config):
-    text = stock_config.read_text().replace('tta_pipeline', 'unused_pipeline')
-    stock_config.write_text(text)
-    with pytest.raises(SystemExit, match='needs tta_pipeline in the config'):
-        run_tool('tools/test.py', stock_config, '--tta')
+def test_tta_without_its_config_flips(trained, tmp_path):
+    config, checkpoint = trained
+    plain = config.with_name('plain.py')
+    plain.write_text(config.read_text().replace('tta_', 'unused_'))
+    run_tool('tools/test.py', plain, checkpoint, '--tta', '--out', 'out')
+    assert len(read_labels(tmp_path / 'out')) == 4
 
 
 @pytest.mark.slow
