@@ -5,7 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+import cv2
 import mmengine.fileio as fileio
+
+from mmseg_ovs.utils import OpenVocabError
+
+# What readers raise about files; other errors are of the code and keep their traceback.
+_OF_FILES = (OSError, ValueError, AssertionError, cv2.error)
+
+
+class SampleError(OpenVocabError):
+    """An image or a label cannot be used; names the file."""
+
+    def __str__(self) -> str:
+        # Loader processes hand on the text of a traceback, whose end is the message.
+        return super().__str__().rpartition(f'{type(self).__name__}: ')[-1].strip()
 
 
 class NamesFailingSample:
@@ -19,13 +33,15 @@ class NamesFailingSample:
         """Run the pipeline on sample ``idx``.
 
         Raises:
-            RuntimeError: the pipeline failed; names the image and the reason.
+            SampleError: A file cannot be used; names the image and the reason.
+            RuntimeError: The pipeline failed otherwise; likewise.
         """
         try:
             return super().prepare_data(idx)
         except Exception as error:
             path = self.get_data_info(idx)['img_path']
-            raise RuntimeError(
+            kind = SampleError if isinstance(error, _OF_FILES) else RuntimeError
+            raise kind(
                 f'{type(self).__name__} sample {idx}, image {path}: '
                 f'{type(error).__name__}: {error}'
             ) from error

@@ -18,11 +18,10 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import replacing
+from mmseg_ovs.utils import replacing, some_of
 
 from .seen_names import seen_by_name
 
-_NAMED = 10  # classes without labels
 _PER_CLASS = (
     *('label', 'class', 'IoU', 'accuracy'),
     *('intersection', 'predicted pixels', 'labelled pixels'),
@@ -184,8 +183,10 @@ class OpenVocabIoUMetric(IoUMetric):
         empty = [c for c, area in zip(classes, label_area, strict=True) if not area]
         if not empty:
             return
-        names = ', '.join(empty[:_NAMED]) + (', ...' if len(empty) > _NAMED else '')
-        text = f'{len(empty)} of {len(classes)} classes have no labelled pixel: {names}'
+        text = (
+            f'{len(empty)} of {len(classes)} classes have no labelled pixel: '
+            f'{some_of(empty, 10)}'
+        )
         if len(empty) >= len(classes) - 1 > 0:
             text += (
                 f'. {self.ignore_index} means "not labelled": if the files are masks '

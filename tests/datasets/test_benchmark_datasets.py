@@ -1,8 +1,11 @@
 """Data sets of labels, on generated files: which files, which classes, renumbering."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mmseg_ovs.datasets import (
     COCOObjectDataset,
@@ -11,6 +14,7 @@ from mmseg_ovs.datasets import (
     PascalVOC20bDataset,
     PascalVOC20Dataset,
 )
+from mmseg_ovs.datasets.sample_errors import SampleError
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import OpenVocabError
 
@@ -98,15 +102,20 @@ def test_459_classes_from_a_list(build):
 
 def test_label_outside_the_classes_is_found_when_read(build):
     dataset = build(PascalVOC20Dataset, [[0, 21]], ann_file='val.txt')
-    with pytest.raises(RuntimeError, match=r'a\.png has the value 20 .*20 classes'):
+    with pytest.raises(SampleError, match=r'a\.png has the value 20 .*20 classes'):
         dataset[0]
 
 
 def test_broken_image_is_named(build, tmp_path):
     dataset = build_objects(build, [[0, 1]], pipeline=PIPELINE)
     (tmp_path / 'images' / 'a.jpg').write_bytes(b'')
-    with pytest.raises(RuntimeError, match=r'sample 0, image .*a\.jpg'):
-        dataset[0]
+    for workers in (0, 1):  # of which the message comes without a traceback
+        loader = DataLoader(dataset, num_workers=workers, collate_fn=list)
+        with pytest.raises(SampleError) as failure:
+            list(loader)
+        assert re.match(
+            r'COCOObjectDataset sample 0, image .*a\.jpg', str(failure.value)
+        )
 
 
 def test_suffixes_are_compared_without_case(tmp_path, warned):

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_ovs.utils import NonFiniteError
+from mmseg_ovs.utils import NonFiniteError, some_of
 
 
 @HOOKS.register_module()
@@ -60,7 +60,7 @@ class CheckFiniteHook(Hook):
         if broken:
             raise NonFiniteError(
                 f'the training diverged: {len(broken)} weights are NaN or infinite '
-                f'({", ".join(broken[:3])}). They were not saved. {_remedy(runner)}'
+                f'({some_of(broken)}). They were not saved. {_remedy(runner)}'
             )
 
 

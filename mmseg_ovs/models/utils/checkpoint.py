@@ -19,7 +19,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError, some_of
 
 from .recognise import fitting_prefixes, hints, under, unwrap
 
@@ -150,10 +150,9 @@ def require_finite(state: Mapping[str, Tensor], name: str) -> None:
     """
     broken = [k for k, v in state.items() if not v.isfinite().all()]
     if broken:
-        shown = broken[:5] + (['...'] if len(broken) > 5 else [])
         raise CheckpointError(
             f'{name} has NaN or infinite values in {len(broken)} of {len(state)} '
-            f'weights: {", ".join(shown)}. Its training diverged, or the file is '
+            f'weights: {some_of(broken)}. Its training diverged, or the file is '
             'damaged: take an earlier checkpoint'
         )
 
