@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmseg_ovs.datasets import ADE20K847Dataset, PascalContext459Dataset
 from mmseg_ovs.datasets.converters.label_files import encode_labels
+from mmseg_ovs.datasets.sample_errors import SampleError
 from mmseg_ovs.models.decode_heads.class_targets import class_targets
 from mmseg_ovs.structures import Vocabulary
 from tests.tiny import BACKBONES, HEADS, WIDTH, make, vectors
@@ -110,7 +111,7 @@ def test_padding_is_ignored_by_the_loss(build, segmentor):
 
 
 def test_an_ignored_label_that_is_a_class_is_refused(build):
-    with pytest.raises(RuntimeError, match='ignore_index=255 is one of the 847'):
+    with pytest.raises(SampleError, match='ignore_index=255 is one of the 847'):
         build(TRAIN, ignore_index=255)[0]
 
 

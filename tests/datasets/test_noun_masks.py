@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 import mmseg_ovs.datasets  # noqa: F401
 from mmseg_ovs.datasets import NounMasksDataset
+from mmseg_ovs.datasets.sample_errors import SampleError
 from tests.instance_file import encode, instance_file
 
 # (height, width, {noun: share of rows}) an image; the second has no mask.
@@ -145,14 +146,14 @@ def test_a_broken_mask_is_named_with_its_image(build, content, counts):
     content['annotations'][1]['segmentation']['counts'] = counts
     dataset = build()
     assert dataset[1]['nouns'] == ['tree']
-    with pytest.raises(RuntimeError, match=r"0\.png.*mask of 'tree' is broken"):
+    with pytest.raises(SampleError, match=r"0\.png.*mask of 'tree' is broken"):
         dataset[0]
 
 
 def test_a_image_that_was_changed_later(build, tmp_path):
     dataset = build()
     cv2.imwrite(str(tmp_path / 'images' / '0.png'), np.zeros((9, 9, 3), np.uint8))
-    with pytest.raises(RuntimeError, match=r'0\.png.*20 x 30, the file has 9 x 9'):
+    with pytest.raises(SampleError, match=r'0\.png.*20 x 30, the file has 9 x 9'):
         dataset[0]
 
 

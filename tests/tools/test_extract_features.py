@@ -270,7 +270,7 @@ def test_goes_on_after_it_stopped_half_way(main, config, out, tmp_path, seen):
     image.write_bytes(good[:50])
     out = tmp_path / 'part'
     seen()
-    with pytest.raises(RuntimeError, match=r'4\.png'):
+    with pytest.raises(SystemExit, match=r'4\.png'):
         main(arguments(config, out))
     assert seen() == 4 and len(contents(out)) == 2
     assert not (out / MANIFEST).exists()

@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from mmseg_ovs.datasets.feature_files import FeatureFileError
+from mmseg_ovs.datasets.sample_errors import SampleError
 from mmseg_ovs.datasets.teacher_features import read_features, write_features
 from mmseg_ovs.datasets.transforms import LoadTeacherFeatures
 from mmseg_ovs.jobs import JobError
@@ -202,5 +203,5 @@ def test_flipped_pictures_do_not_go_with_stored_features(config, main):
     config.write_text(text)
     cfg = Config.fromfile(config)
     init_default_scope('mmseg')
-    with pytest.raises(RuntimeError, match='is flipped'):
+    with pytest.raises(SampleError, match='is flipped'):
         Runner.from_cfg(cfg).train()
