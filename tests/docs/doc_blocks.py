@@ -68,17 +68,10 @@ def read_blocks(page: Path) -> list[Block]:
     return blocks
 
 
-def without_blocks(text: str) -> str:
-    """Markdown without its fenced blocks; lines keep their numbers."""
-    kept, indent = [], None
-    for line in text.splitlines():
-        found = _FENCE.match(line)
-        if found and indent is None:
-            indent = found['indent']
-        elif found and found['indent'] == indent and not found['info']:
-            indent = None
-        elif indent is None:
-            kept.append(line)
-            continue
-        kept.append('')
-    return '\n'.join(kept)
+def without_blocks(page: Path) -> str:
+    """A page without its fenced blocks; lines keep their numbers."""
+    lines = page.read_text(encoding='utf-8').splitlines()
+    for block in read_blocks(page):
+        count = block.text.count('\n') + 2
+        lines[block.line - 1 : block.line - 1 + count] = [''] * count
+    return '\n'.join(lines)

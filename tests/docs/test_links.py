@@ -23,16 +23,16 @@ _LINK = re.compile(r'!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?[^)]*\)')
 _HEADING = re.compile(r'^#{1,6} +(.+?) *#*$', re.MULTILINE)
 
 
-def links(text: str) -> list[str]:
+def links(page: Path) -> list[str]:
     """Targets of the links and images of a page that do not go to the web."""
-    text = re.sub(r'`[^`\n]*`', '', without_blocks(text))
+    text = re.sub(r'`[^`\n]*`', '', without_blocks(page))
     return [target for target in _LINK.findall(text) if '://' not in target]
 
 
-def anchors(text: str) -> set[str]:
+def anchors(page: Path) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
     found: dict[str, int] = {}
-    for heading in _HEADING.findall(without_blocks(text)):
+    for heading in _HEADING.findall(without_blocks(page)):
         heading = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)
         slug = re.sub(r'[^\w\- ]', '', heading.strip().lower()).replace(' ', '-')
         count = found.get(slug, 0)
@@ -52,7 +52,7 @@ def problem(page: Path, target: str) -> str | None:
         return 'outside of the repository'
     if anchor and path.suffix != '.md':
         return 'an anchor in what is no page'
-    if anchor and anchor not in anchors(path.read_text(encoding='utf-8')):
+    if anchor and anchor not in anchors(path):
         return 'no such heading'
     return None
 
@@ -61,8 +61,7 @@ def problem(page: Path, target: str) -> str | None:
     'page', DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix()
 )
 def test_links_lead_somewhere(page):
-    targets = links(page.read_text(encoding='utf-8'))
-    problems = {target: problem(page, target) for target in targets}
+    problems = {target: problem(page, target) for target in links(page)}
     assert not {target: what for target, what in problems.items() if what}
 
 
@@ -73,7 +72,7 @@ def test_every_page_is_reached_from_the_readme():
         if page in reached:
             continue
         reached.add(page)
-        for target in links(page.read_text(encoding='utf-8')):
+        for target in links(page):
             path = (page.parent / target.partition('#')[0]).resolve()
             if path.suffix == '.md' and path.is_file():
                 waiting.append(path)
@@ -104,5 +103,5 @@ def test_the_check_itself(tmp_path, monkeypatch, target, wrong):
     page.write_text(
         f'# Here\n[a [b] `c`]({target}), `[no](link.md)`, [w](https://x/y)\n'
     )
-    assert links(page.read_text()) == [target]
+    assert links(page) == [target]
     assert problem(page, target) == wrong
