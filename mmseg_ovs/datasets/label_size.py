@@ -49,7 +49,7 @@ def check_label_size(
     if fits:
         raise ValueError(
             f'label map {label_path} may be in another position than its image '
-            f'{image_path}.{exif} Their size does not show whether the label was drawn '
+            f'{image_path}.{exif} The size does not show whether the label was drawn '
             'on the turned image. If yes, set LoadLabelMap(labels_follow_exif=True). '
             'If no, save the image without the tag'
         )
