@@ -176,7 +176,7 @@ def _folder_files(folder: Path, suffixes: Iterable[str]) -> list[str]:
     entries = sorted(p for p in folder.iterdir() if not p.name.startswith('.'))
     folders = [path.name for path in entries if path.is_dir()]
     hint = f"subfolders ({some_of(folders)}) are included by '{folder}/**/*'"
-    files = [path for path in entries if path.is_file()]
+    files = [path for path in entries if not path.is_dir()]  # also broken links
     files = _of_suffix(f'The folder {folder}', files, suffixes, hint if folders else '')
     if folders and not (folder / 'legend.json').is_file():
         print_log(f'{folder}: {hint}', logger='current', level=logging.WARNING)
@@ -186,7 +186,7 @@ def _folder_files(folder: Path, suffixes: Iterable[str]) -> list[str]:
 def _matching_files(pattern: str, suffixes: Iterable[str]) -> list[str]:
     found = sorted(map(Path, glob.iglob(pattern, recursive=True)))
     return _of_suffix(
-        f'The pattern {pattern}', [p for p in found if p.is_file()], suffixes
+        f'The pattern {pattern}', [p for p in found if not p.is_dir()], suffixes
     )
 
 

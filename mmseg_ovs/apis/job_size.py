@@ -10,12 +10,12 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmseg_ovs.composition.compose import is_resize
 from mmseg_ovs.composition.data_files import innermost_dataset
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError, image_formats
 
 from .image_sources import ImageSource
 
@@ -153,10 +153,10 @@ def _sizes(sources: Iterable[ImageSource]) -> Iterable[tuple[int, int]]:
             yield source.content.shape[:2]
             continue
         try:
-            with Image.open(source.content) as image:
+            with Image.open(source.content, formats=image_formats()) as image:
                 yield image.height, image.width
-        except (OSError, UnidentifiedImageError):
-            continue  # a URL, or broken: its turn will tell
+        except Exception:  # a URL, too large, or broken: its turn will tell
+            continue
 
 
 def _resized(transforms: Iterable[object], size: tuple[int, int]) -> tuple[int, int]:

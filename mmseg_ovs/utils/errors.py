@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+# No room, or no permission.
+_OF_THE_SYSTEM = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+}
 
 
 class OpenVocabError(ValueError):
@@ -28,8 +35,8 @@ def some_of(names: Sequence[str], most: int = 3) -> str:
 def exit_with_message() -> Iterator[None]:
     """End a command with the message of an :class:`OpenVocabError` alone.
 
-    Ctrl-C ends it with exit code 130. Other errors keep their traceback. Also a
-    decorator: ``@exit_with_message()``.
+    So do a full disk and a missing permission. Ctrl-C ends it with exit code 130.
+    Other errors keep their traceback. Also a decorator: ``@exit_with_message()``.
 
     Raises:
         SystemExit: Instead of an :class:`OpenVocabError` or KeyboardInterrupt.
@@ -37,6 +44,10 @@ def exit_with_message() -> Iterator[None]:
     try:
         yield
     except OpenVocabError as error:
+        raise SystemExit(f'error: {error}') from error
+    except OSError as error:
+        if error.errno not in _OF_THE_SYSTEM:
+            raise
         raise SystemExit(f'error: {error}') from error
     except KeyboardInterrupt as error:
         print('\ninterrupted', file=sys.stderr)
