@@ -88,8 +88,9 @@ def test_published_files_load(layout, prefix):
 def test_a_prefix_that_does_not_fit():
     head = make(TINY)
     state = published(head, 'dinov3')
-    with pytest.raises(CheckpointError, match='unexpected: visual_model.head'):
-        load_pretrained(head, state)
+    text = {f'text_model.{i}': torch.ones(1) for i in range(len(state))}
+    with pytest.raises(CheckpointError, match="fits under 'visual_model.head.'"):
+        load_pretrained(head, {**state, **text})
     with pytest.raises(CheckpointError, match="no keys under 'visual_model.heads.'"):
         load_pretrained(head, state, 'visual_model.heads')
 

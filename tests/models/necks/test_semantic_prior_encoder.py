@@ -89,6 +89,7 @@ def test_mistakes():
 # ------------------------------------------------------------------- with heads
 def segmentor(build_segmentor, **changes):
     head = dict(HEADS['dinov3.seg'], text_parts=1, prompt_channels=1, stride=14)
+    head['text_channels'] = 20  # of the segmentor's text vectors
     head['decoder_guidance'] = [dict(g, stride=14) for g in head['decoder_guidance']]
     return build_segmentor(neck=PRIOR, decode_head={**head, **changes})
 
