@@ -23,7 +23,6 @@ from .apis import (
     Video,
     VideoError,
     list_files,
-    list_images,
 )
 from .apis.image_sources import VIDEO_SUFFIXES, is_video
 from .apis.job_size import job_size, seconds_per_window, set_short_side
@@ -206,8 +205,8 @@ def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]
             f'--scores is for images, and {videos[0]} is a video: its scores would be '
             'many times as large as itself'
         )
-    images = [file for file in files if not is_video(file)]
-    return list_images(images) if images else [], videos
+    images = [ImageSource(file, file) for file in files if not is_video(file)]
+    return images, videos
 
 
 def _segment_images(

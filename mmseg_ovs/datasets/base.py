@@ -81,13 +81,19 @@ class OpenVocabSegDataset(NamesFailingSample, BaseSegDataset):
                 f'There are no images with img_suffix={self.img_suffix!r} in '
                 f'{folder}, whose files end in: {", ".join(kinds) or "(it is empty)"}'
             )
-        if others:
-            print_log(
-                f'{folder}: {len(others)} of {len(images)} images are left out, since '
-                f'they do not end in img_suffix={self.img_suffix!r}: {some_of(others)}',
-                logger='current',
-                level=logging.WARNING,
-            )
+        # mmengine does not list links to files that are gone.
+        links = [p for p in Path(folder).rglob('*') if p.is_symlink()]
+        gone = [p.name for p in links if not p.exists()]
+        for count, text in (
+            (
+                len(others),
+                f'{len(others)} of {len(images)} images are left out, since they do '
+                f'not end in img_suffix={self.img_suffix!r}: {some_of(others)}',
+            ),
+            (len(gone), f'{len(gone)} links lead nowhere: {some_of(gone)}'),
+        ):
+            if count:
+                print_log(f'{folder}: {text}', logger='current', level=logging.WARNING)
 
     def get_data_info(self, idx: int) -> dict:
         """One sample's record, with ``num_classes`` and ``ignore_index``."""

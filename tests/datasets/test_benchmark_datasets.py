@@ -128,11 +128,13 @@ def test_suffixes_are_compared_without_case(tmp_path, warned):
         metainfo=dict(classes=['x'], palette=[[0, 0, 0]]),
         pipeline=[],
     )
+    (tmp_path / 'images' / 'e.jpg').symlink_to('gone.jpg')
     dataset = OpenVocabSegDataset(**settings, img_suffix='.jpg')
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert [i['img_path'][-5:] for i in infos] == ['a.JPG', 'b.jpg', 'd.Jpg']
     assert infos[0]['seg_map_path'] == f'{tmp_path}/labels/a.png'
     assert dataset.img_suffix == '.jpg'
+    assert warned[1].endswith('1 links lead nowhere: e.jpg')
     assert '1 of 4 images are left out' in warned[0] and warned[0].endswith('c.jpeg')
     with pytest.raises(
         OpenVocabError, match="'.png' in .*images, whose files end in: .JPG, .*.txt"

@@ -13,7 +13,7 @@ from mmseg_ovs.utils import exit_with_message
 
 def test_nothing_is_lost_and_nothing_crashes(tmp_path):
     fuzz = Fuzz(tmp_path)
-    fuzz.predict(7, 14)
+    fuzz.predict(119, 14)  # with a broken link
     fuzz.test(7, 6)
     assert not fuzz.faults
     assert fuzz.results and fuzz.named
