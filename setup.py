@@ -97,6 +97,8 @@ setup(
         # Only for mmseg_ovs/demo. 6.31 is the oldest release tested; it contacts no
         # other host and can keep no history. It needs Pillow < 13.
         'page': ['gradio>=6.31,<7'],
+        # Only to read HEIC images.
+        'heic': ['pillow-heif>=1.0,<2'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },
     zip_safe=False,

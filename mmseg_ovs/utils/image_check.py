@@ -125,7 +125,11 @@ def _check_unidentified(content: bytes) -> None:
     """Refuse what OpenCV would only call unreadable."""
     brand = content[8:12] if content[4:8] == b'ftyp' else b''
     if brand in (b'heic', b'heix', b'hevc', b'mif1', b'msf1'):
-        raise RefusedImageError('it is HEIC, which needs: pip install pillow-heif')
+        if 'HEIF' in image_formats():
+            raise RefusedImageError('it is HEIC, and damaged')
+        raise RefusedImageError(
+            "it is HEIC, which needs: pip install 'mmseg_ovs[heic]'"
+        )
     if brand in (b'avif', b'avis') and 'AVIF' not in image_formats():
         raise RefusedImageError("it is AVIF, which needs: pip install 'pillow>=11.3'")
     if content[:4] in (b'II*\0', b'MM\0*'):

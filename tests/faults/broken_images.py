@@ -150,16 +150,12 @@ def cases() -> list[Case]:
              append_images=[Image.new('RGB', image.size)]), pixels),
         Case('behind_the_end.jpg', jpeg + b'\0' * 100, pixels, 2),
     ]  # fmt: skip
+    for kind in {'AVIF', 'HEIF'} & set(image_formats()):
+        content = encode(image, kind, quality=95)
+        good.append(Case(f'plain.{kind.lower()}', content, pixels, 3))
     if 'AVIF' in image_formats():
-        good += [
-            Case('plain.avif', encode(image, 'AVIF', quality=95), pixels, 3),
-            Case(
-                'turned.avif',
-                encode(image, 'AVIF', quality=95, exif=turned),
-                np.rot90(pixels, -1),
-                3,
-            ),
-        ]
+        content = encode(image, 'AVIF', quality=95, exif=turned)
+        good.append(Case('turned.avif', content, np.rot90(pixels, -1), 3))
     bad = [
         Case('empty.jpg', b''),
         Case('text.jpg', b'this is no image\n' * 10),

@@ -133,7 +133,7 @@ def test_what_is_too_large_is_said(report, name):
         ('signed.tif', 'signed 16-bit numbers'),
         ('deep.tif', 'unsigned 32-bit numbers'),
         ('bands.tif', '6 bands'),
-        ('photo.heic', 'pip install pillow-heif|header is damaged'),
+        ('photo.heic', 'it is HEIC, and damaged'),
     ],
 )
 def test_kinds_that_are_not_read_are_said(report, name, reason):
@@ -181,3 +181,13 @@ def test_strips_through_a_pipeline_that_resizes(tmp_path, size):
         assert prediction.labels.shape == size
     else:
         assert 'resize' in prediction.reason.lower()
+
+
+def test_heic_without_its_plugin(monkeypatch):
+    formats = tuple(name for name in image_check.image_formats() if name != 'HEIF')
+    monkeypatch.setattr(image_check, 'image_formats', lambda: formats)
+    photo = next(case for case in cases() if case.name == 'photo.heic')
+    with pytest.raises(
+        image_check.RefusedImageError, match=r"pip install 'mmseg_ovs\[heic\]'"
+    ):
+        image_check.checked_image(photo.content, photo.name)

@@ -27,6 +27,7 @@ OPTIONAL = {
     'export': 'mmseg_ovs/export/',
     'docs': 'docs/',
     'page': 'mmseg_ovs/demo/',
+    'heic': 'mmseg_ovs/utils/image_check.py',
 }
 
 
