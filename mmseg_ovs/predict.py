@@ -47,23 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='*',
         help="image and video files, folders, or quoted patterns: 'photos/**/*.jpg'",
     )
-    words = parser.add_mutually_exclusive_group()
-    words.add_argument(
-        '--classes',
-        nargs='+',
-        help='class names, separated by spaces; commas separate synonyms of one class: '
-        '"building, edifice"',
-    )
-    words.add_argument(
-        '--vocabulary',
-        help='name of a shipped vocabulary, or a .json/.txt file (default: the classes '
-        'of --data, of the config or of the training data of the checkpoint)',
-    )
-    parser.add_argument(
-        '--background-score',
-        type=float,
-        help='pixels on which no class scores higher are background',
-    )
+    _add_words(parser)
     add_config_arguments(parser, '--config', required=True)
     parser.add_argument(
         '--checkpoint',
@@ -119,6 +103,26 @@ def _check_classes(args: argparse.Namespace) -> None:
             'Separate classes by spaces: --classes sky road "traffic light"',
             file=sys.stderr,
         )
+
+
+def _add_words(parser: argparse.ArgumentParser) -> None:
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument(
+        '--classes',
+        nargs='+',
+        help='class names, separated by spaces; commas separate synonyms of one class: '
+        '"building, edifice"',
+    )
+    words.add_argument(
+        '--vocabulary',
+        help='name of a shipped vocabulary, or a .json/.txt file (default: the classes '
+        'of --data, of the config or of the training data of the checkpoint)',
+    )
+    parser.add_argument(
+        '--background-score',
+        type=float,
+        help='pixels on which no class scores higher are background',
+    )
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

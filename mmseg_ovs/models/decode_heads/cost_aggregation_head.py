@@ -121,20 +121,7 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         )
         if ignored not in IGNORED:
             raise ValueError(f'ignored has to be one of {IGNORED}, got {ignored!r}')
-        if loss_classes not in LOSS_CLASSES:
-            raise ValueError(
-                f'loss_classes has to be one of {LOSS_CLASSES}, got {loss_classes!r}'
-            )
-        if sampled_classes is not None and loss_classes == 'labelled':
-            raise ValueError(
-                "sampled_classes adds classes that are not labelled, loss_classes='"
-                "labelled' leaves them out: give one of them"
-            )
-        if sampled_classes is not None and sampled_classes < 1:
-            raise ValueError(
-                'sampled_classes has to be at least 1, or None for all classes, got '
-                f'{sampled_classes}'
-            )
+        _check_loss_classes(loss_classes, sampled_classes)
         self.in_channels = in_channels
         self.in_index = in_index
         self.text_parts = text_parts
@@ -262,3 +249,22 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
                     key = ours + key.removeprefix(theirs)
             converted[key] = value
         return converted
+
+
+def _check_loss_classes(loss_classes: str, sampled_classes: int | None) -> None:
+    if loss_classes not in LOSS_CLASSES:
+        raise ValueError(
+            f'loss_classes has to be one of {LOSS_CLASSES}, got {loss_classes!r}'
+        )
+    if sampled_classes is None:
+        return
+    if loss_classes == 'labelled':
+        raise ValueError(
+            'sampled_classes adds classes that are not labelled, '
+            "loss_classes='labelled' leaves them out: give one of them"
+        )
+    if sampled_classes < 1:
+        raise ValueError(
+            'sampled_classes has to be at least 1, or None for all classes, got '
+            f'{sampled_classes}'
+        )
