@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_ovs.engine.hooks import ResumeReportHook
+from mmseg_ovs.engine.hooks.resume_report_hook import ResumeError
 from mmseg_ovs.engine.resume import latest_checkpoint, resume_training
 from mmseg_ovs.models.utils import CheckpointError
 
@@ -140,3 +141,9 @@ def test_settings_that_the_checkpoint_overrides_are_told():
 
 def test_nothing_is_told_where_nothing_changed():
     assert report(NEW) == report(None) == report(OLD, resume=False) == []
+
+
+@pytest.mark.parametrize('kind', ['SGD', 'PolyLR'])
+def test_a_state_is_not_put_into_another_class(kind):
+    with pytest.raises(ResumeError, match=rf"\.type from 'Other' to '{kind}'"):
+        report(OLD.replace(kind, 'Other'))

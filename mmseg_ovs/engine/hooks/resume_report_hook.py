@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+
+from mmseg_ovs.utils import OpenVocabError
 
 from ..config_changes import config_changes
 
@@ -19,7 +22,12 @@ _KEPT = (
     'randomness.seed',
     'auto_scale_lr.',
 )
+_TYPES = re.compile(r'(optim_wrapper\.optimizer|param_scheduler\.\d+)\.type')
 _SHOWN = 20
+
+
+class ResumeError(OpenVocabError):
+    """A training that cannot be resumed with this config."""
 
 
 @HOOKS.register_module()
@@ -31,11 +39,16 @@ class ResumeReportHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Warn about the settings that differ."""
+        """Warn about the settings that differ.
+
+        Raises:
+            ResumeError: The optimizer or a scheduler is of another type.
+        """
         text = (checkpoint.get('meta') or {}).get('cfg')
         if not runner._resume or not text:
             return
         changes = config_changes(text, runner.cfg.pretty_text)
+        _refuse_other_types(changes)
         kept = {k: v for k, v in changes.items() if _is_kept(k, changes)}
         lines = [
             f'  {k}: {old or "not set"} in the checkpoint, {new or "not set"} in the '
@@ -58,6 +71,17 @@ class ResumeReportHook(Hook):
         if lines:
             runner.logger.warning(
                 f'These other settings are new and apply:\n{_first(lines)}'
+            )
+
+
+def _refuse_other_types(changes: Mapping[str, tuple[str | None, str | None]]) -> None:
+    """MMEngine would put the state of one class into another."""
+    for key, (old, new) in changes.items():
+        if _TYPES.fullmatch(key) and old and new:
+            raise ResumeError(
+                f'--resume cannot change {key} from {old} to {new}: the state in the '
+                'checkpoint belongs to the former. Start a training from its weights: '
+                'without --resume, with --cfg-options load_from=CHECKPOINT'
             )
 
 

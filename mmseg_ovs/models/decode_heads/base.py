@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import torch
@@ -65,7 +66,7 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
         self.ignore_index = ignore_index
         self.activation = ACTIVATIONS[activation]()
         self.align_corners = align_corners
-        self.unlabelled_batches = 0
+        self.odd_batches: Counter[str] = Counter()
         # Read by mmseg.EncoderDecoder; the segmentor keeps them with the vocabulary.
         self.num_classes = self.out_channels = 0
 
@@ -91,26 +92,28 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
                 f'decode_head.text_channels={width} to train a projection'
             )
 
-    def warn_if_unlabelled(self, labels: Tensor) -> None:
-        """Count the batches of this process that teach nothing, and say so.
-
-        Their loss is 0. The warning comes at the 1st, 2nd, 4th, 8th ... of them.
+    def warn_if_unlabelled(
+        self, labels: Tensor, effect: str = 'they train nothing'
+    ) -> None:
+        """Count the batches of this process without labels, and say so.
 
         Args:
             labels: Label maps of a batch, of any shape.
+            effect: What such batches do.
         """
-        if (labels != self.ignore_index).any():
-            return
-        self.unlabelled_batches += 1
-        if self.unlabelled_batches & (self.unlabelled_batches - 1) == 0:
-            print_log(
-                f'{self.unlabelled_batches} batch(es) without a labelled pixel so far: '
-                f'all labels are ignore_index={self.ignore_index}, so they train '
-                'nothing. If that is unexpected, check the label maps (masks of 0 and '
-                '255?) and the size of the crop',
-                'current',
-                logging.WARNING,
+        if not (labels != self.ignore_index).any():
+            self.warn_of_batch(
+                f'without a labelled pixel so far: {effect}. All labels are '
+                f'ignore_index={self.ignore_index}. If that is unexpected, check the '
+                'label maps (masks of 0 and 255?) and the size of the crop'
             )
+
+    def warn_of_batch(self, message: str) -> None:
+        """Warn at the 1st, 2nd, 4th, 8th ... batch of a kind."""
+        self.odd_batches[message] += 1
+        count = self.odd_batches[message]
+        if count & (count - 1) == 0:
+            print_log(f'{count} batch(es) {message}', 'current', logging.WARNING)
 
     @abstractmethod
     def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def class_targets(
     Raises:
         ValueError: A label is of none of the classes.
     """
-    _check_labels(labels, num_classes, ignore_index)
+    check_labels(labels, num_classes, ignore_index)
     ignored = labels == ignore_index
     index = labels.masked_fill(ignored, 0)
     shape = (len(labels), num_classes, *labels.shape[1:])
@@ -58,7 +58,7 @@ def sample_classes(
     Raises:
         ValueError: A label is of none of the classes.
     """
-    _check_labels(labels, num_classes, ignore_index)
+    check_labels(labels, num_classes, ignore_index)
     weight = torch.rand(num_classes, device=labels.device)
     weight[labels[labels != ignore_index].unique()] = 2
     number = max(int((weight == 2).sum()), min(count, num_classes))
@@ -74,17 +74,15 @@ def labelled_classes(labels: Tensor, num_classes: int, ignore_index: int) -> Ten
         ignore_index: Label of unlabelled pixels.
 
     Returns:
-        LongTensor in ascending order; class 0 alone if nothing is labelled.
+        LongTensor in ascending order, empty if nothing is labelled.
 
     Raises:
         ValueError: A label is of none of the classes.
     """
-    _check_labels(labels, num_classes, ignore_index)
+    check_labels(labels, num_classes, ignore_index)
     named = torch.zeros(num_classes, dtype=torch.bool, device=labels.device)
     named[labels[labels != ignore_index].unique()] = True
-    named = in_any_process(named)
-    named[0] |= ~named.any()
-    return named.nonzero().flatten()
+    return in_any_process(named).nonzero().flatten()
 
 
 def renumber(labels: Tensor, kept: Tensor, ignore_index: int) -> Tensor:
@@ -104,9 +102,10 @@ def sub_vocabulary(vocabulary: Vocabulary, kept: list[int]) -> Vocabulary:
     )
 
 
-def _check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+def check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Raise ValueError if a label is neither a class nor the ignore index."""
     labels = labels.masked_fill(labels == ignore_index, 0)
-    low, high = int(labels.min()), int(labels.max())
+    low, high = torch.stack(labels.aminmax()).tolist()
     if low < 0 or high >= num_classes:
         raise ValueError(
             f'Labels go from {low} to {high}, but there are {num_classes} classes and '

@@ -185,7 +185,10 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         text = self.project_text(text_encoder(vocabulary))
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
         labels = labels.squeeze(1)
-        self.warn_if_unlabelled(labels)
+        skipped = self.ignored == 'skip'
+        self.warn_if_unlabelled(
+            labels, 'they train nothing' if skipped else 'they lower all scores'
+        )
         kept = self._classes_of_step(labels, vocabulary.num_classes)
         if kept is not None:
             row_to_class = vocabulary.row_to_class.to(kept.device)
@@ -198,7 +201,8 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
     def _classes_of_step(self, labels: Tensor, num_classes: int) -> Tensor | None:
         """Classes that the loss of a batch compares, ascending. None: all."""
         if self.loss_classes == 'labelled':
-            return labelled_classes(labels, num_classes, self.ignore_index)
+            kept = labelled_classes(labels, num_classes, self.ignore_index)
+            return kept if len(kept) else None
         if self.sampled_classes is None:
             return None
         return sample_classes(

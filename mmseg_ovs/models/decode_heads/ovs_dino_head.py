@@ -19,6 +19,7 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from ..text_encoders import BaseTextEncoder
 from ..utils.global_batch import loss_of_batch
+from .class_targets import check_labels
 from .text_similarity_head import TextSimilarityHead
 
 # Settings of the base's loss, which draws pixels and classes.
@@ -113,7 +114,9 @@ class OVSDINOHead(TextSimilarityHead):
                 data_samples, vocabulary.classes, self.ignore_index
             )
         else:
-            targets = masks_of_labels(data_samples, self.ignore_index)
+            targets = masks_of_labels(
+                data_samples, vocabulary.num_classes, self.ignore_index
+            )
         self.warn_if_unlabelled(targets.masks)
         targets = add_negatives(targets, len(data_samples), self.negatives)
         # only the rows of nouns in this batch, however long the vocabulary
@@ -170,11 +173,18 @@ def masks_of_nouns(
     )
 
 
-def masks_of_labels(samples: SampleList, ignore_index: int) -> MaskTargets:
-    """Targets of label maps: one mask of each class in each image."""
+def masks_of_labels(
+    samples: SampleList, num_classes: int, ignore_index: int
+) -> MaskTargets:
+    """Targets of label maps: one mask of each class in each image.
+
+    Raises:
+        ValueError: A label is of none of the classes.
+    """
     image, label, masks = [], [], []
     for i, sample in enumerate(samples):
         labels = sample.gt_sem_seg.data.squeeze(0)
+        check_labels(labels, num_classes, ignore_index)
         known = labels != ignore_index
         for value in labels[known].unique():
             image.append(i)

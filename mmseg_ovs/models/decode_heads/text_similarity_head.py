@@ -21,7 +21,9 @@ from ..text_encoders import BaseTextEncoder
 from ..utils import cosine_similarity_map
 from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
-from .class_targets import LOSS_CLASSES, labelled_classes, renumber
+from .class_targets import LOSS_CLASSES, check_labels, labelled_classes, renumber
+
+_IMPOSSIBLE = -1e4  # a logit whose sigmoid is 0
 
 
 @MODELS.register_module()
@@ -87,6 +89,12 @@ class TextSimilarityHead(OpenVocabHead):
             raise ValueError(
                 f"project takes 'visual' and 'text', not {sorted(unknown)}"
             )
+        weighted = [x for x in self.loss_decode if getattr(x, 'class_weight', None)]
+        if weighted and loss_classes == 'labelled':
+            raise ValueError(
+                "class_weight of a loss names a weight for every class, loss_classes='"
+                "labelled' leaves classes out: give one of them"
+            )
         self.text_channels = text_channels
         self.in_index = in_index
         self.num_points = num_points
@@ -139,11 +147,20 @@ class TextSimilarityHead(OpenVocabHead):
         return self.loss_by_logits(logits, labels.squeeze(1))
 
     def loss_by_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses of class logits (B, N, h, w) against labels (B, H, W)."""
+        """Losses of class logits (B, N, h, w) against labels (B, H, W).
+
+        Raises:
+            ValueError: A label is of none of the N classes.
+        """
         if self.loss_classes == 'labelled':
             kept = labelled_classes(labels, logits.shape[1], self.ignore_index)
-            logits = logits[:, kept]
-            labels = renumber(labels, kept, self.ignore_index)
+            if len(kept):
+                logits = logits[:, kept]
+                labels = renumber(labels, kept, self.ignore_index)
+        else:
+            check_labels(labels, logits.shape[1], self.ignore_index)
+        if logits.shape[1] == 1:
+            logits = self._with_impossible_class(logits)
         if self.num_points is None:
             logits = self.resize(logits, labels.shape[-2:])
         else:
@@ -158,6 +175,16 @@ class TextSimilarityHead(OpenVocabHead):
         return self.sum_losses(
             lambda loss: loss_of_batch(loss, logits, labels, self.ignore_index)
         )
+
+    def _with_impossible_class(self, logits: Tensor) -> Tensor:
+        """Two channels for one class; mmseg's losses take one for a mask of 0 and 1."""
+        if not all(getattr(loss, 'use_sigmoid', False) for loss in self.loss_decode):
+            self.warn_of_batch(
+                'with a single class to compare so far: a softmax over one class is '
+                'always 1, so they train nothing. Train with a loss on a sigmoid, or '
+                "with more classes (loss_classes='all' compares all of them)"
+            )
+        return torch.cat([logits, torch.full_like(logits, _IMPOSSIBLE)], dim=1)
 
 
 def sample_points(

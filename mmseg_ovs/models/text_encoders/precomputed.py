@@ -75,9 +75,12 @@ class PrecomputedTextEncoder(BaseTextEncoder):
         return self.encode_names(texts)
 
     def read_names(self, names: Sequence[str]) -> Sequence[Hashable]:
-        """The entry of each name in the file; the name itself if it has none."""
+        """The vector of each name in the file; the name itself if it has none."""
         found = [self._find(name) for name in names]
-        return [n if i is None else i for n, i in zip(names, found, strict=True)]
+        return [
+            name if index is None else self.embeddings[index].cpu().numpy().tobytes()
+            for name, index in zip(names, found, strict=True)
+        ]
 
     def _find(self, name: str) -> int | None:
         if name in self._exact:

@@ -19,13 +19,9 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmseg_ovs.utils import OpenVocabError, some_of
+from mmseg_ovs.utils import some_of
 
-from .recognise import fitting_prefixes, hints, under, unwrap
-
-
-class CheckpointError(OpenVocabError):
-    """A checkpoint cannot be read, or does not fit the module."""
+from .recognise import CheckpointError, choose_share, hints, under, unwrap
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -95,14 +91,19 @@ def find_state_dict(content: Mapping, name: str) -> dict[str, Tensor]:
         CheckpointError: It holds no tensors by name.
     """
     state, passed_over = unwrap(content)
+    if not state and passed_over:
+        raise CheckpointError(
+            f'{name} holds several state dicts: {", ".join(passed_over)}. Name one '
+            'with prefix=... in init_cfg, or save it as a file of its own'
+        )
     if not state:
         keys = sorted(map(str, content))[:10]
         raise CheckpointError(f'{name} holds no tensors; keys: {keys}')
     if passed_over:
         print_log(
-            f'{name} also holds averaged weights (EMA) under {passed_over}, which are '
-            "not loaded. An init_cfg takes them with prefix='"
-            f"{passed_over[0]}'; else save them as a file of their own.",
+            f'{name} also holds weights under {passed_over}, which are not loaded. An '
+            f"init_cfg takes them with prefix='{passed_over[0]}'; else save them as a "
+            'file of their own.',
             'current',
             logging.WARNING,
         )
@@ -224,24 +225,9 @@ def _fitting_share(
         except (KeyError, RuntimeError, CheckpointError):  # of another layout
             return False
 
-    prefixes = fitting_prefixes(state, fits)
-    share = under(state, prefixes[0]) if prefixes else {}
-    if len(prefixes) == 1 and 2 * len(share) >= len(state):
-        rest = [key for key in state if not key.startswith(prefixes[0])]
-        if rest:
-            print_log(
-                f'{name}: took the {len(share)} keys under {prefixes[0]!r}, left out '
-                f'{len(rest)} others ({", ".join(rest[:3])}, ...)',
-                'current',
-                logging.WARNING,
-            )
+    share = choose_share(state, fits, name, f'a {type(module).__name__}')
+    if share is not None:
         return share
-    if prefixes:
-        raise CheckpointError(
-            f'{name} holds more than a {type(module).__name__}, which fits under '
-            f'{" and under ".join(map(repr, prefixes))}: say which with prefix=... in '
-            'init_cfg'
-        )
     converted = convert(state)
     hint = hints(own, converted, getattr(module, 'patch_size', None))
     raise CheckpointError(

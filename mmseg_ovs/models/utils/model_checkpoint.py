@@ -24,7 +24,7 @@ from .checkpoint import (
     read_checkpoint,
     require_finite,
 )
-from .recognise import common_prefix, under
+from .recognise import choose_share
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
@@ -86,14 +86,22 @@ def complete_state(
             finite; or no key of the state dict belongs to the model.
     """
     own = model.state_dict() if own is None else own
-    state = under(state, common_prefix(state, own))
-    if hasattr(model, 'convert_state_dict'):
-        state = model.convert_state_dict(dict(state))
+    convert = getattr(model, 'convert_state_dict', dict)
+
+    def fits(share: dict[str, Tensor]) -> bool:
+        share = convert(share)
+        return bool(share) and all(
+            k in own and own[k].shape == v.shape for k, v in share.items()
+        )
+
     state = {
         k: v
-        for k, v in state.items()
+        for k, v in convert(dict(state)).items()
         if k in own or not any(re.search(pattern, k) for pattern in allow)
     }
+    if not fits(state):
+        share = choose_share(state, fits, name, 'the model')
+        state = state if share is None else convert(share)
     kept = {k for k in own if any(re.search(pattern, k) for pattern in allow)}
     lacking: dict[str, nn.Module] = {}
     if any(k in own for k in state):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from mmengine.logging import print_log
 from torch import Tensor
+
+from mmseg_ovs.utils import OpenVocabError, some_of
 
 State = Mapping[str, Tensor]
 
+
+class CheckpointError(OpenVocabError):
+    """A checkpoint cannot be read, or does not fit the module."""
+
+
 # Where training scripts put the state dict inside a checkpoint.
 _WRAPPERS = ('state_dict', 'model', 'model_state_dict', 'module', 'teacher')
-_EMA = re.compile(r'(^|_)ema(_|$)|averaged')
 _MAX_DEPTH = 3  # of a prefix, in parts
 
 
@@ -24,19 +31,23 @@ def unwrap(content: Mapping) -> tuple[dict[str, Tensor], list[str]]:
         content: A checkpoint or the state dict itself.
 
     Returns:
-        The state dict, empty if there is none, and the entries beside it that hold
-        averaged weights (EMA).
+        The state dict, empty if there is none or if several could be meant, and the
+        other entries that hold weights (averaged ones, a student).
     """
     passed_over: list[str] = []
-    while wrapper := _wrapper(content):
+    while entries := _entries_with_weights(content):
+        known = [key for key in _WRAPPERS if key in entries]
+        if not known and (len(entries) > 1 or _has_tensors(content)):
+            return _state(content), entries
+        wrapper = known[0] if known else entries[0]
         # mmengine swaps the two: its 'state_dict' holds the averaged weights.
         if 'message_hub' not in content:
-            passed_over += [
-                key
-                for key, value in content.items()
-                if key != wrapper and isinstance(value, Mapping) and _EMA.search(key)
-            ]
+            passed_over += [key for key in entries if key != wrapper]
         content = content[wrapper]
+    return _state(content), passed_over
+
+
+def _state(content: Mapping) -> dict[str, Tensor]:
     state = {
         key.removeprefix('module.').replace('_orig_mod.', ''): value
         for key, value in content.items()
@@ -44,14 +55,26 @@ def unwrap(content: Mapping) -> tuple[dict[str, Tensor], list[str]]:
     }
     if len(state) > 1 and any(str(key).startswith('module.') for key in content):
         state.pop('n_averaged', None)  # of torch's AveragedModel
-    return state, passed_over
+    return state
 
 
-def _wrapper(content: Mapping) -> str | None:
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping) and content[key]:
-            return key
-    return None
+def _entries_with_weights(content: Mapping) -> list[str]:
+    """Entries that hold a state dict, possibly within another."""
+    return [
+        key
+        for key, value in content.items()
+        if isinstance(key, str)
+        and isinstance(value, Mapping)
+        and 'optim' not in key
+        and (
+            _has_tensors(value)
+            or any(isinstance(value.get(name), Mapping) for name in _WRAPPERS)
+        )
+    ]
+
+
+def _has_tensors(content: Mapping) -> bool:
+    return any(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
 
 
 def under(state: State, prefix: str) -> dict[str, Tensor]:
@@ -77,13 +100,45 @@ def fitting_prefixes(
     return [prefix for prefix in prefixes if fits(under(state, prefix))]
 
 
-def common_prefix(state: State, own: State) -> str:
-    """The prefix of all keys, if no key of the model starts with it, else ''."""
-    tops = {key.partition('.')[0] for key in state}
-    if len(tops) != 1 or any('.' not in key for key in state):
-        return ''
-    prefix = f'{tops.pop()}.'
-    return '' if any(key.startswith(prefix) for key in own) else prefix
+def choose_share(
+    state: State, fits: Callable[[dict[str, Tensor]], bool], name: str, what: str
+) -> dict[str, Tensor] | None:
+    """The share of a state dict under the only prefix that fits.
+
+    What is left out is logged.
+
+    Args:
+        state: A state dict that does not fit as it is.
+        fits: See :func:`fitting_prefixes`.
+        name: What the file is called in messages.
+        what: What is looked for.
+
+    Returns:
+        The share; None if no prefix fits.
+
+    Raises:
+        CheckpointError: Several fit, or the one that does is the smaller part of the
+            file.
+    """
+    prefixes = fitting_prefixes(state, fits)
+    if not prefixes:
+        return None
+    share = under(state, prefixes[0])
+    if len(prefixes) > 1 or 2 * len(share) < len(state):
+        raise CheckpointError(
+            f'{name} holds more than {what}, which fits under '
+            f'{" and under ".join(map(repr, prefixes))}: say which with prefix=... in '
+            'init_cfg, or save it as a file of its own'
+        )
+    rest = [key for key in state if not key.startswith(prefixes[0])]
+    if rest:
+        print_log(
+            f'{name}: took the {len(share)} keys under {prefixes[0]!r}, left out '
+            f'{len(rest)} others ({some_of(rest)})',
+            'current',
+            logging.WARNING,
+        )
+    return share
 
 
 def hints(own: State, state: State, patch_size: int | None = None) -> str:

@@ -106,6 +106,11 @@ class TestDecodeHeads(PretrainedModuleTester):
         counts = [text.partition(' batch(es)')[0] for text in warned]
         assert counts == ['1', '2', '4']
 
+    def test_a_label_outside_the_classes(self, cfg):
+        head, samples = make(cfg), label_samples(torch.full((2, 16, 24), 7))
+        with pytest.raises(ValueError, match='but there are 5 classes'):
+            head.loss(features(head), samples, partial(texts, head), FIVE)
+
     def test_text_of_another_width(self, cfg):
         head = make(cfg)
         width = head.text_channels

@@ -82,7 +82,24 @@ def test_only_labelled_classes_are_compared():
     assert kept.tolist() == [2, 4, 7]
     renumbered = renumber(labels, kept, 255)
     assert renumbered.tolist() == [[[0, 2], [255, 0]], [[1, 1], [2, 255]]]
-    assert labelled_classes(torch.full_like(labels, 255), 9, 255).tolist() == [0]
+    assert labelled_classes(torch.full_like(labels, 255), 9, 255).tolist() == []
+
+
+def test_one_class_alone(warned):
+    """mmseg's losses take a single channel for a mask; a softmax has nothing to do."""
+    logits, labels = torch.randn(1, 3, 4, 4), torch.full((1, 8, 8), 2)
+    cross_entropy = dict(type='CrossEntropyLoss')
+    sigmoid = dict(cross_entropy, use_sigmoid=True)
+    for loss, count in (sigmoid, 0), (cross_entropy, 1):
+        head = TextSimilarityHead(8, 8, loss_classes='labelled', loss_decode=loss)
+        logits.requires_grad_().grad = None
+        head.loss_by_logits(logits, labels)['loss_ce'].backward()
+        assert (logits.grad[:, 2] < 0).all() == (loss is sigmoid)  # raises the score
+        assert len(warned) == count
+    assert '1 batch(es) with a single class to compare' in warned[0]
+    with pytest.raises(ValueError, match='class_weight of a loss'):
+        weighted = dict(cross_entropy, class_weight=[1.0, 2.0, 3.0])
+        TextSimilarityHead(8, 8, loss_classes='labelled', loss_decode=weighted)
 
 
 def test_a_name_that_is_never_labelled_is_not_pushed_away():

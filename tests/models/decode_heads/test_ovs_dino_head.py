@@ -73,7 +73,9 @@ def test_a_noun_outside_the_vocabulary_is_an_error():
 def test_masks_of_labels_keep_the_unknown():
     labels = torch.tensor([[0, 0, 255], [2, 0, 255]])
     both = torch.stack([labels, torch.ones_like(labels)])
-    targets = masks_of_labels(label_samples(both), 255)
+    targets = masks_of_labels(label_samples(both), 3, 255)
+    with pytest.raises(ValueError, match='from 0 to 2, but there are 2 classes'):
+        masks_of_labels(label_samples(both), 2, 255)
     assert targets.image.tolist() == [0, 0, 1]
     assert targets.label.tolist() == [0, 2, 1]
     assert targets.masks[0].tolist() == [[1, 1, 255], [0, 1, 255]]

@@ -89,11 +89,33 @@ def test_averaged_weights_beside_the_raw_ones(state, warned):
     assert torch.equal(layer.weight, state['weight']) and len(warned) == 1
 
 
-def test_prefix_of_a_whole_model(tmp_path):
+@pytest.mark.parametrize('wrapper', ['net', 'ema', 'model_ema'])
+def test_an_unknown_wrapper(state, wrapper):
+    layer = nn.Linear(3, 2)
+    load_pretrained(layer, {wrapper: state, 'epoch': 3, 'args': dict(model='vit')})
+    assert torch.equal(layer.weight, state['weight'])
+    with pytest.raises(CheckpointError, match=f'several state dicts: {wrapper}, other'):
+        load_pretrained(layer, {wrapper: state, 'other': state})
+
+
+def test_a_student_beside_the_teacher(state, warned):
+    load_pretrained(nn.Linear(3, 2), dict(student=state, teacher=state))
+    assert "also holds weights under ['student']" in warned[0]
+
+
+def test_several_whole_models(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    both = below('student.', model.state_dict()) | below('teacher.', model.state_dict())
+    torch.save(both, tmp_path / 'a.ckpt')
+    with pytest.raises(CheckpointError, match="'student.' and under 'teacher.'"):
+        load_model_checkpoint(model, tmp_path / 'a.ckpt')
+
+
+@pytest.mark.parametrize('prefix', ['model.', 'model.net.'])
+def test_prefix_of_a_whole_model(tmp_path, prefix):
     model, other = (nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1)) for _ in 'ab')
-    torch.save(
-        dict(state_dict=below('model.', other.state_dict())), tmp_path / 'a.ckpt'
-    )
+    state = below(prefix, other.state_dict()) | {'criterion.weight': torch.ones(1)}
+    torch.save(dict(state_dict=state), tmp_path / 'a.ckpt')
     load_model_checkpoint(model, tmp_path / 'a.ckpt')
     assert torch.equal(model[0].weight, other[0].weight)
 
