@@ -29,7 +29,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--train', action='store_true', help='include training data and schedule'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=ConfigOptions, default={}, help='settings'
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        default={},
+        help='override settings of the config',
     )
     args = parser.parse_args(argv)
     if args.out.suffix != '.py':

@@ -35,6 +35,7 @@ from mmseg_ovs.models.utils import (
     init_own_weights,
     read_checkpoint,
     unwrap_model,
+    warn_of_random_parts,
 )
 from mmseg_ovs.utils import OutputFolder, exit_with_message
 
@@ -77,6 +78,8 @@ def run_test(runner: Runner, checkpoint: str | None) -> None:
     """Test, with a readable error if the checkpoint cannot be read."""
     if not checkpoint:
         init_own_weights(unwrap_model(runner.model))
+    if not runner._load_from:
+        warn_of_random_parts(unwrap_model(runner.model))
     try:
         runner.test()
     except CheckpointError:

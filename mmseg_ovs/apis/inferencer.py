@@ -29,7 +29,7 @@ from mmseg_ovs.composition import find_config, read_config_file, require_model
 from mmseg_ovs.models.utils import (
     init_own_weights,
     load_model_checkpoint,
-    parts_at_random,
+    warn_of_random_parts,
 )
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 from mmseg_ovs.utils import check_device
@@ -110,14 +110,7 @@ class OpenVocabInferencer:
             )
             return model
         init_own_weights(model)
-        random = parts_at_random(model)
-        if random:
-            print_log(
-                f'No checkpoint was given and the config names no weights for '
-                f'{", ".join(random)}: they are random, and so are the results',
-                logger='current',
-                level=logging.WARNING,
-            )
+        warn_of_random_parts(model)
         return model
 
     def __call__(

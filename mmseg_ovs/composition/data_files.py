@@ -86,8 +86,9 @@ def _check(dataset: Mapping[str, Any], key: str) -> None:
         if '://' not in path and not Path(path).exists():
             raise MissingDataError(
                 f'{dataset.get("type")}: {path} is not there (looked for in '
-                f'{Path.cwd()}). docs/datasets.md says how to get the data; if they '
-                f'are elsewhere: --cfg-options {key}.data_root=FOLDER'
+                f'{Path.cwd()}). Check data_root and data_prefix; docs/datasets.md '
+                'says how to get the benchmarks. If the data are elsewhere: '
+                f'--cfg-options {key}.data_root=FOLDER'
             )
 
 

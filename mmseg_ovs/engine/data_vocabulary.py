@@ -19,7 +19,11 @@ def data_vocabulary(cfg: Config) -> Vocabulary:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     dataset = innermost_dataset(cfg.test_dataloader.dataset)
     dataset = {**dataset, 'pipeline': [], 'lazy_init': True}
-    metainfo = DATASETS.build(dataset).metainfo
+    try:
+        metainfo = DATASETS.build(dataset).metainfo
+    except AssertionError:  # mmseg's VOC and Context look for their list of images
+        own = DATASETS.get(dataset['type']).METAINFO
+        metainfo = {**own, **dataset.get('metainfo', {})}
     hook = cfg.get('default_hooks', {}).get('vocabulary') or {}
     hook = HOOKS.build({'type': 'VocabularyHook', **hook})
     return hook.evaluated_vocabulary(metainfo)

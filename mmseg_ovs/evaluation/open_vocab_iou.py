@@ -18,7 +18,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import replacing, some_of
+from mmseg_ovs.utils import OpenVocabError, replacing, some_of
 
 from .seen_names import seen_by_name
 
@@ -284,7 +284,9 @@ def _indices(names: Sequence[str], classes: list[str], what: str) -> np.ndarray:
     """Sorted labels of the named classes."""
     unknown = sorted(set(names) - set(classes))
     if unknown:
-        raise ValueError(f'{what} names classes that the data set lacks: {unknown[:5]}')
+        raise OpenVocabError(
+            f'{what} names classes that the data set lacks: {unknown[:5]}'
+        )
     return np.array(sorted({classes.index(name) for name in names}), dtype=np.int64)
 
 

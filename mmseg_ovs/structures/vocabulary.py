@@ -418,7 +418,9 @@ def _names(names: Sequence, what: str) -> tuple[str, ...]:
             )
         name = str(name).strip()
         if not name:
-            raise VocabularyError(f'{what} at position {position} is blank.')
+            raise VocabularyError(
+                f'{what} at position {position} is blank (positions count from 0).'
+            )
         if not _is_unicode(name):
             raise VocabularyError(
                 f'{what} {name!r} has half a character (a lone surrogate): it cannot '

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
+from mmseg_ovs.composition import compose
+from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.engine.hooks import VocabularyHook
 
 
@@ -72,3 +74,10 @@ def test_vocabulary_of_another_length():
     runner = runner_with(test=dict(classes=('a', 'b', 'c')))
     with pytest.raises(ValueError, match='has 2 classes, the data set 3'):
         VocabularyHook(vocabulary=['a', 'b']).before_test(runner)
+
+
+@pytest.mark.parametrize('data', ['voc21', 'context60'])
+def test_classes_of_data_that_are_not_there(data, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cfg = compose('talk2dino_dinov2-reg-b14', data)
+    assert data_vocabulary(cfg).num_classes == int(data[-2:])

@@ -102,12 +102,11 @@ class LoadLabelMap(LoadAnnotations):
         if self.check_values:
             outside = labels[(labels >= num_classes) & (labels != ignore)]
             if outside.size:
+                after = ' after reduce_zero_label' if reduce else ''
                 raise ValueError(
-                    f'label map {path} has the value {int(outside[0])} '
-                    f'({outside.size} pixels have such a value) after '
-                    f'reduce_zero_label={reduce} and the label map of the data set, '
-                    f'but there are {num_classes} classes (0..{num_classes - 1}) and '
-                    f'ignore_index={ignore}'
+                    f'{path} has the value {int(outside[0])}{after}, but there are '
+                    f'{num_classes} classes (0..{num_classes - 1}) and '
+                    f'ignore_index={ignore}. Pixels with such values: {outside.size}'
                 )
         results['gt_seg_map'] = labels
         results['seg_fields'].append('gt_seg_map')

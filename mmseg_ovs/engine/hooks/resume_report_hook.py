@@ -70,7 +70,7 @@ class ResumeReportHook(Hook):
         ]
         if lines:
             runner.logger.warning(
-                f'These other settings are new and apply:\n{_first(lines)}'
+                f'These other settings changed and take effect:\n{_first(lines)}'
             )
 
 

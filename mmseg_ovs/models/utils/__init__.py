@@ -19,6 +19,7 @@ from .model_checkpoint import (
     load_model_checkpoint,
     parts_at_random,
     unwrap_model,
+    warn_of_random_parts,
 )
 from .open_clip_models import (
     is_self_contained,
@@ -64,6 +65,7 @@ __all__ = [
     'split_windows',
     'to_float32',
     'unwrap_model',
+    'warn_of_random_parts',
     'weights_digest',
     'window_grid',
 ]

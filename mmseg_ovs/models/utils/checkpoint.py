@@ -193,9 +193,14 @@ def load_pretrained(
             content, prefix = content[entry], rest
     state = find_state_dict(content, name)
     if prefix:
-        state = under(state, prefix)
-        if not state:
-            raise CheckpointError(f'{name} has no keys under {prefix!r}')
+        share = under(state, prefix.removeprefix('module.'))
+        if not share:
+            raise CheckpointError(
+                f'{name} has no keys under {prefix!r}. Its keys begin with '
+                f'{some_of(sorted({k.partition(".")[0] + "." for k in state}), 6)} '
+                "(without DDP's 'module.')"
+            )
+        state = share
     convert = getattr(module, 'convert_state_dict', dict)
     own = module.state_dict()
     if describe_mismatch(own, convert(state)):

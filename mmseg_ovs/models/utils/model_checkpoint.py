@@ -192,3 +192,14 @@ def parts_at_random(model: nn.Module) -> list[str]:
         for name, part in model.named_children()
         if any(p.ndim > 1 for p in part.parameters()) and not brings_weights(part)
     ]
+
+
+def warn_of_random_parts(model: nn.Module) -> None:
+    """Warn of :func:`parts_at_random` where no checkpoint is loaded."""
+    if random := parts_at_random(model):
+        print_log(
+            'No checkpoint was given and the config names no weights for '
+            f'{", ".join(random)}: they are random, and so are the results',
+            'current',
+            logging.WARNING,
+        )
