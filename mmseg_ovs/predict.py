@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -84,25 +85,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _check_classes(args: argparse.Namespace) -> None:
-    """Refuse or hint at class names that probably are something else.
+    """Refuse class names that probably are something else.
 
     Raises:
-        ImageError: One is a file.
+        ImageError: One is a file or folder.
     """
     for word in args.classes or ():
         is_file = Path(word).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        if is_file or (not args.inputs and Path(word).exists()):
+        is_path = not args.inputs or {'/', os.sep} & set(word)
+        if is_file or (is_path and Path(word).exists()):
             raise ImageError(
                 f'--classes takes {word} for a class: give images and folders before '
                 '--classes'
             )
-    if len(args.classes or ()) == 1 and ',' in args.classes[0]:
-        count = args.classes[0].count(',') + 1
-        print(
-            f'--classes: {args.classes[0]!r} is one class with {count} synonyms. '
-            'Separate classes by spaces: --classes sky road "traffic light"',
-            file=sys.stderr,
-        )
 
 
 def _add_words(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +170,9 @@ def main(argv: list[str] | None = None) -> int:
         vocabulary, background_score=args.background_score
     )
 
+    settings = inferencer.settings()
+    if videos:
+        settings['--every'] = str(args.every)
     failures = []
     with ResultFolder(
         args.out,
@@ -185,6 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         args.coco_rle,
         args.frames,
         args.skip_existing,
+        settings,
     ) as folder:
         skipped = len(images) + len(videos) - len(folder.images) - len(folder.videos)
         if skipped:

@@ -19,6 +19,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 # Subfolders of the folders that prediction writes.
 RESULTS = ('vis', 'pred', 'scores')
+_RESULTS_OF_BEFORE = 'as results of an earlier run'
 
 
 class ImageError(OpenVocabError):
@@ -38,6 +39,14 @@ class ImageSource:
     name: str
     content: str | np.ndarray
     frame: int | None = None
+
+    @property
+    def location(self) -> str:
+        """Its path, absolute and without links to folders, if it is a file."""
+        if not isinstance(self.content, str) or '://' in self.content:
+            return self.name
+        folder, file = os.path.split(self.content)
+        return os.path.join(os.path.realpath(folder), file)
 
 
 def is_video(name: str | os.PathLike) -> bool:
@@ -102,15 +111,15 @@ def list_files(
     """The files that paths mean.
 
     Args:
-        paths: Files and URLs, which are taken as they are; folders, whose files are
-            taken without subfolders and hidden ones; patterns such as
-            ``'photos/*.jpg'``, where ``**`` goes through all subfolders.
+        paths: Files and URLs, of any extension; folders, whose files are taken without
+            subfolders and hidden ones; patterns such as ``'photos/*.jpg'``, where
+            ``**`` goes through all subfolders.
         suffixes: Extensions taken from folders and patterns. What else is there is
             named in a warning. Results of ``python -m mmseg_ovs.predict`` are left out.
 
     Raises:
-        ImageError: A file or folder does not exist, or a folder or pattern has no such
-            file.
+        ImageError: A file or folder does not exist, a folder or pattern has no such
+            file, or all files are results.
     """
     return [file for files in _files_of_each(paths, suffixes) for file in files]
 
@@ -122,15 +131,17 @@ def output_names(
 
     Args:
         sources: What is to be named.
-        known: Names that are given already, and the source of each. A file among
+        known: Names that are given already, and the ``location`` of each. A file among
             them keeps its name.
     """
-    own = {source: name for name, source in (known or {}).items()}
+    own: dict[str, list[str]] = {}
+    for name, location in (known or {}).items():
+        own.setdefault(location, []).append(name)
     taken = {name.casefold() for name in known or ()}
     names = []
     for source in sources:
-        if source.name in own and not isinstance(source.content, np.ndarray):
-            names.append(own.pop(source.name))
+        if not isinstance(source.content, np.ndarray) and own.get(source.location):
+            names.append(own[source.location].pop(0))
             continue
         stem = name = Path(source.name).stem.replace(' ', '_')
         count = 1
@@ -157,18 +168,25 @@ def _files_of_each(
     paths: Iterable[str | os.PathLike], suffixes: Iterable[str]
 ) -> list[list[str]]:
     """The files of each path; all that do not exist are named together."""
-    found, missing = [], []
+    found, missing, explicit = [], [], []
     for path in map(os.fspath, paths):
         if os.path.isdir(path):
             found.append(_folder_files(Path(path), suffixes))
-        elif '://' in path or os.path.isfile(path):
+        elif '://' in path:
             found.append([path])
+        elif os.path.isfile(path):
+            explicit.append(Path(path))
+            found.append([] if _is_result(explicit[-1]) else [path])
         elif glob.has_magic(path):
             found.append(_matching_files(path, suffixes))
         else:
             missing.append(path)
     if missing:
         raise ImageError(f'No such file or folder: {", ".join(missing)}')
+    results = sum(map(_is_result, explicit))
+    if results and not any(found):
+        raise ImageError('All files are results of an earlier run')
+    _warn_of_left_out('The files given', results, _RESULTS_OF_BEFORE)
     return found
 
 
@@ -209,22 +227,25 @@ def _of_suffix(
             f'{where} has no images: {there}taken are {", ".join(sorted(suffixes))}'
             f'{hint and f"; {hint}"}'
         )
-    for count, what in (
-        (len(others), f'of other types: {some_of(others)}'),
-        (len(paths) - len(own), 'that are results of an earlier run'),
-    ):
-        if count:
-            print_log(
-                f'{where}: left out {count} file{"s" * (count > 1)} {what}',
-                logger='current',
-                level=logging.WARNING,
-            )
+    _warn_of_left_out(where, len(others), f'of other types: {some_of(others)}')
+    _warn_of_left_out(where, len(paths) - len(own), _RESULTS_OF_BEFORE)
     return files
+
+
+def _warn_of_left_out(where: str, count: int, what: str) -> None:
+    if count:
+        print_log(
+            f'{where}: left out {count} file{"s" * (count > 1)} {what}',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _is_result(path: Path) -> bool:
     """Whether a file is in a folder that ``ResultFolder`` has written."""
+    # Without resolving, the parents of a relative path end at the working folder.
+    folder = Path(os.path.realpath(path.parent))
     return path.name in ('legend.json', 'coco_rle.json') or any(
         folder.name in RESULTS and (folder.parent / 'legend.json').is_file()
-        for folder in path.parents
+        for folder in (folder, *folder.parents)
     )

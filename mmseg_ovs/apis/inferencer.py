@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from torch import nn
 
 from mmseg_ovs.acceleration import accelerate
 from mmseg_ovs.composition import find_config, read_config_file, require_model
+from mmseg_ovs.composition.compose import is_resize
+from mmseg_ovs.jobs import sha256
 from mmseg_ovs.models.utils import (
     init_own_weights,
     load_model_checkpoint,
@@ -39,6 +42,7 @@ from mmseg_ovs.visualization.sheet import ALPHA, draw_sheet
 
 from .image_sources import ImageError, ImageSource, list_images, stream_images
 from .job_size import inference_pipeline
+from .one_class import one_class_hint
 from .prediction import Prediction
 from .result_folder import ResultFolder
 
@@ -93,9 +97,11 @@ class OpenVocabInferencer:
             self.cfg = read_config_file(find_config(model))
         require_model(self.cfg)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
+        self.weights = weights
         self.model = self._build_model(weights).to(device or get_device()).eval()
         accelerate(self.model, onednn, bf16, compile)
         self.pipeline = _inference_pipeline(self.cfg)
+        self._one_class: set[Vocabulary] = set()  # those that a warning has named
 
     def _build_model(self, weights: str | os.PathLike | None) -> nn.Module:
         model = revert_sync_batchnorm(MODELS.build(self.cfg.model))
@@ -178,6 +184,7 @@ class OpenVocabInferencer:
                 vocabulary,
                 scores=return_scores,
                 coco_rle=return_coco_rle,
+                settings=self.settings(**test_cfg),
             )
         results = dict(predictions=[], visualization=[], failures=[])
         wanted = dict(scores=return_scores, coco_rle=return_coco_rle)
@@ -253,6 +260,7 @@ class OpenVocabInferencer:
         Raises:
             VocabularyError: The classes cannot be used.
             UnknownNameError: The model has no text embeddings for a name.
+            TextShapeError: The model cannot compare the text embeddings.
         """
         if classes is None:
             classes = self.model.vocabulary
@@ -271,9 +279,34 @@ class OpenVocabInferencer:
         if background is not None:
             recipe = dict(source=vocabulary, background=background)
             vocabulary = Vocabulary.build(recipe)
-        with torch.no_grad():
-            self.model.text_encoder(vocabulary)  # trouble with the words comes up here
+        with torch.no_grad():  # trouble with the words comes up here
+            text = self.model.text_encoder(vocabulary)
+            self.model.decode_head.project_text(text[:1])
+        hint = one_class_hint(vocabulary)
+        if hint and vocabulary not in self._one_class:
+            self._one_class.add(vocabulary)
+            print_log(hint, logger='current', level=logging.WARNING)
         return vocabulary
+
+    def settings(self, **test_cfg) -> dict[str, str]:
+        """What results depend on besides the classes, as texts by name.
+
+        Args:
+            **test_cfg: Those of the call.
+        """
+        steps = inference_pipeline(self.cfg)
+        resizes = [step for step in steps if is_resize(step)]
+        rest = [self.cfg.model, [step for step in steps if not is_resize(step)]]
+        place = str(self.weights)
+        if self.weights is not None and '://' not in place:
+            place = os.path.realpath(place)
+        name = os.path.basename(self.cfg.filename or 'of no file')
+        return {
+            'config': f'{name} ({sha256(_as_json(rest))[:8]})',
+            'checkpoint': place,
+            'image size': _as_json(resizes),
+            'test_cfg': _as_json(test_cfg),
+        }
 
     def _predict(
         self,
@@ -337,6 +370,10 @@ def _load(prediction: Prediction, transforms: Iterable[Callable]) -> dict | None
         if prediction.image is None:
             prediction.error = ImageError(f'not readable as an image ({error})')
     return results
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, default=str)
 
 
 def _palette(classes: Sequence[str]) -> np.ndarray:

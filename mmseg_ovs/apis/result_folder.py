@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mmseg_ovs.visualization import make_palette
 from .coco_rle import CocoRleFile
 from .image_sources import ImageSource, output_names
 from .prediction import Prediction
-from .videos import writing_video
+from .videos import Video, writing_video
 
 
 class ResultFolderError(OpenVocabError):
@@ -31,10 +31,11 @@ class ResultFolder:
 
     NAME is the image's file name; images of one name get ``NAME_2`` and so on.
     Label maps are grey PNG of 8 bits, or of 16 bits with more than 255 classes.
-    ``legend.json`` holds name and colour of each label and the source of each NAME.
+    ``legend.json`` holds name, synonyms and colour of each label, the settings, and the
+    absolute path of each NAME.
 
-    A folder with results of the same classes is added to: an image of before keeps its
-    NAME.
+    A folder with results of the same classes and settings is added to: an image of
+    before keeps its NAME.
 
     On request also ``scores/NAME.npy``, float16 (N, H, W), and ``coco_rle.json``, for
     which the folder is a context: the file appears at its end, however it ends. A video
@@ -50,14 +51,16 @@ class ResultFolder:
         coco_rle: Write run-length masks of images and frames.
         frames: Write label maps of frames.
         skip_existing: Leave out images and videos whose results are there.
+        settings: What else results depend on, as plain values by name, see
+            :meth:`OpenVocabInferencer.settings`.
 
     Attributes:
         images: The images that are to be written, in order.
         videos: Path and NAME of the videos that are to be written.
 
     Raises:
-        ResultFolderError: The folder has results of other classes, or run-length masks
-            that would be replaced.
+        ResultFolderError: The folder has results of other classes or settings, or
+            run-length masks that would be replaced.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class ResultFolder:
         coco_rle: bool = False,
         frames: bool = False,
         skip_existing: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.vocabulary = Path(folder), vocabulary
         self.scores, self.frames = scores, frames
@@ -88,25 +92,19 @@ class ResultFolder:
         self.videos = [
             (path, name)
             for path, name in zip(videos, video_names, strict=True)
-            if not (skip_existing and name in known and self._has(f'vis/{name}.mp4'))
+            if not (skip_existing and name in known and self._has_video(name))
         ]
         # As in mmseg, 255 stays free for "ignore".
         self._dtype = np.uint8 if vocabulary.num_classes <= 255 else np.uint16
-        colours = make_palette(vocabulary.num_classes)
-        legend = dict(
-            classes=[
-                dict(label=label, name=name, colour=colour)
-                for label, (name, colour) in enumerate(
-                    zip(vocabulary.classes, colours, strict=True)
-                )
-            ],
-            background_label=vocabulary.background_label,
-        )
+        legend = _legend(vocabulary, settings or {})
         self._check_before(before, legend, coco_rle)
-        new = dict(zip(image_names, (image.name for image in images), strict=True))
-        legend['images'] = {**before.get('images', {}), **new}
-        new = dict(zip(video_names, videos, strict=True))
-        legend['videos'] = {**before.get('videos', {}), **new}
+        new = dict(
+            settings=legend['settings'],
+            images={n: i.location for n, i in zip(image_names, images, strict=True)},
+            videos={n: i.location for n, i in zip(video_names, clips, strict=True)},
+        )
+        for key, entries in new.items():
+            legend[key] = {**before.get(key, {}), **entries}
         text = json.dumps(legend, ensure_ascii=False, indent=1)
         write_whole(self.folder / 'legend.json', text + '\n')
         self._coco = CocoRleFile(self.folder / 'coco_rle.json') if coco_rle else None
@@ -116,7 +114,7 @@ class ResultFolder:
         """What is there from an earlier run."""
         try:
             legend = json.loads((self.folder / 'legend.json').read_text('utf-8'))
-            legend['classes'], legend['images'], legend['videos']
+            _basis(legend), legend['images'], legend['videos']
         except FileNotFoundError:
             return {}
         except (KeyError, TypeError, ValueError) as error:
@@ -127,12 +125,24 @@ class ResultFolder:
         return legend
 
     def _check_before(self, before: dict, legend: dict, coco_rle: bool) -> None:
-        if before and any(before.get(key) != value for key, value in legend.items()):
-            names = [str(entry['name']) for entry in before['classes']]
-            raise ResultFolderError(
-                f'{self.folder} has results of other classes ({some_of(names)}): give '
-                'another folder, or delete it'
+        if before:
+            names, new_names = (
+                [entry['name'] for entry in one['classes']] for one in (before, legend)
             )
+            old, new = _basis(before), _basis(legend)
+            changed = [
+                f'{key} {old[key]}, now {new[key]}'
+                for key in new
+                if key in old and old[key] != new[key]
+            ]
+            what = 'with other settings (' + '; '.join(changed[:3]) + ')'
+            if names != new_names:
+                what = f'of other classes ({some_of(names)})'
+            if changed or names != new_names:
+                raise ResultFolderError(
+                    f'{self.folder} has results {what}: give another folder, or delete '
+                    'it'
+                )
         if coco_rle and self._has('coco_rle.json'):
             raise ResultFolderError(
                 f'{self.folder}/coco_rle.json would be replaced: give another folder, '
@@ -145,6 +155,14 @@ class ResultFolder:
     def _has_image(self, name: str) -> bool:
         files = [f'pred/{name}.png', f'vis/{name}.png']
         return all(map(self._has, files + [f'scores/{name}.npy'] * self.scores))
+
+    def _has_video(self, name: str) -> bool:
+        video = self.folder / 'vis' / f'{name}.mp4'
+        if not video.is_file() or not self.frames:
+            return video.is_file()
+        # An interrupted run leaves some frames.
+        frames = len(list((self.folder / 'pred' / name).glob('*.png')))
+        return frames == Video(video).num_frames
 
     def __enter__(self) -> ResultFolder:
         return self
@@ -203,3 +221,30 @@ class ResultFolder:
         if prediction.source.frame is not None:
             origin['frame'] = prediction.source.frame
         self._coco.add({**origin, **entry} for entry in prediction.coco_rle())
+
+
+def _legend(vocabulary: Vocabulary, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What results depend on, with a colour for each class."""
+    colours = make_palette(vocabulary.num_classes)
+    rows = zip(vocabulary.classes, vocabulary.synonyms, colours, strict=True)
+    return dict(
+        classes=[
+            dict(label=label, name=name, synonyms=list(synonyms), colour=colour)
+            for label, (name, synonyms, colour) in enumerate(rows)
+        ],
+        background_label=vocabulary.background_label,
+        background_score=vocabulary.background_score,
+        settings=dict(settings),
+    )
+
+
+def _basis(legend: Mapping[str, Any]) -> dict[str, Any]:
+    """By name what results depend on besides the names of the classes."""
+    basis = {
+        'background label': legend['background_label'],
+        'background score': legend['background_score'],
+        **legend['settings'],
+    }
+    for entry in legend['classes']:
+        basis[f'synonyms of {entry["name"]}:'] = ', '.join(entry['synonyms'])
+    return basis

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 import gradio as gr
 
 from mmseg_ovs.apis import ImageError, ImageSource
+from mmseg_ovs.apis.one_class import one_class_hint
 from mmseg_ovs.utils import OpenVocabError
 
 from .images import Limits, check_image
 from .models import Answer, PageModel
 from .overlay import make_overlay
-from .words import hint, read_words
+from .words import read_words
 
 # Uploads and overlays are deleted an hour after they were made.
 _CLEANING = (600, 3600)
@@ -126,7 +127,8 @@ def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., t
         shown = gr.AnnotatedImage(
             (overlay.image, overlay.masks), color_map=overlay.colours
         )
-        return shown, f'{_times(answer)} {hint(vocabulary) or _HOVER}'
+        hint = one_class_hint(answer.vocabulary) or _HOVER
+        return shown, f'{_times(answer)} {hint}'
 
     return segment
 

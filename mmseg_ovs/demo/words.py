@@ -25,13 +25,3 @@ def read_words(text: str | None) -> Vocabulary:
             'takes; python -m mmseg_ovs.predict has no such limit.'
         )
     return Vocabulary.build(lines)
-
-
-def hint(vocabulary: Vocabulary) -> str:
-    """What to tell about a list that probably is not what was meant, or ''."""
-    if len(vocabulary.rows) > 1 and vocabulary.num_classes == 1:
-        return (
-            'That is one class with several synonyms: put classes on lines of their '
-            'own to tell them apart.'
-        )
-    return ''

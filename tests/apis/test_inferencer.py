@@ -24,8 +24,10 @@ from mmseg_ovs.apis import (
     find_config,
     list_images,
 )
+from mmseg_ovs.models.text_encoders.embedding_file import save_embeddings
 from mmseg_ovs.models.utils import CheckpointError
 from mmseg_ovs.structures import Vocabulary, VocabularyError
+from mmseg_ovs.utils import OpenVocabError
 
 
 @pytest.fixture(scope='module')
@@ -120,6 +122,39 @@ def test_a_rule_and_a_score_for_the_background(inferencer):
     assert by_rule == by_score and by_rule.background_score == 0.3
     with pytest.raises(VocabularyError, match='not both'):
         inferencer.read_vocabulary(WORDS, rule, 0.3)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'advice'),
+    [
+        (['soil,crop'], 'Commas do not separate classes'),
+        (['天空，道路，汽车'], 'Commas do not separate classes'),
+        (['tree'], 'Give more classes, or a background score'),
+        (['tree', 'road'], None),
+    ],
+)
+def test_one_class_is_said_once(checkpoint, tmp_path, warned, classes, advice):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    path = tmp_path / 'words.txt'
+    path.write_text('\n'.join(classes), encoding='utf-8')
+    inferencer(make_image(), classes, background_score=0.5)
+    assert not warned
+    for same in (classes, str(path)):
+        inferencer(make_image(), same)
+    assert len(warned) == (advice is not None)
+    if advice:
+        assert warned[0].startswith(f'One class: every pixel gets it. {advice}')
+
+
+def test_vectors_of_templates_that_the_head_cannot_compare(tmp_path):
+    cfg = tiny_config()
+    width = cfg.model.decode_head.text_channels
+    path = tmp_path / 'vectors.safetensors'
+    save_embeddings(path, WORDS, torch.randn(len(WORDS), 2, width))
+    cfg.model.text_encoder = dict(type='PrecomputedTextEncoder', path=str(path))
+    inferencer = OpenVocabInferencer(cfg, device='cpu')
+    with pytest.raises(OpenVocabError, match='gives 2 for each: .*mean'):
+        inferencer.predict(make_image(), WORDS)
 
 
 def test_two_predictions_in_turn_keep_their_own_words(inferencer):
@@ -347,12 +382,19 @@ def test_what_a_folder_has_besides_images_is_named(tmp_path, warned):
         list_images(str(tmp_path / '*.raw'))
 
 
-def test_results_are_no_inputs(inferencer, folder):
+def test_results_are_no_inputs(inferencer, folder, monkeypatch, warned):
     inferencer(folder / 'a.png', WORDS, out_dir=folder / 'out')
     again = list_images(str(folder / '**' / '*'))
     assert [Path(source.name).name for source in again] == ['a.png', 'b.png', 'c.jpg']
     with pytest.raises(ImageError, match='has no images: it has results of an earlier'):
         list_images(folder / 'out' / 'vis')
+    result = folder / 'out' / 'vis' / 'a.png'
+    assert len(list_images([folder / 'a.png', result])) == 1
+    assert warned[-1].endswith('left out 1 file as results of an earlier run')
+    monkeypatch.chdir(result.parent)
+    for own in ('.', 'a.png', '*.png'):
+        with pytest.raises(ImageError, match='results of an earlier run'):
+            list_images(own)
 
 
 # ----------------------------------------------------------------------- results

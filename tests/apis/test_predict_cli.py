@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_model import WORDS, make_image, tiny_config, write_clip
 
 from mmseg_ovs.apis import OpenVocabInferencer, Video
-from mmseg_ovs.predict import main
+from mmseg_ovs.predict import main, parse_args
 from tests.tool_loader import run_process
 
 
@@ -192,18 +192,89 @@ def test_an_interrupted_run_goes_on(folder, options, out, capsys, monkeypatch):
     assert '3 have results in' in capsys.readouterr().err
 
 
+def test_one_file_is_one_source_however_it_is_typed(
+    tmp_path, options, out, capsys, monkeypatch
+):
+    for sub, seed in (('x', 1), ('y', 2)):
+        (tmp_path / sub).mkdir()
+        cv2.imwrite(str(tmp_path / sub / 'p.png'), make_image(seed=seed))
+        monkeypatch.chdir(tmp_path / sub)
+        assert main(['p.png', *options, '--skip-existing']) == 0
+    assert names(out / 'pred') == ['p.png', 'p_2.png']
+    (tmp_path / 'link').symlink_to(tmp_path / 'x')
+    for same in (tmp_path / 'x', tmp_path / 'link', '../x/p.png', 'p.png'):
+        capsys.readouterr()
+        assert main([str(same), *options, '--skip-existing']) == 0
+        assert '1 have results in' in capsys.readouterr().err
+    legend = json.loads((out / 'legend.json').read_text())
+    paths = [str((tmp_path / sub / 'p.png').resolve()) for sub in 'xy']
+    assert list(legend['images'].values()) == paths
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        (['--background-score=9'], 'background score 0.5, now 9.0'),
+        (['--vocabulary={other}'], 'synonyms of tree: tree, bush, now tree, fir'),
+        (['--checkpoint={copy}'], 'checkpoint .*, now .*copy.pth'),
+        (['--short-side=32'], r'image size \[\], now .*32'),
+        (['--cfg-options', 'model.test_cfg.refine=False'], r'config tiny.py \('),
+        (['--every=2'], '--every 1, now 2'),
+    ],
+)
+def test_a_folder_keeps_the_results_of_the_same_settings(
+    folder, options, out, tmp_path, checkpoint, changed, message
+):
+    for name, synonyms in (('words', ['tree', 'bush']), ('other', ['tree', 'fir'])):
+        words = dict(classes=['tree', 'road'], synonyms=[synonyms, ['road']])
+        (tmp_path / f'{name}.json').write_text(json.dumps(words))
+    (tmp_path / 'copy.pth').write_bytes(checkpoint.read_bytes())
+    write_clip(folder / 'd.mp4', frames=2)
+    words = [f'--vocabulary={tmp_path}/words.json', '--background-score=0.5']
+    arguments = [str(folder / 'a.png'), str(folder / 'd.mp4'), *options, *words]
+    assert main(arguments) == 0
+    paths = dict(other=tmp_path / 'other.json', copy=tmp_path / 'copy.pth')
+    changed = [text.format(**paths) for text in changed]
+    before = (out / 'legend.json').read_bytes()
+    with pytest.raises(SystemExit, match=f'^error: .*with other settings .*{message}'):
+        main([*arguments, *changed, '--skip-existing'])
+    assert (out / 'legend.json').read_bytes() == before
+
+
+def test_frames_that_are_missing_are_no_results(folder, options, out, capsys):
+    clip = write_clip(folder / 'd.mp4', frames=3)
+    arguments = [str(clip), *options, '--skip-existing']
+    assert main(arguments) == 0 and not (out / 'pred').exists()
+    frames = ['000000.png', '000001.png', '000002.png']
+    for skipped in (False, True, False):
+        capsys.readouterr()
+        assert main([*arguments, '--frames']) == 0
+        assert ('1 have results in' in capsys.readouterr().err) == skipped
+        assert names(out / 'pred' / 'd') == frames
+        if skipped:
+            (out / 'pred' / 'd' / frames[1]).unlink()  # as an interrupted run would
+
+
 @pytest.mark.parametrize(
     'arguments',
-    [['--classes', 'tree', 'a.png'], ['c.jpg', '--classes', 'tree', 'a.png']],
+    [
+        ['--classes', 'tree', 'a.png'],
+        ['c.jpg', '--classes', 'tree', 'a.png'],
+        ['c.jpg', '--classes', 'tree', '{folder}'],
+    ],
 )
-def test_images_behind_the_classes(options, arguments):
-    with pytest.raises(SystemExit, match='^error: --classes takes a.png for a class'):
-        main([*options, *arguments])
+def test_images_behind_the_classes(folder, options, arguments):
+    *rest, last = arguments
+    last = last.format(folder=folder)
+    with pytest.raises(SystemExit, match=f'^error: --classes takes {last} for a class'):
+        main([*options, *rest, last])
+    assert parse_args(['c.jpg', *options, '--classes', 'tree', 'w/o leaves']).inputs
 
 
-def test_classes_in_one_word(folder, options, capsys):
+def test_classes_in_one_word(folder, options, warned):
     assert main([str(folder / 'a.png'), *options, '--classes', 'sky,road,car']) == 0
-    assert "'sky,road,car' is one class with 3 synonyms" in capsys.readouterr().err
+    (text,) = (text for text in warned if 'One class' in text)
+    assert 'Commas do not separate classes' in text
 
 
 def test_patterns_scores_and_run_lengths(folder, options, out):

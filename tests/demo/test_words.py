@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmseg_ovs.demo.words import MAX_CLASSES, hint, read_words
+from mmseg_ovs.demo.words import MAX_CLASSES, read_words
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 
 
@@ -33,9 +33,3 @@ def test_lists_that_cannot_be_used(text, message):
 def test_names_of_vocabularies_and_files_are_only_words():
     assert read_words('ade20k-847').classes == ('ade20k-847',)
     assert read_words('/etc/words.txt').classes == ('/etc/words.txt',)
-
-
-def test_classes_on_one_line_are_probably_a_mistake():
-    assert 'one class with several synonyms' in hint(read_words('cat, dog, tree'))
-    assert not hint(read_words('cat'))
-    assert not hint(read_words('cat, kitten\ndog'))

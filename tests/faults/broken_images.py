@@ -106,6 +106,8 @@ def cases() -> list[Case]:
     alpha = np.full((HEIGHT, WIDTH), 128, np.uint8)
     deep = np.array(image.convert('L')).astype(np.uint16) * 257
     twelve = pixels.astype(np.uint16) * 16
+    hot = twelve.copy()
+    hot[5, 5] = 65535
     turned = Image.Exif()
     turned[0x0112] = 6  # to be turned right
     jpeg, png = encode(image, 'JPEG', quality=95), encode(image, 'PNG')
@@ -143,6 +145,8 @@ def cases() -> list[Case]:
              append_images=[Image.new('RGB', image.size)]), pixels),
         Case('twelve_bits.png', cv2.imencode('.png', twelve[..., ::-1])[1].tobytes(),
              pixels),
+        Case('hot_pixel.png', cv2.imencode('.png', hot[..., ::-1])[1].tobytes(),
+             pixels, 1),
         Case('twelve_bits.tif', cv2.imencode('.tif', twelve[..., ::-1])[1].tobytes(),
              pixels),
         Case('twelve_bits.pgm', cv2.imencode('.pgm', deep >> 4)[1].tobytes(), grey, 1),

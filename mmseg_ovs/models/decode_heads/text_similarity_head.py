@@ -15,6 +15,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
+from mmseg_ovs.utils import OpenVocabError
 
 from ..layers import Linear
 from ..text_encoders import BaseTextEncoder
@@ -24,6 +25,10 @@ from .base import OpenVocabHead
 from .class_targets import LOSS_CLASSES, check_labels, labelled_classes, renumber
 
 _IMPOSSIBLE = -1e4  # a logit whose sigmoid is 0
+
+
+class TextShapeError(OpenVocabError):
+    """Text vectors of a form that the head cannot compare."""
 
 
 @MODELS.register_module()
@@ -118,7 +123,14 @@ class TextSimilarityHead(OpenVocabHead):
 
         Raises:
             ValueError: The vectors are of another width than ``text_channels``.
+            TextShapeError: There are several vectors for a row.
         """
+        if text.ndim != 2:
+            raise TextShapeError(
+                f'{type(self).__name__} takes one text vector for each name, but the '
+                f'text encoder gives {text.shape[1]} for each: use the mean of the '
+                'templates'
+            )
         self.check_text_width(text.shape[-1])
         return F.normalize(self.text_projection(text.float()), dim=-1, eps=1e-6)
 
