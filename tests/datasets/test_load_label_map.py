@@ -73,7 +73,7 @@ def test_renumbering_beyond_255(tmp_path, labels, sample, expected):
             dict(num_classes=300, ignore_index=65535),
             'OpenVocabSegDataset',
         ),
-        ({}, dict(num_classes=19), r'bad\.png.* 19, .*19 classes'),
+        ({}, dict(num_classes=19), r'bad\.png.* 19 .*19 classes'),
         ({}, dict(num_classes=847), 'ignore_index=255 is one of the 847'),
         ({}, {}, 'num_classes'),
         ({}, dict(num_classes=20, reduce_zero_label=True), 'reduce_zero_label'),

@@ -104,9 +104,9 @@ class LoadLabelMap(LoadAnnotations):
             if outside.size:
                 after = ' after reduce_zero_label' if reduce else ''
                 raise ValueError(
-                    f'{path} has the value {int(outside[0])}{after}, but there are '
-                    f'{num_classes} classes (0..{num_classes - 1}) and '
-                    f'ignore_index={ignore}. Pixels with such values: {outside.size}'
+                    f'{path} has the value {int(outside[0])} ({outside.size} pixels '
+                    f'with such values){after}, but there are {num_classes} classes '
+                    f'(0..{num_classes - 1}) and ignore_index={ignore}'
                 )
         results['gt_seg_map'] = labels
         results['seg_fields'].append('gt_seg_map')
