@@ -50,7 +50,9 @@ def check_label_size(
         raise ValueError(
             f'label map {label_path} may be in another position than its image '
             f'{image_path}.{exif} The size does not show whether the label was drawn '
-            'on the turned image. If yes, set LoadLabelMap(labels_follow_exif=True). '
+            'on the image as loaded. If yes (also with LoadImageFromFile(color_type='
+            '"color_ignore_orientation"), which does not turn it), set '
+            'LoadLabelMap(labels_follow_exif=True). '
             'If no, save the image without the tag'
         )
     raise ValueError(

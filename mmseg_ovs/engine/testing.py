@@ -77,27 +77,48 @@ def without_scores(cfg: Config, writes: bool) -> None:
     metrics = metrics if isinstance(metrics, list) else [metrics]
     parts = list(innermost_datasets(cfg.test_dataloader.dataset))
     unlabelled = [part for part in parts if not has_labels(part)]
-    silent = [metric['type'] for metric in metrics if metric.get('format_only')]
+    silent = [metric for metric in metrics if metric.get('format_only')]
     if not (unlabelled or silent):
         return
     if 0 < len(unlabelled) < len(parts):
         raise NoResultError('Only some of the test data sets have labels')
-    writing = [dict(m, format_only=True) for m in metrics if m.get('output_dir')]
-    if not (writing or writes):
-        reason = f'{silent[0]} has format_only' if silent else 'The test data have no '
+    if unlabelled:
+        kept = [dict(m, format_only=True) for m in metrics if m.get('output_dir')]
+    else:
+        kept = [m for m in metrics if m not in silent or m.get('output_dir')]
+    if not (kept or writes):
+        reason = (
+            f'{silent[0]["type"]} has format_only'
+            if silent
+            else 'The test data have no '
+        )
         reason += '' if silent else 'labels (data_prefix.seg_map_path)'
         raise NoResultError(
             f'{reason}, so there are no scores: give --out or --show-dir to write the '
             'predictions'
         )
-    cfg.test_evaluator = writing
+    cfg.test_evaluator = kept
+    if unlabelled and cfg.get('tta_pipeline'):
+        cfg.tta_pipeline = without_labels(cfg.tta_pipeline)
     for part in unlabelled:
         part['data_prefix'].pop('seg_map_path', None)
         if part.get('pipeline'):
-            steps = part['pipeline']
-            part['pipeline'] = [
-                s for s in steps if not is_transform(s, LoadAnnotations)
-            ]
+            part['pipeline'] = without_labels(part['pipeline'])
+
+
+def without_labels(steps: list) -> list:
+    """A pipeline without the transforms that load labels, nested ones included."""
+    kept = []
+    for step in steps:
+        if isinstance(step, list | tuple):
+            step = without_labels(step)
+        elif is_transform(step, LoadAnnotations):
+            continue
+        elif step.get('transforms'):
+            step = dict(step, transforms=without_labels(step['transforms']))
+        if step:  # an empty list of views would leave TestTimeAug none
+            kept.append(step)
+    return kept
 
 
 def has_labels(dataset: dict) -> bool:

@@ -181,13 +181,16 @@ class OpenVocabIoUMetric(IoUMetric):
         """One line about the classes of which no pixel is labelled."""
         classes = self.dataset_meta['classes']
         empty = [c for c, area in zip(classes, label_area, strict=True) if not area]
-        if not empty:
+        suspicious = len(empty) >= len(classes) - 1
+        if not (empty or suspicious):
             return
         text = (
             f'{len(empty)} of {len(classes)} classes have no labelled pixel: '
             f'{some_of(empty, 10)}'
+            if empty
+            else f'{classes[0]} is the only class, so nothing can be confused with it'
         )
-        if len(empty) >= len(classes) - 1 > 0:
+        if suspicious:
             text += (
                 f'. {self.ignore_index} means "not labelled": if the files are masks '
                 'of 0 and 255, write 1 in place of 255. Check reduce_zero_label, too: '

@@ -81,9 +81,29 @@ def test_mistakes(test, folder, arguments, labels, message):
         test(*(a.format(folder=folder) for a in arguments), labels=labels)
 
 
-def test_format_only_is_for_all_metrics(folder):
+def test_format_only_at_one_metric_leaves_the_others(folder):
     cfg = make_config(folder)
-    cfg.test_evaluator[0].format_only = True
+    scoring = dict(type='IoUMetric')
+    writing = dict(type='IoUMetric', format_only=True, output_dir='out')
+    cfg.test_evaluator = [scoring, writing]
+    without_scores(cfg, writes=False)
+    assert cfg.test_evaluator == [scoring, writing]
+
+
+def test_augmentation_of_images_without_labels_loads_none(folder):
+    cfg = make_config(folder)
+    cfg.test_dataloader.dataset.data_prefix.pop('seg_map_path')
+    views = [[dict(type='RandomFlip', prob=0.0)], [dict(type='PackSegInputs')]]
+    labels = [dict(type='LoadAnnotations')]
+    augmented = dict(type='TestTimeAug', transforms=[views[0], labels, views[1]])
+    cfg.tta_pipeline = [dict(type='LoadImageFromFile'), augmented]
+    without_scores(cfg, writes=True)
+    assert cfg.tta_pipeline[1].transforms == views
+
+
+def test_format_only_without_a_folder_writes_nothing(folder):
+    cfg = make_config(folder)
+    cfg.test_evaluator = [dict(cfg.test_evaluator[0], format_only=True)]
     with pytest.raises(ValueError, match='OpenVocabIoUMetric has format_only'):
         without_scores(cfg, writes=False)
     without_scores(cfg, writes=True)

@@ -178,6 +178,11 @@ def test_classes_without_labels_are_listed_in_one_line(
     assert all(text.count('reduce_zero_label') == suspicious for text in lines)
 
 
+def test_a_single_class_cannot_score_badly(logged):
+    score(OpenVocabIoUMetric(), [sample([[0]], [[0]])], dict(classes=('a',)))
+    assert any('a is the only class' in text for text in logged)
+
+
 def test_sample_without_label(tmp_path):
     bare = sample([[0, 3], [1, 1]], [[0, 0], [0, 0]], path='x.png')
     del bare['gt_sem_seg']

@@ -19,6 +19,7 @@ from mmseg.utils import OptSampleList, SampleList, add_prefix
 from torch import Tensor, nn
 
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
+from mmseg_ovs.utils import OpenVocabError
 from mmseg_ovs.visualization.palette import make_palette
 
 from ..decode_heads import FeatureAuxiliaryHead
@@ -341,6 +342,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         images = [_unpad(image, m) for image, m in zip(inputs, metas, strict=True)]
         results = self.build_inference(**test_cfg)(images, metas, vocabulary)
         for sample, (labels, scores) in zip(data_samples, results, strict=True):
+            _check_label_fits(sample, labels.shape)
             sample.pred_sem_seg = PixelData(data=labels[None])
             if scores is not None:
                 sample.seg_logits = PixelData(data=scores)
@@ -354,12 +356,25 @@ def _check_sizes(samples: SampleList, size: torch.Size) -> None:
             shape = sample.get(name).data.shape[-2:] if name in sample else size
             if tuple(shape) != tuple(size):
                 image = sample.get('img_path', 'an image')
-                raise ValueError(
+                file = sample.get('seg_map_path', 'the label file')
+                raise OpenVocabError(
                     f'{name} of {image} has {shape[0]} x {shape[1]} pixels (height x '
-                    f'width), the image in the batch {size[0]} x {size[1]}: load the '
-                    'label before transforms that change the size, and bring images '
-                    'with masks of nouns to one size'
+                    f'width), the image in the batch {size[0]} x {size[1]}: check that '
+                    f'{file} has the size of its image, load the label before '
+                    'transforms that change the size, and bring images with masks of '
+                    'nouns to one size'
                 )
+
+
+def _check_label_fits(sample: SegDataSample, size: torch.Size) -> None:
+    """Metrics of mmseg would fail on it without naming the file."""
+    shape = sample.gt_sem_seg.data.shape[-2:] if 'gt_sem_seg' in sample else size
+    if tuple(shape) != tuple(size):
+        raise OpenVocabError(
+            f'label map {sample.get("seg_map_path")} has {shape[0]} x {shape[1]} '
+            f'pixels (height x width), its image {sample.get("img_path")} '
+            f'{size[0]} x {size[1]}: labels need the size of their image'
+        )
 
 
 def _unpad(image: Tensor, meta: Mapping) -> Tensor:
