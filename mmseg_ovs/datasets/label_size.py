@@ -35,7 +35,9 @@ def check_label_size(
         ValueError: The sizes differ; or they cannot tell whether the label was drawn
             on the turned image.
     """
-    turn = _orientation(image_path)
+    turn, stored = _orientation(image_path)
+    if turn in _QUARTER_TURNS and tuple(image_shape) == stored != stored[::-1]:
+        turn = 1  # loaded without the turn (color_ignore_orientation)
     fits = tuple(label_shape) == tuple(image_shape)
     square = image_shape[0] == image_shape[1]
     if fits and (turn == 1 or labels_follow_exif):
@@ -62,18 +64,20 @@ def check_label_size(
     )
 
 
-def _orientation(path: str | os.PathLike | None) -> int:
-    """EXIF orientation of an image file, 1 (upright) if it has none or is not local."""
+def _orientation(path: str | os.PathLike | None) -> tuple[int, tuple[int, int]]:
+    """EXIF orientation of an image file, 1 (upright) if unknown; (H, W) before it."""
+    upright = 1, (0, 0)
     if path is None or not os.path.isfile(path):
-        return 1
+        return upright
     try:
         with Image.open(path) as image:
             if image.format == 'PNG' and not _has_exif_chunk(path):
-                return 1  # Pillow would decode all of it to look for the chunk
+                return upright  # Pillow would decode all of it to look for the chunk
             turn = image.getexif().get(_ORIENTATION, 1)
-            return turn if turn in range(2, 9) else 1  # 0: undefined
+            # 0: undefined
+            return turn if turn in range(2, 9) else 1, image.size[::-1]
     except Exception:  # of any decoder: the image was loaded already
-        return 1
+        return upright
 
 
 def _has_exif_chunk(path: str | os.PathLike) -> bool:

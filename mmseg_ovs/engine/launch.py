@@ -6,6 +6,8 @@ import argparse
 import atexit
 import datetime
 import os
+import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmseg_ovs.composition import add_config_arguments, read_config, require_data
+from mmseg_ovs.composition.data_files import innermost_datasets
 from mmseg_ovs.utils import OutputFolder
 
 # Devices that mmengine's AmpOptimWrapper accepts.
@@ -49,6 +52,7 @@ def load_config(args: argparse.Namespace, train: bool = False) -> Config:
     require_data(cfg, 'train' if train else 'test')
     if train and cfg.get('val_dataloader'):
         require_data(cfg, 'val')
+    _check_images(cfg)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -63,6 +67,31 @@ def load_config(args: argparse.Namespace, train: bool = False) -> Config:
             )
         _distribute_on_cpu(cfg)
     return cfg
+
+
+def _check_images(cfg: Config) -> None:
+    """Let loaders without a file backend read images as ``predict`` does.
+
+    OpenCV alone reads 12 bits in a 16-bit file as nearly black.
+    """
+    loaders = [cfg.get(f'{part}_dataloader') for part in ('train', 'val', 'test')]
+    pipelines = [
+        dataset.get('pipeline', ())
+        for loader in loaders
+        if loader and loader.get('dataset')
+        for dataset in innermost_datasets(loader.dataset)
+    ]
+    changed = False
+    for step in chain(*pipelines, cfg.get('tta_pipeline') or ()):
+        if step.get('type') == 'LoadImageFromFile' and not step.get('backend_args'):
+            step['backend_args'] = dict(backend='checked_images')
+            changed = True
+    if changed:
+        print(
+            "LoadImageFromFile: backend_args=dict(backend='checked_images'), since the "
+            'config names none',
+            file=sys.stderr,
+        )
 
 
 def _distribute_on_cpu(cfg: Config) -> None:

@@ -30,7 +30,8 @@ def test_missing_folders_are_named(tmp_path, wrapper):
 
 def arguments(model, data):
     return argparse.Namespace(
-        config=model, data=data, cfg_options={}, work_dir=None, local_rank=0
+        **dict(config=model, data=data, cfg_options={}, work_dir=None, local_rank=0),
+        launcher='none',
     )
 
 
@@ -53,3 +54,23 @@ def test_only_data_for_training_are_offered_for_training():
     with pytest.raises(SystemExit, match='There are: .*coco-captions') as ended:
         load_config(arguments('talk2dino_dinov2-b14', None), train=True)
     assert 'voc21' not in str(ended.value)
+
+
+def test_loaders_without_a_backend_read_checked_images(tmp_path, capsys):
+    image, label = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+    own = dict(type='LoadImageFromFile', backend_args=dict(backend='local'))
+    data = dict(type='OpenVocabSegDataset', data_root=str(tmp_path), pipeline=[image])
+    sets = dict(type='ConcatDataset', datasets=[data, dict(data, pipeline=[own])])
+    content = dict(
+        model=dict(type='Any'),
+        test_dataloader=dict(dataset=sets),
+        tta_pipeline=[image, label],
+    )
+    Config(content).dump(tmp_path / 'own.py')
+    cfg = load_config(arguments(str(tmp_path / 'own.py'), None))
+    first, second = cfg.test_dataloader.dataset.datasets
+    checked = dict(backend='checked_images')
+    assert first.pipeline[0].backend_args == checked
+    assert second.pipeline[0].backend_args == dict(backend='local')
+    assert cfg.tta_pipeline[0].backend_args == checked
+    assert capsys.readouterr().err.count('checked_images') == 1

@@ -207,3 +207,10 @@ def test_a_label_is_turned_by_its_own_tag(tmp_path):
     Image.fromarray(labels).save(tmp_path / 'a.png', exif=tag)
     turned = load(str(tmp_path / 'a.png'), num_classes=3)
     np.testing.assert_array_equal(turned, labels[::-1, ::-1])
+
+
+def test_an_image_that_is_loaded_without_its_turn(tmp_path):
+    sample = pair(tmp_path, (6, 8), (6, 8), 6)
+    loader = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+    label = dict(type='LoadLabelMap', num_classes=3)
+    assert Compose([loader, label])(sample)['gt_seg_map'].shape == (6, 8)

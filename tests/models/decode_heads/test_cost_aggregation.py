@@ -2,9 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_ovs.models.decode_heads.cost_aggregation import Aggregator, correlation
+from mmseg_ovs.models.decode_heads.cost_aggregation import (
+    Aggregator,
+    SpatialBlock,
+    correlation,
+)
 from tests.models.module_tester import LargestTensor
 from tests.tiny import shake
 from tests.tool_loader import load_tool
@@ -125,6 +130,36 @@ def test_truncation_keeps_the_classes_most_like_some_position():
     logits.sum().backward()
     moved = text.grad.flatten(1).any(dim=1)
     assert torch.equal(moved, ~left_out)
+
+
+@pytest.mark.parametrize('size', [(8, 8), (7, 10), (5, 9), (4, 6), (3, 7)])
+@torch.no_grad()
+def test_tokens_see_their_window_and_nothing_else(size):
+    """Against attention over the whole map with a mask from first principles."""
+    window, (height, width) = 4, size
+    block = SpatialBlock(8, 0, num_heads=2, window_size=window)
+    x = torch.randn(3, height * width, 8)
+    for swin, prepared, shift in zip(
+        (block.block_1, block.block_2), block.prepare(None, size), (0, 2), strict=True
+    ):
+        side = window
+        if min(size) <= window:
+            side, shift = min(size), 0
+        visible = torch.ones(height * width, height * width, dtype=torch.bool)
+        rows = torch.arange(height).repeat_interleave(width)
+        for place in (rows, torch.arange(width).repeat(height)):
+            # Shifted windows start at ``shift``; what comes before is one more window.
+            group = torch.where(place < shift, -1, (place - shift) // side)
+            visible &= group[:, None] == group
+        attention = swin.attn
+        q, k, v = (
+            linear(swin.norm1(x)).unflatten(-1, (2, -1)).transpose(1, 2)
+            for linear in (attention.q, attention.k, attention.v)
+        )
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        expected = x + attention.proj(seen.transpose(1, 2).flatten(2))
+        expected = expected + swin.mlp(swin.norm2(expected))
+        assert_close(swin(x, prepared), expected)
 
 
 def flops_of(model, classes):

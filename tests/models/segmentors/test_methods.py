@@ -6,9 +6,10 @@ from mmseg.registry import MODELS
 from torch.testing import assert_close
 
 from mmseg_ovs.models.utils import load_model_checkpoint
+from mmseg_ovs.utils import OpenVocabError
 from tests.models.module_tester import check_learns_two_halves, label_samples
 from tests.models.segmentors.running import make_image, run
-from tests.tiny import SYSTEMS, build, config
+from tests.tiny import SYSTEMS, build, config, talk2dino
 
 NAMES = [f'thing {i}' for i in range(12)]
 every_method = pytest.mark.parametrize('system', SYSTEMS, ids=lambda s: s.__name__)
@@ -90,3 +91,13 @@ def test_checkpoints(system, tmp_path):
     for expected, loaded, random in zip(*maps, strict=True):
         assert torch.equal(loaded, expected)
         assert not torch.allclose(random, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize('mode', ['loss', 'predict'])
+def test_labels_of_another_size_than_their_image(mode, tmp_path):
+    model = build(talk2dino, tmp_path, NAMES)
+    samples = label_samples(torch.zeros(1, 28, 28, dtype=torch.long))
+    samples[0].set_metainfo(dict(img_path='a.jpg', seg_map_path='a.png'))
+    message = r'a\.png.* 28 x 28|28 x 28 .*a\.png'
+    with pytest.raises(OpenVocabError, match=message):
+        model(torch.randn(1, 3, 56, 56), samples, mode=mode)
