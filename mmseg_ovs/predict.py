@@ -187,14 +187,17 @@ def main(argv: list[str] | None = None) -> int:
     ) as folder:
         skipped = len(images) + len(videos) - len(folder.images) - len(folder.videos)
         if skipped:
-            print(f'{skipped} have results in {args.out}', file=sys.stderr)
+            print(f'Skipped, as they have results: {skipped}', file=sys.stderr)
         try:
             if folder.images:
                 failures += _segment_images(inferencer, folder, args)
             for path, name in folder.videos:
                 failures += _segment_video(inferencer, path, name, folder, args)
         except KeyboardInterrupt:
-            print('\n--skip-existing goes on from here', file=sys.stderr)
+            print(
+                '\nTo continue, repeat the command with --skip-existing',
+                file=sys.stderr,
+            )
             raise
     return _report(len(folder.images), len(folder.videos), failures, args.out)
 

@@ -50,6 +50,7 @@ def run_tool(script: str | Path, *args: object) -> None:
     The script may also be ``-m`` or ``-c``, as for Python.
     """
     words = [str(arg) for arg in args]
+    forget_visualizers()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv('LOCAL_RANK', os.environ.get('LOCAL_RANK', '0'))  # scripts set it
         try:
@@ -70,8 +71,14 @@ def run_tool(script: str | Path, *args: object) -> None:
 
 def forget_run() -> None:
     """Drop what mmengine keeps by name, with the folders of a run."""
-    managers = (MMLogger, MessageHub, Visualizer, SegLocalVisualizer)
-    for manager in (*managers, OpenVocabVisualizer):
+    forget_visualizers()
+    for manager in (MMLogger, MessageHub):
+        manager._instance_dict.clear()
+
+
+def forget_visualizers() -> None:
+    """Drop those that a runner of a test before has left: they draw into its folder."""
+    for manager in (Visualizer, SegLocalVisualizer, OpenVocabVisualizer):
         manager._instance_dict.clear()
 
 

@@ -183,13 +183,13 @@ def test_an_interrupted_run_goes_on(folder, options, out, capsys, monkeypatch):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 130
-    assert '--skip-existing goes on from here' in capsys.readouterr().err
+    assert 'repeat the command with --skip-existing' in capsys.readouterr().err
     assert names(out / 'pred') == ['a.png']
     assert main([*arguments, '--skip-existing']) == 0
     assert drawn[2:] == [str(folder / 'c.jpg')]
     assert names(out / 'vis') == ['a.png', 'c.png', 'd.mp4']
     assert main([*arguments, '--skip-existing']) == 0 and len(drawn) == 3
-    assert '3 have results in' in capsys.readouterr().err
+    assert 'have results: 3' in capsys.readouterr().err
 
 
 def test_one_file_is_one_source_however_it_is_typed(
@@ -205,7 +205,7 @@ def test_one_file_is_one_source_however_it_is_typed(
     for same in (tmp_path / 'x', tmp_path / 'link', '../x/p.png', 'p.png'):
         capsys.readouterr()
         assert main([str(same), *options, '--skip-existing']) == 0
-        assert '1 have results in' in capsys.readouterr().err
+        assert 'have results: 1' in capsys.readouterr().err
     legend = json.loads((out / 'legend.json').read_text())
     paths = [str((tmp_path / sub / 'p.png').resolve()) for sub in 'xy']
     assert list(legend['images'].values()) == paths
@@ -249,7 +249,7 @@ def test_frames_that_are_missing_are_no_results(folder, options, out, capsys):
     for skipped in (False, True, False):
         capsys.readouterr()
         assert main([*arguments, '--frames']) == 0
-        assert ('1 have results in' in capsys.readouterr().err) == skipped
+        assert ('have results: 1' in capsys.readouterr().err) == skipped
         assert names(out / 'pred' / 'd') == frames
         if skipped:
             (out / 'pred' / 'd' / frames[1]).unlink()  # as an interrupted run would

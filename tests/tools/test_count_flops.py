@@ -73,7 +73,10 @@ def test_a_text_encoder_of_open_clip(config):
     """Without its published weights, which nothing here reads."""
     model = Config.fromfile(config).model
     model.text_encoder = dict(
-        type='OpenCLIPTextEncoder', model='RN50', pretrained='openai'
+        type='OpenCLIPTextEncoder',
+        model='RN50',
+        pretrained='openai',
+        templates='single',
     )
     model.decode_head.text_channels = 1024
     rows = tool.count(tool.build_on_meta(model, 'voc_20'), (56, 84))

@@ -56,4 +56,4 @@ class LabelMapsHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Say where they are."""
-        runner.logger.info(f'{len(self._names)} label maps: {self.out_dir}')
+        runner.logger.info(f'Label maps in {self.out_dir}: {len(self._names)}')
