@@ -86,22 +86,7 @@ def complete_state(
             finite; or no key of the state dict belongs to the model.
     """
     own = model.state_dict() if own is None else own
-    convert = getattr(model, 'convert_state_dict', dict)
-
-    def fits(share: dict[str, Tensor]) -> bool:
-        share = convert(share)
-        return bool(share) and all(
-            k in own and own[k].shape == v.shape for k, v in share.items()
-        )
-
-    state = {
-        k: v
-        for k, v in convert(dict(state)).items()
-        if k in own or not any(re.search(pattern, k) for pattern in allow)
-    }
-    if not fits(state):
-        share = choose_share(state, fits, name, 'the model')
-        state = state if share is None else convert(share)
+    state = _share_of_model(model, own, state, name, allow)
     kept = {k for k in own if any(re.search(pattern, k) for pattern in allow)}
     lacking: dict[str, nn.Module] = {}
     if any(k in own for k in state):
@@ -121,6 +106,33 @@ def complete_state(
         print_log(f'{name} has no weights for {part!r}: it keeps its own', 'current')
     # The values of parts initialised above were copied into the same tensors.
     return filled
+
+
+def _share_of_model(
+    model: nn.Module,
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    name: str,
+    allow: Sequence[str],
+) -> dict[str, Tensor]:
+    """What a file has for a model, under its names; all of it if nothing fits."""
+    convert = getattr(model, 'convert_state_dict', dict)
+
+    def fits(share: dict[str, Tensor]) -> bool:
+        share = convert(share)
+        return bool(share) and all(
+            k in own and own[k].shape == v.shape for k, v in share.items()
+        )
+
+    state = {
+        k: v
+        for k, v in convert(dict(state)).items()
+        if k in own or not any(re.search(pattern, k) for pattern in allow)
+    }
+    if not fits(state):
+        share = choose_share(state, fits, name, 'the model')
+        state = state if share is None else convert(share)
+    return state
 
 
 def _parts_with_values(
