@@ -45,7 +45,13 @@ class OpenVocabSegDataset(NamesFailingSample, BaseSegDataset):
 
         Raises:
             EmptyDataError: There are no images.
+            OpenVocabError: ``img_suffix`` is not a text.
         """
+        if not isinstance(self.img_suffix, str):
+            raise OpenVocabError(
+                f"img_suffix is one suffix such as '.jpg', not {self.img_suffix!r}: "
+                'put a data set for each suffix into a ConcatDataset'
+            )
         folder = self.data_prefix.get('img_path') or ''
         if self.ann_file and not Path(self.ann_file).is_dir():
             records = super().load_data_list()

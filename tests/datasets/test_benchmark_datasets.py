@@ -140,6 +140,8 @@ def test_suffixes_are_compared_without_case(tmp_path, warned):
         OpenVocabError, match="'.png' in .*images, whose files end in: .JPG, .*.txt"
     ):
         OpenVocabSegDataset(**settings, img_suffix='.png')
+    with pytest.raises(ValueError, match='into a ConcatDataset'):
+        OpenVocabSegDataset(**settings, img_suffix=('.jpg', '.png'))
     (tmp_path / 'none.txt').write_text('')
     with pytest.raises(OpenVocabError, match='none.txt lists no images'):
         OpenVocabSegDataset(**settings, ann_file='none.txt')
