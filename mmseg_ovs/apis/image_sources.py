@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from mmseg_ovs.utils import IMAGE_SUFFIXES, OpenVocabError, some_of
+from mmseg_ovs.utils import IMAGE_SUFFIXES, OpenVocabError, some_of, unique_name
 
 VIDEO_SUFFIXES = frozenset(
     ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv')
@@ -143,13 +143,8 @@ def output_names(
         if not isinstance(source.content, np.ndarray) and own.get(source.location):
             names.append(own[source.location].pop(0))
             continue
-        stem = name = Path(source.name).stem.replace(' ', '_')
-        count = 1
-        while name.casefold() in taken:
-            count += 1
-            name = f'{stem}_{count}'
-        taken.add(name.casefold())
-        names.append(name)
+        stem = Path(source.name).stem.replace(' ', '_')
+        names.append(unique_name(stem, taken))
     return names
 
 

@@ -28,6 +28,7 @@ from torch import nn
 from mmseg_ovs.acceleration import accelerate
 from mmseg_ovs.composition import find_config, read_config_file, require_model
 from mmseg_ovs.composition.compose import is_resize
+from mmseg_ovs.datasets.image_backend import read_checked_images
 from mmseg_ovs.jobs import sha256
 from mmseg_ovs.models.utils import (
     init_own_weights,
@@ -408,8 +409,7 @@ def _inference_pipeline(cfg: Config) -> Compose:
             f'has {[t["type"] for t in transforms]}'
         )
     loaders[0]['type'] = 'InferencerLoader'
-    if loaders[0].get('imdecode_backend', 'cv2') == 'cv2':
-        loaders[0].setdefault('backend_args', dict(backend='checked_images'))
+    read_checked_images(loaders[0])
     return Compose([t for t in transforms if not _loads_labels(t)])
 
 

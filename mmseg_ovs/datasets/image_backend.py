@@ -10,6 +10,27 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 from mmseg_ovs.utils import RefusedImageError, checked_image
 
 
+def read_checked_images(step: dict) -> bool:
+    """Let the config of an image loader use :class:`CheckedImagesBackend`.
+
+    Args:
+        step: Of a ``LoadImageFromFile``, changed in place. One that names a file
+            backend, another decoder than OpenCV or the values as stored
+            (``color_type='unchanged'``) stays as it is.
+
+    Returns:
+        Whether it was changed.
+    """
+    if (
+        step.get('backend_args')
+        or step.get('imdecode_backend', 'cv2') != 'cv2'
+        or not step.get('color_type', 'color').startswith('color')
+    ):
+        return False
+    step['backend_args'] = dict(backend='checked_images')
+    return True
+
+
 @register_backend('checked_images')
 class CheckedImagesBackend(BaseStorageBackend):
     """Reads files from wherever their path points to, see :func:`checked_image`.

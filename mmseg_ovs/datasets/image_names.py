@@ -5,6 +5,8 @@ from pathlib import PurePath
 
 from torch.utils.data import Dataset
 
+from mmseg_ovs.utils import unique_name
+
 
 def image_names(dataset: Dataset) -> dict[str, str]:
     """Name of each image by its path: path below the image folder, without suffix.
@@ -24,13 +26,6 @@ def image_names(dataset: Dataset) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for path in dict.fromkeys(paths):
-        stem = name = (
-            PurePath(*PurePath(path).parts[shared:]).with_suffix('').as_posix()
-        )
-        count = 1
-        while name.casefold() in taken:
-            count += 1
-            name = f'{stem}_{count}'
-        taken.add(name.casefold())
-        names[path] = name
+        stem = PurePath(*PurePath(path).parts[shared:]).with_suffix('').as_posix()
+        names[path] = unique_name(stem, taken)
     return names

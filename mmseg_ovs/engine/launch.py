@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.device import get_device
 
 from mmseg_ovs.composition import add_config_arguments, read_config, require_data
+from mmseg_ovs.composition.compose import is_transform
 from mmseg_ovs.composition.data_files import innermost_datasets
+from mmseg_ovs.datasets.image_backend import read_checked_images
 from mmseg_ovs.utils import OutputFolder
 
 # Devices that mmengine's AmpOptimWrapper accepts.
@@ -81,12 +84,9 @@ def _check_images(cfg: Config) -> None:
         if loader and loader.get('dataset')
         for dataset in innermost_datasets(loader.dataset)
     ]
-    changed = False
-    for step in chain(*pipelines, cfg.get('tta_pipeline') or ()):
-        if step.get('type') == 'LoadImageFromFile' and not step.get('backend_args'):
-            step['backend_args'] = dict(backend='checked_images')
-            changed = True
-    if changed:
+    steps = chain(*pipelines, cfg.get('tta_pipeline') or ())
+    loaders = [step for step in steps if is_transform(step, LoadImageFromFile)]
+    if any([read_checked_images(loader) for loader in loaders]):
         print(
             "LoadImageFromFile: backend_args=dict(backend='checked_images'), since the "
             'config names none',

@@ -87,12 +87,9 @@ def without_scores(cfg: Config, writes: bool) -> None:
     else:
         kept = [m for m in metrics if m not in silent or m.get('output_dir')]
     if not (kept or writes):
-        reason = (
-            f'{silent[0]["type"]} has format_only'
-            if silent
-            else 'The test data have no '
-        )
-        reason += '' if silent else 'labels (data_prefix.seg_map_path)'
+        reason = 'The test data have no labels (data_prefix.seg_map_path)'
+        if silent:
+            reason = f'{silent[0]["type"]} has format_only'
         raise NoResultError(
             f'{reason}, so there are no scores: give --out or --show-dir to write the '
             'predictions'

@@ -23,6 +23,7 @@ from .image_check import (
     image_formats,
 )
 from .tensor_file import tensor_file
+from .unique_name import unique_name
 
 __all__ = [
     'IMAGE_SUFFIXES',
@@ -44,5 +45,6 @@ __all__ = [
     'replacing',
     'some_of',
     'tensor_file',
+    'unique_name',
     'write_whole',
 ]

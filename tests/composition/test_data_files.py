@@ -60,7 +60,9 @@ def test_loaders_without_a_backend_read_checked_images(tmp_path, capsys):
     image, label = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
     own = dict(type='LoadImageFromFile', backend_args=dict(backend='local'))
     data = dict(type='OpenVocabSegDataset', data_root=str(tmp_path), pipeline=[image])
-    sets = dict(type='ConcatDataset', datasets=[data, dict(data, pipeline=[own])])
+    stored = dict(image, color_type='unchanged')
+    others = [own, stored, dict(image, imdecode_backend='tifffile')]
+    sets = dict(type='ConcatDataset', datasets=[data, dict(data, pipeline=others)])
     content = dict(
         model=dict(type='Any'),
         test_dataloader=dict(dataset=sets),
@@ -71,6 +73,6 @@ def test_loaders_without_a_backend_read_checked_images(tmp_path, capsys):
     first, second = cfg.test_dataloader.dataset.datasets
     checked = dict(backend='checked_images')
     assert first.pipeline[0].backend_args == checked
-    assert second.pipeline[0].backend_args == dict(backend='local')
+    assert [dict(step) for step in second.pipeline] == others
     assert cfg.tta_pipeline[0].backend_args == checked
     assert capsys.readouterr().err.count('checked_images') == 1

@@ -20,11 +20,10 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from ..text_encoders import BaseTextEncoder
 from ..utils.global_batch import loss_of_batch
 from .class_targets import check_labels
-from .text_similarity_head import TextSimilarityHead
+from .text_similarity_head import IMPOSSIBLE, TextSimilarityHead
 
 # Settings of the base's loss, which draws pixels and classes.
 _OF_PIXELS = {'num_points', 'balanced_points', 'loss_classes'}
-_HIDDEN = -1e4  # a logit whose sigmoid is 0
 
 
 class MaskTargets(NamedTuple):
@@ -137,7 +136,7 @@ class OVSDINOHead(TextSimilarityHead):
         logits = self.resize(logits[:, None], masks.shape[-2:])
         logits, masks = logits.flatten(1), masks.flatten(1)
         unknown = masks == self.ignore_index
-        logits = logits.masked_fill(unknown, _HIDDEN)
+        logits = logits.masked_fill(unknown, IMPOSSIBLE)
         # Dice has no ignore index: what is unknown is outside of both masks.
         known = masks.masked_fill(unknown, 0)
 

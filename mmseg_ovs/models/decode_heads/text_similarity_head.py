@@ -24,7 +24,7 @@ from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
 from .class_targets import LOSS_CLASSES, check_labels, labelled_classes, renumber
 
-_IMPOSSIBLE = -1e4  # a logit whose sigmoid is 0
+IMPOSSIBLE = -1e4  # a logit whose sigmoid is 0
 
 
 class TextShapeError(OpenVocabError):
@@ -196,7 +196,7 @@ class TextSimilarityHead(OpenVocabHead):
                 'always 1, so they train nothing. Train with a loss on a sigmoid, or '
                 "with more classes (loss_classes='all' compares all of them)"
             )
-        return torch.cat([logits, torch.full_like(logits, _IMPOSSIBLE)], dim=1)
+        return torch.cat([logits, torch.full_like(logits, IMPOSSIBLE)], dim=1)
 
 
 def sample_points(

@@ -77,8 +77,9 @@ class PrecomputedTextEncoder(BaseTextEncoder):
     def read_names(self, names: Sequence[str]) -> Sequence[Hashable]:
         """The vector of each name in the file; the name itself if it has none."""
         found = [self._find(name) for name in names]
+        vectors = self.embeddings.cpu().numpy()
         return [
-            name if index is None else self.embeddings[index].cpu().numpy().tobytes()
+            name if index is None else vectors[index].tobytes()
             for name, index in zip(names, found, strict=True)
         ]
 

@@ -203,9 +203,10 @@ def load_pretrained(
         state = share
     convert = getattr(module, 'convert_state_dict', dict)
     own = module.state_dict()
-    if describe_mismatch(own, convert(state)):
-        state = _fitting_share(module, own, state, convert, name)
     converted = convert(state)
+    if describe_mismatch(own, converted):
+        state = _fitting_share(module, own, state, convert, name)
+        converted = convert(state)
     require_finite(converted, name)
     module.load_state_dict(converted)
     return state

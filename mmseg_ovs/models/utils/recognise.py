@@ -65,7 +65,7 @@ def _entries_with_weights(content: Mapping) -> list[str]:
         for key, value in content.items()
         if isinstance(key, str)
         and isinstance(value, Mapping)
-        and 'optim' not in key
+        and 'optim' not in key  # its state is no weights
         and (
             _has_tensors(value)
             or any(isinstance(value.get(name), Mapping) for name in _WRAPPERS)
