@@ -48,7 +48,7 @@ BACKBONES = {
     ),
     'SAM': SAM,
 }
-BACKBONES['dense CLIP'] = dict(BACKBONES['CLIP'], dense=True)
+BACKBONES['dense CLIP'] = dict(BACKBONES['CLIP'], last_block='catseg')
 STOCK_BACKBONES = {
     'ResNet': dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),
     'MixVisionTransformer': dict(

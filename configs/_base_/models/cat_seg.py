@@ -19,7 +19,7 @@ model = dict(
     backbone=dict(
         type='OpenCLIPImageEncoder',
         model='ViT-B-16-quickgelu',
-        dense=True,
+        last_block='catseg',
         # two blocks as they are to guide the decoder, and the output
         out_indices=(3, 7, 11),
         final_norm=(False, False, True),

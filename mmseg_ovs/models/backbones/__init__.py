@@ -3,6 +3,7 @@
 from .clip import OpenCLIPImageEncoder
 from .dinov2 import DINOv2
 from .dinov3 import DINOv3
+from .proxy_clip import ProxyCLIPImageEncoder
 from .sam import SAMImageEncoder
 from .vision_transformer import VisionTransformer
 
@@ -10,6 +11,7 @@ __all__ = [
     'DINOv2',
     'DINOv3',
     'OpenCLIPImageEncoder',
+    'ProxyCLIPImageEncoder',
     'SAMImageEncoder',
     'VisionTransformer',
 ]

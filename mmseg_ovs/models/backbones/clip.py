@@ -1,9 +1,8 @@
-"""CLIP's image tower as a backbone, also in the dense form of CAT-Seg.
+"""CLIP's image tower as a backbone, with any form of its last block.
 
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language
-Supervision" (arXiv 2103.00020), openai/CLIP; Cho et al., "CAT-Seg" (arXiv 2303.11797),
-cvlab-kaist/CAT-Seg cat_seg/third_party/model_vpt.py. Descriptions and weights of models
-come from open_clip; the network is our ViT, because the dense form, other image sizes
+Supervision" (arXiv 2103.00020), openai/CLIP. Descriptions and weights of models come
+from open_clip; the network is our ViT, because other last blocks, other image sizes
 and maps of several blocks would need open_clip's internals.
 """
 
@@ -16,14 +15,12 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import (
     Mlp,
     QuickGELUMlp,
-    ViTBlock,
     interpolate_position_embedding,
 )
 from ..utils import (
@@ -33,6 +30,7 @@ from ..utils import (
     named_config,
     pretrained_clip,
 )
+from .clip_last_block import LastBlock, LastBlockCfg
 from .vision_transformer import VisionTransformer
 
 _REQUIRED = {'width', 'layers', 'patch_size', 'image_size'}
@@ -57,24 +55,6 @@ _RENAMES = [
 ]
 
 
-class DenseBlock(ViTBlock):
-    """CAT-Seg's last block, in which no token attends to another.
-
-    Every token's value goes through the output projection, and the *class token's*
-    input is its residual.
-    """
-
-    def forward(
-        self, x: Tensor, rope: None = None, cls_attention_from: None = None
-    ) -> tuple[Tensor, None]:
-        """(B, N, dims) -> (B, N, dims), and no class attention."""
-        qkv = self.attn.qkv
-        dims = qkv.in_features
-        value = F.linear(self.norm1(x), qkv.weight[2 * dims :], qkv.bias[2 * dims :])
-        x = x[:, :1] + self.drop_path(self.attn.proj(value))
-        return x + self.drop_path(self.mlp(self.norm2(x))), None
-
-
 @MODELS.register_module()
 class OpenCLIPImageEncoder(VisionTransformer):
     """The plain ViT of any CLIP that open_clip knows.
@@ -83,8 +63,8 @@ class OpenCLIPImageEncoder(VisionTransformer):
     projection into the space of text, and so has ``out_channels``; without, it has
     ``embed_dims``. Images may have any size: positions are resized (bicubic).
 
-    ``dict(out_indices=(3, 7, 11), final_norm=(False, False, True), dense=True)`` are
-    CAT-Seg's maps of ViT-B.
+    ``dict(out_indices=(3, 7, 11), final_norm=(False, False, True),
+    last_block='catseg')`` are CAT-Seg's maps of ViT-B.
 
     Args:
         model: Name of an open_clip model, or a dict such as ``dict(embed_dim=512,
@@ -92,9 +72,13 @@ class OpenCLIPImageEncoder(VisionTransformer):
             quick_gelu=True)`` (``head_width`` is 64 and ``mlp_ratio`` 4 by default).
         pretrained: Weights of a named model, a tag of open_clip or a file, as for
             :class:`OpenCLIPTextEncoder`; loaded by :meth:`init_weights`.
-        dense: Whether the last block is CAT-Seg's, without attention between tokens,
-            which keeps patches in the space of text. False: CLIP as it is, whose class
-            token after the final norm is the image's embedding.
+        last_block: Form of the last block, which keeps patches in the space of text: a
+            preset ('maskclip', 'sclip', 'naclip', 'clearclip', 'catseg') or a dict of
+            options, see :class:`LastBlockCfg`. None: CLIP as it is, whose class token
+            after the final norm is the image's embedding.
+        position_offset: Added to the sides of the grid when positions are resized, see
+            :func:`interpolate_position_embedding`. SCLIP and the methods on its code
+            use 0.1, others 0.
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...)`` takes
             files of open_clip's, OpenAI's or CAT-Seg's layout (``prefix`` names the
             CLIP in them) and loads the image tower strictly.
@@ -110,7 +94,8 @@ class OpenCLIPImageEncoder(VisionTransformer):
         self,
         model: str | Mapping[str, Any] = 'ViT-B-16-quickgelu',
         pretrained: str | os.PathLike | None = None,
-        dense: bool = False,
+        last_block: str | Mapping[str, Any] | None = None,
+        position_offset: float = 0.0,
         init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
@@ -122,10 +107,12 @@ class OpenCLIPImageEncoder(VisionTransformer):
                 f'pretrained={pretrained!r} is for models with a name; load the '
                 "weights of an own tower by init_cfg=dict(type='Pretrained', ...)"
             )
-        if dense and 'cls_attention' in kwargs.get('extra_outputs', ()):
+        options = LastBlockCfg.read(last_block)
+        changed = options != LastBlockCfg()
+        if changed and 'cls_attention' in kwargs.get('extra_outputs', ()):
             raise ValueError(
-                "extra_outputs 'cls_attention' needs attention in the last block, "
-                'which dense=True takes out'
+                "extra_outputs 'cls_attention' needs the attention of CLIP's own last "
+                f'block, which last_block={last_block!r} replaces'
             )
         width, patch_size = vision['width'], vision['patch_size']
         feed_forward = QuickGELUMlp if config.get('quick_gelu') else Mlp
@@ -140,11 +127,13 @@ class OpenCLIPImageEncoder(VisionTransformer):
             norm_eps=1e-5,
             layer_scale=None,
             patch_bias=False,
-            last_block=DenseBlock if dense else ViTBlock,
+            last_block=partial(LastBlock, options) if changed else None,
             init_cfg=init_cfg,
             **kwargs,
         )
         self.model = model
+        self.last_block = last_block
+        self.position_offset = position_offset
         self.pretrained = None if pretrained is None else os.fspath(pretrained)
         self.brings_weights = pretrained is not None or (
             named and is_self_contained(model)
@@ -161,7 +150,7 @@ class OpenCLIPImageEncoder(VisionTransformer):
     def position_tokens(self, grid: tuple[int, int]) -> Tensor:
         """Positions (1, 1 + patches, C), resized to the grid."""
         return interpolate_position_embedding(
-            self.pos_embed, grid, offset=0.0, antialias=False
+            self.pos_embed, grid, offset=self.position_offset, antialias=False
         )
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:

@@ -53,7 +53,7 @@ class VisionTransformer(PretrainedModule):
         qkv_bias: Whether q, k and v have a bias.
         mask_key_bias: Keep the key bias at zero.
         patch_bias: Whether the patch convolution has a bias.
-        last_block: Class of the last block.
+        last_block: Builds the last block in place of :class:`ViTBlock`.
         out_indices: Blocks (0-based, negative from the end) whose output is returned.
         final_norm: Apply the final LayerNorm to every output, as Meta's
             ``get_intermediate_layers(norm=True)`` does. One value for each of
@@ -87,7 +87,7 @@ class VisionTransformer(PretrainedModule):
         qkv_bias: bool = True,
         mask_key_bias: bool = False,
         patch_bias: bool = True,
-        last_block: type[ViTBlock] = ViTBlock,
+        last_block: Callable[..., ViTBlock] | None = None,
         out_indices: int | Sequence[int] = -1,
         final_norm: bool | Sequence[bool] = True,
         extra_outputs: Sequence[str] = (),
@@ -131,7 +131,7 @@ class VisionTransformer(PretrainedModule):
             self.register_parameter(self.register_name, registers)
         rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
-            (last_block if i == depth - 1 else ViTBlock)(
+            (last_block if last_block and i == depth - 1 else ViTBlock)(
                 embed_dims,
                 SelfAttention(embed_dims, num_heads, qkv_bias, mask_key_bias),
                 feed_forward(),
@@ -203,7 +203,7 @@ class VisionTransformer(PretrainedModule):
         outputs, cls_attention = {}, None
         for i, block in enumerate(self.blocks[: last + 1]):
             wanted = i == last and 'cls_attention' in self.extra_outputs
-            args = (tokens, rope, prefix if wanted else None)
+            args = (tokens, rope, prefix if wanted else None, grid)
             if self.with_cp and self.training:
                 tokens, cls_attention = cp.checkpoint(block, *args, use_reentrant=False)
             else:

@@ -51,8 +51,13 @@ class ViTBlock(nn.Module):
         x: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
         cls_attention_from: int | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, N, dims) -> (B, N, dims) and the class attention if asked for."""
+        """(B, N, dims) -> (B, N, dims) and the class attention if asked for.
+
+        Subclasses whose attention depends on where patches lie read ``grid``, the rows
+        and columns of patches.
+        """
         attended, cls_attention = self.attn(self.norm1(x), rope, cls_attention_from)
         x = x + self.drop_path(self.ls1(attended))
         x = x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))

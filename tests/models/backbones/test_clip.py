@@ -64,7 +64,7 @@ def test_dense_form_keeps_patches_apart_in_the_last_block():
     The class token changes all of them: CAT-Seg takes its input as their residual.
     """
     model = dict(MODEL, vision_cfg=dict(CLIP_VISION, layers=1))
-    dense, plain = encoder(model=model, dense=True), encoder(model=model)
+    dense, plain = encoder(model=model, last_block='catseg'), encoder(model=model)
     image = torch.randn(1, 3, 32, 32)
     other = image.clone()
     other[..., 8:16, 16:24] += 1
@@ -79,7 +79,7 @@ def test_dense_form_keeps_patches_apart_in_the_last_block():
 @torch.no_grad()
 def test_dense_changes_the_last_block_only():
     args = dict(out_indices=(0, 1), final_norm=(False, True))
-    dense, plain = encoder(dense=True, **args), encoder(**args)
+    dense, plain = encoder(last_block='catseg', **args), encoder(**args)
     assert dense.state_dict().keys() == plain.state_dict().keys()
     image = torch.randn(1, 3, 48, 40)
     ours, theirs = dense(image), plain(image)
@@ -156,7 +156,7 @@ def test_published_sizes(name, arch):
 # ------------------------------------------------------------------ use and tuning
 def test_tuned_attention():
     assert trained(encoder(trainable=False)) == set()
-    built = encoder(trainable='query_value', dense=True)
+    built = encoder(trainable='query_value', last_block='catseg')
     assert trained(built) == {f'blocks.{i}.attn.qkv.weight' for i in range(2)}
     built(torch.randn(1, 3, 32, 32))[0].square().sum().backward()
     gradients = [block.attn.qkv.weight.grad.chunk(3) for block in built.blocks]
@@ -174,7 +174,10 @@ def test_tuned_attention():
         (dict(model=dict(embed_dim=8)), r"missing: \['vision_cfg'\]"),
         (dict(model=dict(embed_dim=8, vision_cfg=CLIP_TEXT)), r"unknown: \['heads'\]"),
         (dict(pretrained='openai'), 'init_cfg'),
-        (dict(dense=True, extra_outputs=('cls_attention',)), 'dense=True takes out'),
+        (
+            dict(last_block='catseg', extra_outputs=('cls_attention',)),
+            'which last_block=.catseg. rep',
+        ),
         (dict(trainable='queries'), "trainable has to be True, .*'queries'"),
     ],
 )

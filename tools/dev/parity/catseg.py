@@ -65,7 +65,7 @@ def run_clip(golden: Golden) -> dict[str, Tensor]:
     layers = tuple(range(last))
     dense = _image_encoder(
         golden,
-        dense=True,
+        last_block='catseg',
         out_indices=(*layers, last),
         final_norm=(*(False for _ in layers), True),
     )
