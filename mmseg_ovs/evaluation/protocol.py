@@ -125,6 +125,8 @@ def _inference(model: nn.Module) -> dict[str, str]:
     lines = {'mode': mode}
     if mode == 'whole':
         lines['aggregation'] = 'none (one view)'
+        if given.get('resize_once'):
+            lines['aggregation'] += ', scores resized once, from the grid'
     else:
         lines['window'] = (
             f'{_size(given["crop_size"])}, stride {_size(given["stride"])}'
@@ -138,6 +140,16 @@ def _inference(model: nn.Module) -> dict[str, str]:
         lines['aggregation'] = f'mean of the {what} of windows and whole image'
     if given.get('window_softmax') and mode != 'whole':
         lines['aggregation'] += ', softmax over the names in each window before'
+    if given.get('logit_scale') is not None:
+        scale = given['logit_scale']
+        lines['aggregation'] += (
+            f'; at the original size softmax of {scale:g} x score over all names'
+        )
+        if given.get('min_area'):
+            lines['aggregation'] += f'; classes up to area {given["min_area"]:g} out'
+        if given.get('min_probability'):
+            least = given['min_probability']
+            lines['aggregation'] += f'; background below probability {least:g}'
     if given.get('input_size') and not given.get('input_antialias', True):
         lines['window'] += ' without antialiasing'
     return lines
@@ -186,15 +198,15 @@ def _vocabulary(model: nn.Module, cfg: Config) -> dict[str, str]:
 
 def _background(vocabulary: Vocabulary) -> str:
     """The background rule."""
-    label, score = vocabulary.background_label, vocabulary.background_score
-    if label is None and 'background' in vocabulary.classes:
-        label = vocabulary.classes.index('background')
-        return f"label {label}, scored by the word 'background'"
+    label, score = vocabulary.background_class, vocabulary.background_score
     if label is None:
         return 'none'
     if score is not None:
         return f'label {label}, where no class scores above {score:g}'
-    return f'label {label}, the best of {len(vocabulary.synonyms[label])} names'
+    names = vocabulary.synonyms[label]
+    if names == ('background',):
+        return f"label {label}, scored by the word 'background'"
+    return f'label {label}, the best of {len(names)} names'
 
 
 def _postprocessors(model: nn.Module) -> str:

@@ -124,6 +124,13 @@ class Vocabulary:
         """Number of labels N, the background included."""
         return len(self.classes)
 
+    @property
+    def background_class(self) -> int | None:
+        """The background's label: the marked one, else that of a class of this name."""
+        if self.background_label is None and 'background' in self.classes:
+            return self.classes.index('background')
+        return self.background_label
+
     @cached_property
     def rows(self) -> tuple[str, ...]:
         """The R names for the text encoder, class after class."""

@@ -34,13 +34,16 @@ class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
 
     Args:
         stage: 'window' refines each window at its size before windows are merged,
-            'image' refines the merged maps.
+            'image' the merged maps, 'output' the merged maps at the size of the
+            original image.
     """
+
+    STAGES = ('window', 'image', 'output')
 
     def __init__(self, stage: str) -> None:
         super().__init__()
-        if stage not in ('window', 'image'):
-            raise ValueError(f"stage has to be 'window' or 'image', got {stage!r}")
+        if stage not in self.STAGES:
+            raise ValueError(f'stage has to be one of {self.STAGES}, got {stage!r}')
         self.stage = stage
 
     @abstractmethod

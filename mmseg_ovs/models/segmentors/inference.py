@@ -8,6 +8,7 @@ classes at image size never exist together unless the caller keeps them.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import NonFiniteError
+from mmseg_ovs.utils import NonFiniteError, OpenVocabError
 
 from ..postprocessors import ImagePostProcessor
 from ..utils import (
@@ -30,6 +31,9 @@ from ..utils import (
 )
 from .settings import InferenceCfg
 from .window_batches import WindowBatches
+
+# A post-processor and what it prepared of an image.
+Refinement = tuple[ImagePostProcessor, object]
 
 
 @dataclass
@@ -87,7 +91,9 @@ class WindowedInference:
 
         Raises:
             NonFiniteError: Scores are NaN or infinite; names the image.
+            OpenVocabError: ``test_cfg`` needs a background and there is none.
         """
+        self.cfg.background_of(vocabulary)  # before the work
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
@@ -145,7 +151,7 @@ class WindowedInference:
 
     def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
         """Grid scores (n, h, w) of some rows to scores at the size of their view."""
-        return self.resize(grid, size)
+        return grid if self.cfg.resize_once else self.resize(grid, size)
 
     def merge(self, maps: list[Tensor], layout: Layout) -> Tensor:
         """Scores (n, h, w) of all views to scores on the canvas."""
@@ -177,20 +183,89 @@ class WindowedInference:
         vocabulary: Vocabulary,
     ) -> tuple[Tensor, Tensor | None]:
         """Grid scores of one image's views to labels (and class scores)."""
-        model = self.model
-        on_view = [
-            [(p, p.prepare(model.denormalize(view))) for view in layout.views]
-            for p in self._refinements('window')
-        ]
-        on_canvas = [
-            (p, p.prepare(model.denormalize(layout.canvas)))
-            for p in self._refinements('image')
-        ]
+        cfg = self.cfg
+        refinements = self._prepare(layout, out_size, meta)
+        row_to_class = vocabulary.row_to_class.to(scores[0].device)
+        background = cfg.background_of(vocabulary)
+        kept = [] if cfg.keep_logits else None
+        scale = cfg.logit_scale if background is not None or cfg.keep_logits else None
+        argmax = self._sweep(layout, scores, refinements, out_size, meta, kept, scale)
+        _require_finite(argmax.best, meta.get('img_path', 'an image'))
+        labels, best = row_to_class[argmax.index], argmax.best
+        small = None
+        if cfg.min_area:
+            classes = vocabulary.num_classes
+            small = _small_classes(labels, classes, background, cfg.min_area)
+        if small is not None and small.any():
+            rows = (~small)[row_to_class].nonzero()[:, 0]
+            rest = [grid[rows] for grid in scores]
+            second = self._sweep(layout, rest, refinements, out_size, meta)
+            labels, best = row_to_class[rows[second.index]], second.best
+        if cfg.min_probability:
+            improbable = argmax.probability(best) < cfg.min_probability
+            labels.masked_fill_(improbable, background)
+        if vocabulary.background_score is not None:
+            below = argmax.best <= vocabulary.background_score
+            labels.masked_fill_(below, vocabulary.background_label)
+        if kept is None:
+            return labels, None
+        maps = torch.cat(kept)
+        if scale is not None:
+            maps = argmax.probability(maps)
+        maps = vocabulary.reduce(maps[None])[0]
+        if small is not None:
+            maps.masked_fill_(small[:, None, None], 0)
+        return labels, maps
+
+    def _prepare(
+        self, layout: Layout, out_size: tuple[int, int], meta: Mapping
+    ) -> dict[str, list[list[Refinement]]]:
+        """Refinements of each stage, for each of the maps that it has.
+
+        Raises:
+            OpenVocabError: A post-processor needs maps that ``resize_once`` leaves out.
+        """
+        if self.cfg.resize_once:
+            for p in [*self._processors('window'), *self._processors('image')]:
+                raise OpenVocabError(
+                    f'{type(p).__name__}(stage={p.stage!r}) needs scores at the size '
+                    "of the input, which test_cfg.resize_once leaves out: use stage='"
+                    "output' or resize_once=False"
+                )
+        canvas = layout.canvas
+        images = dict(window=layout.views, image=[canvas], output=[])
+        if self._processors('output'):
+            images['output'] = [_unflip(self.resize(canvas, out_size), meta)]
+        return {
+            stage: [
+                [(p, p.prepare(self.model.denormalize(image))) for image in members]
+                for p in self._processors(stage)
+            ]
+            for stage, members in images.items()
+        }
+
+    def _sweep(
+        self,
+        layout: Layout,
+        scores: list[Tensor],
+        refinements: dict[str, list[list[Refinement]]],
+        out_size: tuple[int, int],
+        meta: Mapping,
+        kept: list[Tensor] | None = None,
+        scale: float | None = None,
+    ) -> RunningArgmax:
+        """Best row of every pixel, from the grid scores of the views, in chunks.
+
+        Args:
+            kept: Receives the scores (n, H, W) of the chunks at the original size.
+            scale: See :class:`RunningArgmax`.
+        """
         softmax = self.cfg.window_softmax and self.merges_scores
         log_sums = self._log_sums(scores, layout) if softmax else None
-        argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype)
-        kept = []
-        chunk = rows_per_chunk(layout.size, self.cfg.chunk_mb)
+        argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype, scale)
+        at_output = kept is not None or refinements['output']
+        largest = max(layout.size, out_size if at_output else (0, 0), key=math.prod)
+        chunk = rows_per_chunk(largest, self.cfg.chunk_mb)
         for start in range(0, len(scores[0]), chunk):
             maps = [
                 self.to_view(grid[start : start + chunk], size)
@@ -199,28 +274,20 @@ class WindowedInference:
             if log_sums is not None:
                 for i, log_sum in enumerate(log_sums):
                     maps[i] = (maps[i] - log_sum).exp_()
-            for prepared in on_view:
-                maps = [
-                    p.refine(m, ready)
-                    for m, (p, ready) in zip(maps, prepared, strict=True)
-                ]
+            maps = _refine(maps, refinements['window'])
             merged = self.merge(maps, layout)
-            for p, ready in on_canvas:
-                merged = p.refine(merged, ready)
+            (merged,) = _refine([merged], refinements['image'])
             merged = _unflip(merged, meta)
-            if self.cfg.keep_logits:
+            if at_output:
                 merged = self.resize(merged, out_size)
+                (merged,) = _refine([merged], refinements['output'])
+            if kept is not None:
                 kept.append(merged)
-            resize_argmax(merged, argmax, start, model.align_corners, self.cfg.chunk_mb)
-        _require_finite(argmax.best, meta.get('img_path', 'an image'))
-        labels = vocabulary.row_to_class.to(argmax.index.device)[argmax.index]
-        if vocabulary.background_score is not None:
-            below = argmax.best <= vocabulary.background_score
-            labels.masked_fill_(below, vocabulary.background_label)
-        kept = vocabulary.reduce(torch.cat(kept)[None])[0] if kept else None
-        return labels, kept
+            corners = self.model.align_corners
+            resize_argmax(merged, argmax, start, corners, self.cfg.chunk_mb)
+        return argmax
 
-    def _refinements(self, stage: str) -> list[ImagePostProcessor]:
+    def _processors(self, stage: str) -> list[ImagePostProcessor]:
         """Post-processors that run on maps at a stage."""
         return self.model.image_postprocessors(stage) if self.cfg.refine else []
 
@@ -234,6 +301,30 @@ class WindowedInference:
                 torch.logaddexp(total, partial, out=total)
             sums.append(total)
         return sums
+
+
+def _refine(maps: list[Tensor], refinements: list[list[Refinement]]) -> list[Tensor]:
+    """Run the refinements of a stage one after the other on maps (n, H, W)."""
+    for prepared in refinements:
+        maps = [
+            processor.refine(scores, ready)
+            for scores, (processor, ready) in zip(maps, prepared, strict=True)
+        ]
+    return maps
+
+
+def _small_classes(
+    labels: Tensor, num_classes: int, background: int, min_area: float
+) -> Tensor:
+    """Which classes (N,) have no more than a share of the pixels (H, W) not background.
+
+    Source: SCLIP's ``area_thd`` (wangf3014/SCLIP, clip_segmentor.py).
+    """
+    counts = labels.flatten().bincount(minlength=num_classes)
+    foreground = labels.numel() - counts[background]
+    small = counts <= min_area * foreground
+    small[background] = False
+    return small
 
 
 def _require_finite(best: Tensor, image: str) -> None:

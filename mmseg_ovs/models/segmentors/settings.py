@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import OpenVocabError
 
 from ..utils import Window, window_grid
@@ -38,6 +39,16 @@ class InferenceCfg:
         window_softmax: Whether scores become a softmax over all text rows, at the size
             of each window, before windows are merged (where scores are merged; scores
             of the whole image at once stay as they are).
+        resize_once: Whether scores are resized from the patch grid to the size of the
+            original image at once, without the size of the input in between ('whole',
+            without post-processors there).
+        logit_scale: Factor of the merged scores before their softmax over all text
+            rows, at the size of the original image. Makes ``seg_logits`` probabilities;
+            a class has that of its best row. None: scores stay as they are.
+        min_probability: Pixels whose best class has a lower probability become
+            background. Needs ``logit_scale`` and a background among the classes.
+        min_area: Classes that have no larger share of the pixels outside the
+            background are left out. Needs ``logit_scale`` and a background.
         chunk_mb: Size in MiB of the score maps that are resized, refined and merged
             together. Bounds the memory, does not change the result.
         keep_logits: Keep the scores of all classes at the size of the original image in
@@ -54,6 +65,10 @@ class InferenceCfg:
     input_antialias: bool = True
     window_batch_size: int | None = None
     window_softmax: bool = False
+    resize_once: bool = False
+    logit_scale: float | None = None
+    min_probability: float | None = None
+    min_area: float | None = None
     chunk_mb: float = 30
     keep_logits: bool = False
     refine: bool = True
@@ -70,6 +85,12 @@ class InferenceCfg:
             raise ValueError(f'test_cfg.mode {self.mode!r} needs crop_size and stride')
         if self.mode == 'local-global':
             self._check_local_global()
+        if self.resize_once and self.mode != 'whole':
+            raise ValueError(
+                f'test_cfg.resize_once is for mode "whole": in {self.mode!r} scores '
+                'are merged at the size of the input'
+            )
+        self._check_probabilities()
 
     def _check_local_global(self) -> None:
         if self.aggregation not in AGGREGATIONS:
@@ -93,6 +114,53 @@ class InferenceCfg:
                 "test_cfg.input_size is for aggregation='logits': features of resized "
                 'windows have no place on the grid of the whole image'
             )
+
+    def _check_probabilities(self) -> None:
+        if self.logit_scale is not None and not self.logit_scale > 0:
+            raise ValueError(
+                f'test_cfg.logit_scale has to be positive, not {self.logit_scale}'
+            )
+        if self.logit_scale is not None and self.window_softmax:
+            raise ValueError(
+                'test_cfg.window_softmax makes probabilities of windows, logit_scale '
+                'of the whole image: give one of them'
+            )
+        for name in ('min_probability', 'min_area'):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not 0 <= value <= 1:
+                raise ValueError(f'test_cfg.{name} has to be in 0..1, not {value}')
+            if self.logit_scale is None:
+                raise ValueError(
+                    f'test_cfg.{name} is for probabilities: give test_cfg.logit_scale '
+                    'too'
+                )
+
+    def background_of(self, vocabulary: Vocabulary) -> int | None:
+        """Label of what ``min_probability`` and ``min_area`` leave; None without them.
+
+        Raises:
+            OpenVocabError: The vocabulary has no background, or one with a score of its
+                own.
+        """
+        asked = [n for n in ('min_probability', 'min_area') if getattr(self, n)]
+        if not asked:
+            return None
+        if vocabulary.background_score is not None:
+            raise OpenVocabError(
+                f'test_cfg.{asked[0]} and a background with a constant score '
+                f'({vocabulary.background_score:g}) are two rules for the background: '
+                'give the background names, or leave test_cfg.logit_scale, '
+                'min_probability and min_area out'
+            )
+        if vocabulary.background_class is None:
+            raise OpenVocabError(
+                f'test_cfg.{asked[0]} needs a background among the classes: add '
+                "background=dict(type='names', names=['background', ...]) to the "
+                f'vocabulary, or leave test_cfg.{asked[0]} out'
+            )
+        return vocabulary.background_class
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
         """The windows of an image of a size."""

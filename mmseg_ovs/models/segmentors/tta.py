@@ -49,7 +49,12 @@ class OpenVocabTTAModel(BaseTTAModel):
         self, data_samples_list: tuple[list[SegDataSample], list[Tensor]]
     ) -> list[SegDataSample]:
         """Samples, and the mean scores (N, H, W) of each, to samples with labels."""
+        least = self.module.inference_cfg().min_probability
         for sample, scores in zip(*data_samples_list, strict=True):
             sample.seg_logits = PixelData(data=scores)
-            sample.pred_sem_seg = PixelData(data=scores.argmax(dim=0, keepdim=True))
+            best, labels = scores.max(dim=0, keepdim=True)
+            if least:
+                background = self.module.vocabulary.background_class
+                labels.masked_fill_(best < least, background)
+            sample.pred_sem_seg = PixelData(data=labels)
         return data_samples_list[0]

@@ -14,6 +14,8 @@ class RunningArgmax:
         size: Height and width.
         device: Where the maps live.
         dtype: Data type of the maps.
+        scale: Also follow the softmax of ``scale * scores`` over the maps; see
+            :meth:`probability`.
     """
 
     def __init__(
@@ -21,16 +23,32 @@ class RunningArgmax:
         size: tuple[int, int],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        scale: float | None = None,
     ) -> None:
         self.best = torch.full(size, -torch.inf, device=device, dtype=dtype)
         self.index = torch.zeros(size, device=device, dtype=torch.int64)
+        self.scale = scale
+        # sum of exp(scale * (score - best)), which no large score can overflow
+        self.total = None if scale is None else torch.zeros_like(self.best)
 
     def update(self, scores: Tensor, start: int) -> None:
         """Take in maps (n, H, W) whose first has index ``start``."""
+        before = None if self.total is None else self.best.clone()
         for offset, plane in enumerate(scores):
             better = plane > self.best
             self.index.masked_fill_(better, start + offset)
             torch.maximum(self.best, plane, out=self.best)
+        if self.total is not None:
+            self.total *= self._relative(before)
+            for plane in scores:
+                self.total += self._relative(plane)
+
+    def probability(self, scores: Tensor) -> Tensor:
+        """Probabilities of scores (..., H, W) among all maps that were taken in."""
+        return self._relative(scores).div_(self.total)
+
+    def _relative(self, scores: Tensor) -> Tensor:
+        return (scores - self.best).mul_(self.scale).exp_()
 
 
 def rows_per_chunk(size: tuple[int, int], chunk_mb: float) -> int:

@@ -70,5 +70,5 @@ def test_chunks_change_nothing():
 
 
 def test_unknown_stage():
-    with pytest.raises(ValueError, match="'window' or 'image'"):
+    with pytest.raises(ValueError, match="'window', 'image', 'output'"):
         PAMR(stage='grid')
