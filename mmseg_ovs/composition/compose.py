@@ -9,7 +9,8 @@ it::
 
 ``data_overrides`` holds in tests and in training, ``train_overrides`` in training. Its
 ``schedule`` names a file of ``configs/_base_/schedules``. Images are resized as the
-model's ``test_pipeline`` says, whatever the data set's own pipeline does.
+model's ``test_pipeline`` says, whatever the data set's own pipeline does; a table may
+hold another ``test_pipeline`` for a data set.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def compose(
             content.pop(f'{part}_{kind}', None)
     if not data_content.get('val_dataloader'):
         content.pop('val_cfg', None)
-    if 'test_pipeline' in content:
-        _resize_as(_image_transforms(content['test_pipeline']), data_content)
+    pipeline = changes.pop('test_pipeline', content.get('test_pipeline'))
+    if pipeline:
+        content['test_pipeline'] = pipeline
+        _resize_as(_image_transforms(pipeline), data_content)
     content.update(data_content)
     for part, loop in (('val', 'ValLoop'), ('test', 'TestLoop')):
         if content.get(f'{part}_dataloader'):
