@@ -78,8 +78,8 @@ def run_test(runner: Runner, checkpoint: str | None) -> None:
     """Test, with a readable error if the checkpoint cannot be read."""
     if not checkpoint:
         init_own_weights(unwrap_model(runner.model))
-    if not runner._load_from:
-        warn_of_random_parts(unwrap_model(runner.model))
+    loaded = bool(runner._load_from)
+    warn_of_random_parts(unwrap_model(runner.model), loaded)
     try:
         runner.test()
     except CheckpointError:

@@ -9,9 +9,7 @@ data_overrides = {
     'coco-object': dict(model=dict(test_cfg=dict(logit_scale=50))),
     'coco-stuff164k': dict(
         test_pipeline=[
-            dict(
-                type='LoadImageFromFile', backend_args=dict(backend='checked_images')
-            ),
+            dict(type='LoadImageFromFile', backend_args=dict(backend='checked_images')),
             dict(type='Resize', scale=(2048, 448), keep_ratio=True),
             dict(type='PackSegInputs'),
         ]

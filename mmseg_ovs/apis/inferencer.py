@@ -115,9 +115,9 @@ class OpenVocabInferencer:
             model.dataset_meta = load_model_checkpoint(model, weights).get(
                 'dataset_meta'
             )
-            return model
-        init_own_weights(model)
-        warn_of_random_parts(model)
+        else:
+            init_own_weights(model)
+        warn_of_random_parts(model, loaded=weights is not None)
         return model
 
     def __call__(

@@ -21,7 +21,13 @@ from torch import nn
 from mmseg_ovs.jobs import file_digest, sha256
 from mmseg_ovs.models.postprocessors import ImagePostProcessor
 from mmseg_ovs.models.segmentors import InferenceCfg
-from mmseg_ovs.models.utils import parts_at_random, unwrap_model, weights_digest
+from mmseg_ovs.models.utils import (
+    FrozenTeacher,
+    parts_at_random,
+    proxies_at_random,
+    unwrap_model,
+    weights_digest,
+)
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.version import __version__
 
@@ -44,6 +50,7 @@ def describe_protocol(model: nn.Module, cfg: Config, seed: int | None) -> dict:
     bare = unwrap_model(model)
     return {
         **_input(cfg),
+        **_backbone(bare),
         **_inference(bare),
         **_text(bare),
         **_vocabulary(bare, cfg),
@@ -155,6 +162,20 @@ def _inference(model: nn.Module) -> dict[str, str]:
     return lines
 
 
+def _backbone(model: nn.Module) -> dict[str, str]:
+    """What the weights do not show of a CLIP without training."""
+    backbone, lines = getattr(model, 'backbone', None), {}
+    proxy = getattr(backbone, 'proxy', None)
+    if isinstance(proxy, FrozenTeacher):
+        how = f'beta {backbone.beta:g}, gamma {backbone.gamma:g}'
+        if proxy.input_size:
+            how += f', images stretched to {_size(proxy.input_size)}'
+        lines['attention'] = f'{_call(_plain(proxy.cfg))}, {how}'
+    elif getattr(backbone, 'last_block', None):
+        lines['attention'] = f'last block {_plain(backbone.last_block)}'
+    return lines
+
+
 def _text(model: nn.Module) -> dict[str, str]:
     encoder = getattr(model, 'text_encoder', None)
     if encoder is None:
@@ -230,7 +251,8 @@ def _weights(model: nn.Module, cfg: Config) -> dict[str, str]:
     sources = [Path(str(cfg.load_from)).name] if cfg.get('load_from') else []
     sources += sorted({Path(name).name for name in _checkpoints(model)})
     lines = {'weights': f'SHA-256 {weights_digest(model)[:16]}, {_join(sources)}'}
-    chance = [] if cfg.get('load_from') else parts_at_random(model)
+    loaded = bool(cfg.get('load_from'))
+    chance = proxies_at_random(model) if loaded else parts_at_random(model)
     if chance:
         lines['weights'] += f'; AT RANDOM: {_join(chance)}'
     parameters = list(model.parameters())

@@ -18,6 +18,7 @@ from .model_checkpoint import (
     init_own_weights,
     load_model_checkpoint,
     parts_at_random,
+    proxies_at_random,
     unwrap_model,
     warn_of_random_parts,
 )
@@ -54,6 +55,7 @@ __all__ = [
     'merge_windows',
     'named_config',
     'parts_at_random',
+    'proxies_at_random',
     'pretrained_clip',
     'read_checkpoint',
     'read_state_dict',

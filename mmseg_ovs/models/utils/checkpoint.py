@@ -21,7 +21,14 @@ from torch import Tensor, nn
 
 from mmseg_ovs.utils import some_of
 
-from .recognise import CheckpointError, choose_share, hints, under, unwrap
+from .recognise import (
+    CheckpointError,
+    choose_share,
+    hints,
+    looks_like,
+    under,
+    unwrap,
+)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -236,8 +243,10 @@ def _fitting_share(
         return share
     converted = convert(state)
     hint = hints(own, converted, getattr(module, 'patch_size', None))
+    method = looks_like(state)
+    looks = f'It looks like a file of {method}. ' if method else ''
     raise CheckpointError(
-        f'{name} does not fit {type(module).__name__}. '
+        f'{name} does not fit {type(module).__name__}. {looks}'
         f'{hint or "Is it for another architecture or size?"}\n'
         f'{describe_mismatch(own, converted)}'
     )

@@ -37,12 +37,19 @@ class FrozenTeacher:
         self.out_index = out_index
         self._network: nn.Module | None = None
 
+    @property
+    def names_weights(self) -> bool:
+        """Whether the config, or that of a part, says where weights are."""
+        return _names_weights(self.cfg)
+
     def network(self, device: torch.device | str) -> nn.Module:
         """The network in evaluation mode on a device, built at the first call."""
         if self._network is None:
             network = MODELS.build(dict(self.cfg))
             init_own_weights(network)
-            self._network = network.requires_grad_(False).eval()
+            network.requires_grad_(False)
+            network.eval()  # of mmseg's ResNet it returns nothing
+            self._network = network
         return self._network.to(device)
 
     @torch.no_grad()
@@ -50,3 +57,10 @@ class FrozenTeacher:
         """Map (B, C, h, w) of normalised images (B, 3, H, W)."""
         image = resize_images(image, self.input_size)
         return self.network(image.device)(image)[self.out_index]
+
+
+def _names_weights(cfg: object) -> bool:
+    if isinstance(cfg, Mapping):
+        named = cfg.get('type') == 'Pretrained' or cfg.get('pretrained')
+        return bool(named) or any(map(_names_weights, cfg.values()))
+    return isinstance(cfg, list | tuple) and any(map(_names_weights, cfg))

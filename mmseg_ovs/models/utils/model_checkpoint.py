@@ -24,7 +24,7 @@ from .checkpoint import (
     read_checkpoint,
     require_finite,
 )
-from .recognise import choose_share
+from .recognise import choose_share, looks_like
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
@@ -85,7 +85,7 @@ def complete_state(
         CheckpointError: Anything else is missing, unexpected, of another shape or not
             finite; or no key of the state dict belongs to the model.
     """
-    own = model.state_dict() if own is None else own
+    own, given = model.state_dict() if own is None else own, state
     state = _share_of_model(model, own, state, name, allow)
     kept = {k for k in own if any(re.search(pattern, k) for pattern in allow)}
     lacking: dict[str, nn.Module] = {}
@@ -95,9 +95,11 @@ def complete_state(
     filled = {**{k: own[k] for k in kept}, **state}
     mismatch = describe_mismatch(own, filled)
     if mismatch:
+        method = looks_like(given)
+        looks = f'It looks like a file of {method}. ' if method else ''
         raise CheckpointError(
-            f'{name} does not fit the model of the config. Was it trained with another '
-            f'config?\n{mismatch}'
+            f'{name} does not fit the model of the config. {looks}Was it trained with '
+            f'another config?\n{mismatch}'
         )
     require_finite(state, name)
     for part, module in lacking.items():
@@ -198,20 +200,39 @@ def parts_at_random(model: nn.Module) -> list[str]:
     A part of scales and biases only starts from set values.
     """
     if _is_pretrained(model):
-        return []
-    return [
+        return proxies_at_random(model)
+    random = [
         name
         for name, part in model.named_children()
         if any(p.ndim > 1 for p in part.parameters()) and not brings_weights(part)
     ]
+    return random + proxies_at_random(model)
 
 
-def warn_of_random_parts(model: nn.Module) -> None:
-    """Warn of :func:`parts_at_random` where no checkpoint is loaded."""
-    if random := parts_at_random(model):
+def proxies_at_random(model: nn.Module) -> list[str]:
+    """Names of networks outside the model whose config names no weights.
+
+    No checkpoint brings them (:class:`ProxyCLIPImageEncoder`).
+    """
+    return [
+        f'{name}.proxy'
+        for name, module in model.named_modules()
+        if hasattr(module, 'proxy') and not module.proxy.names_weights
+    ]
+
+
+def warn_of_random_parts(model: nn.Module, loaded: bool = False) -> None:
+    """Warn of parts that no file gives weights.
+
+    Args:
+        model: The model.
+        loaded: Whether a checkpoint of the whole model was loaded.
+    """
+    if random := proxies_at_random(model) if loaded else parts_at_random(model):
+        given = 'The config' if loaded else 'No checkpoint was given and the config'
         print_log(
-            'No checkpoint was given and the config names no weights for '
-            f'{", ".join(random)}: they are random, and so are the results',
+            f'{given} names no weights for {", ".join(random)}: they are random, and '
+            'so are the results',
             'current',
             logging.WARNING,
         )

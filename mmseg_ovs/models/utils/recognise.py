@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -139,6 +140,31 @@ def choose_share(
             logging.WARNING,
         )
     return share
+
+
+# What published files are, by what their keys contain; the most telling first.
+_METHODS = [
+    (r'^sem_seg_head\.predictor\.prompt_tokens', 'PixelCLIP'),
+    (r'^sem_seg_head\.predictor\.transformer\.', 'CAT-Seg'),
+    (r'side_adapter_network\.', 'SAN'),
+    (r'^clip_image_encoder\.', 'TCL'),
+    (r'^obj_proj\.', 'CLIP-DINOiser'),
+    (r'^(img_encoder\.layers|vision_model\.encoder\.stages)\.', 'GroupViT'),
+    (r'^mask_decoder\.', 'SAM'),
+    (r'^visual_model\.|^text_model\.backbone\.', 'dino.txt'),
+    (r'^linear_layer\.', "Talk2DINO's projection"),
+    (r'^visual\.transformer\.resblocks\.', 'CLIP'),
+    (r'^storage_tokens$|^rope_embed\.', 'DINOv3'),
+    (r'^blocks\.\d+\.attn\.qkv\.', 'a DINO backbone'),
+]
+
+
+def looks_like(state: State) -> str | None:
+    """Whose file a state dict is, by its keys; None if that is not known."""
+    for pattern, method in _METHODS:
+        if any(re.search(pattern, key) for key in state):
+            return method
+    return None
 
 
 def hints(own: State, state: State, patch_size: int | None = None) -> str:

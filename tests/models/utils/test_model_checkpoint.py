@@ -13,6 +13,7 @@ from mmseg_ovs.models.utils import (
     PretrainedModule,
     complete_state,
     load_model_checkpoint,
+    load_pretrained,
     parts_at_random,
     unwrap_model,
 )
@@ -163,3 +164,24 @@ def test_wrappers_are_looked_through(trained):
 def test_parts_at_random(published):
     assert parts_at_random(Model()) == ['backbone', 'head']
     assert parts_at_random(Model(published)) == ['head']
+
+
+@pytest.mark.parametrize(
+    ('key', 'method'),
+    [
+        ('sem_seg_head.predictor.prompt_tokens', 'PixelCLIP'),
+        ('sem_seg_head.predictor.transformer.layers.0.weight', 'CAT-Seg'),
+        ('decode_head.side_adapter_network.query_embed', 'SAN'),
+        ('clip_image_encoder.clip_proj.ln.weight', 'TCL'),
+        ('vision_model.encoder.stages.0.group_token', 'GroupViT'),
+        ('visual.transformer.resblocks.0.ln_1.weight', 'CLIP'),
+        ('rope_embed.periods', 'DINOv3'),
+        ('blocks.0.attn.qkv.weight', 'a DINO backbone'),
+    ],
+)
+@pytest.mark.parametrize('load', [load_pretrained, complete_state])
+def test_a_file_of_another_method_is_named(load, key, method):
+    state = {key: torch.ones(1), 'other': torch.ones(1)}
+    args = (state, 'x.pth') if load is complete_state else (state,)
+    with pytest.raises(CheckpointError, match=f'looks like a file of {method}'):
+        load(Model(), *args)
