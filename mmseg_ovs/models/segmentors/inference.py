@@ -264,8 +264,10 @@ class WindowedInference:
         log_sums = self._log_sums(scores, layout) if softmax else None
         argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype, scale)
         at_output = kept is not None or refinements['output']
-        largest = max(layout.size, out_size if at_output else (0, 0), key=math.prod)
-        chunk = rows_per_chunk(largest, self.cfg.chunk_mb)
+        pixels = max(math.prod(layout.size), sum(map(math.prod, layout.view_sizes)))
+        if at_output:
+            pixels = max(pixels, math.prod(out_size))
+        chunk = rows_per_chunk((1, pixels), self.cfg.chunk_mb)
         for start in range(0, len(scores[0]), chunk):
             maps = [
                 self.to_view(grid[start : start + chunk], size)

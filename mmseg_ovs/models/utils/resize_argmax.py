@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from mmseg.models.utils import resize
 from torch import Tensor
@@ -26,29 +28,42 @@ class RunningArgmax:
         scale: float | None = None,
     ) -> None:
         self.best = torch.full(size, -torch.inf, device=device, dtype=dtype)
-        self.index = torch.zeros(size, device=device, dtype=torch.int64)
-        self.scale = scale
-        # sum of exp(scale * (score - best)), which no large score can overflow
-        self.total = None if scale is None else torch.zeros_like(self.best)
+        # Exact up to 2^24 maps; integers under a mask are several times slower.
+        self._index = torch.zeros(size, device=device)
+        self.total = None
+        if scale is not None:
+            # sum of exp(scale * (score - best)), which no large score can overflow
+            self.total = torch.zeros_like(self.best)
+            # several times as fast as exp on a CPU
+            self._exponent = scale * math.log2(math.e)
 
     def update(self, scores: Tensor, start: int) -> None:
-        """Take in maps (n, H, W) whose first has index ``start``."""
+        """Take in maps (n, H, W) whose first has index ``start``, in rising order."""
         before = None if self.total is None else self.best.clone()
+        better = torch.empty_like(self._index)
         for offset, plane in enumerate(scores):
-            better = plane > self.best
-            self.index.masked_fill_(better, start + offset)
+            torch.gt(plane, self.best, out=better)
+            better *= start + offset
+            torch.maximum(self._index, better, out=self._index)
             torch.maximum(self.best, plane, out=self.best)
         if self.total is not None:
-            self.total *= self._relative(before)
+            terms = torch.empty_like(self.best)
+            self.total *= self._relative(before, terms)
             for plane in scores:
-                self.total += self._relative(plane)
+                self.total += self._relative(plane, terms)
+
+    @property
+    def index(self) -> Tensor:
+        """Index (H, W) of the best map of every pixel, int64."""
+        return self._index.long()
 
     def probability(self, scores: Tensor) -> Tensor:
         """Probabilities of scores (..., H, W) among all maps that were taken in."""
-        return self._relative(scores).div_(self.total)
+        return self._relative(scores, torch.empty_like(scores)).div_(self.total)
 
-    def _relative(self, scores: Tensor) -> Tensor:
-        return (scores - self.best).mul_(self.scale).exp_()
+    def _relative(self, scores: Tensor, out: Tensor) -> Tensor:
+        """exp(scale * (scores - best))."""
+        return torch.sub(scores, self.best, out=out).mul_(self._exponent).exp2_()
 
 
 def rows_per_chunk(size: tuple[int, int], chunk_mb: float) -> int:
