@@ -16,12 +16,26 @@ CLASSES = {
     'ade20k_847': 847,
     'camvid_11': 11,
     'cityscapes_19': 19,
+    'clearclip_coco_object': 81,
+    'clearclip_voc20': 20,
+    'clearclip_voc21': 21,
     'coco_object_81': 81,
     'coco_stuff_171': 171,
+    'corrclip_ade20k': 150,
+    'corrclip_cityscapes': 19,
+    'corrclip_coco_object': 81,
+    'corrclip_coco_stuff': 171,
+    'corrclip_context59': 59,
+    'corrclip_context60': 60,
+    'corrclip_voc20': 20,
+    'corrclip_voc21': 21,
     'pascal_context_459': 459,
     'pascal_context_59': 59,
     'pascal_context_59_catseg': 59,
     'pascal_context_60': 60,
+    'proxyclip_coco_object': 81,
+    'proxyclip_voc20': 20,
+    'proxyclip_voc21': 21,
     'sclip_ade20k': 150,
     'sclip_cityscapes': 19,
     'sclip_coco_object': 81,
@@ -30,6 +44,9 @@ CLASSES = {
     'sclip_context60': 60,
     'sclip_voc20': 20,
     'sclip_voc21': 21,
+    'sfp_cityscapes': 19,
+    'sfp_voc20': 20,
+    'sfp_voc21': 21,
     'voc_20': 20,
     'voc_20b_catseg': 21,
     'voc_21': 21,
@@ -121,6 +138,74 @@ def test_named_vocabularies_of_mmseg_are_mmsegs():
     ]:
         expected = Vocabulary.from_metainfo(dataset.METAINFO)
         assert Vocabulary.build(name) == expected
+
+
+# The classes whose names differ from those of SCLIP's list, and the new names.
+_THINGS = ('sky', 'wall', 'tree', 'wood', 'grass', 'road', 'sea', 'river', 'mountain')
+_THINGS += ('sands', 'desk', 'bed', 'building', 'cloud', 'floor', 'hill', 'rail')
+_CLOTHES = ('shirt', 'jeans', 'dress', 'sweater', 'skirt', 'jacket')
+_PEOPLE = ('people', *(f'people in {name}' for name in _CLOTHES))
+_PLAIN = {'person': ('person',), 'tvmonitor': ('tvmonitor',)}
+_WORD = {'background': ('background',)}
+DIFFERENCES = {
+    'proxyclip_voc20': _PLAIN,
+    'proxyclip_voc21': _PLAIN,
+    'proxyclip_coco_object': {'background': _THINGS, 'person': ('person',)},
+    'clearclip_voc20': _PLAIN,
+    'clearclip_voc21': _PLAIN | _WORD,
+    'clearclip_coco_object': {'person': ('person',)} | _WORD,
+    'corrclip_voc20': _PLAIN | {'person': ('people',)},
+    'corrclip_voc21': _PLAIN | {'person': ('people',)},
+    'corrclip_context59': {'person': ('people',)},
+    'corrclip_context60': {'person': ('people',)},
+    'corrclip_coco_object': {
+        'background': tuple(name for name in _THINGS if name != 'bed'),
+        'person': ('people',),
+    },
+    'corrclip_coco_stuff': {'person': ('people',)},
+    'corrclip_cityscapes': {'person': ('people',)},
+    'corrclip_ade20k': {'person': ('people',)},
+    'sfp_voc20': {'person': _PEOPLE},
+    'sfp_voc21': {'person': _PEOPLE},
+    'sfp_cityscapes': {'person': ('people',)},
+}
+
+
+@pytest.mark.parametrize('name', DIFFERENCES)
+def test_lists_of_methods_that_build_on_sclip(name):
+    vocabulary = Vocabulary.build(name)
+    sclip = Vocabulary.build(f'sclip_{name.partition("_")[2]}')
+    assert vocabulary.classes == sclip.classes
+    assert vocabulary.background_label == sclip.background_label
+    pairs = zip(vocabulary.synonyms, sclip.synonyms, strict=True)
+    assert DIFFERENCES[name] == {
+        vocabulary.classes[label]: new
+        for label, (new, old) in enumerate(pairs)
+        if new != old
+    }
+
+
+def test_lists_of_methods_show_the_classes_of_the_data_sets():
+    import mmseg.datasets as theirs
+
+    import mmseg_ovs.datasets as ours
+
+    datasets = {
+        'ade20k': theirs.ADE20KDataset,
+        'cityscapes': theirs.CityscapesDataset,
+        'coco_object': ours.COCOObjectDataset,
+        'coco_stuff': theirs.COCOStuffDataset,
+        'context59': theirs.PascalContextDataset59,
+        'context60': theirs.PascalContextDataset,
+        'voc20': ours.PascalVOC20Dataset,
+        'voc21': theirs.PascalVOCDataset,
+    }
+    methods = ('sclip_', 'proxyclip_', 'clearclip_', 'corrclip_', 'sfp_')
+    for name in Vocabulary.named():
+        if name.startswith(methods):
+            dataset = datasets[name.partition('_')[2]]
+            expected = Vocabulary.from_metainfo(dataset.METAINFO).classes
+            assert Vocabulary.build(name).classes == expected, name
 
 
 # ------------------------------------------------------------------ background
