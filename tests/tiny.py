@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -246,6 +248,43 @@ def dinov3_seg() -> dict:
     )
 
 
+def naclip() -> dict:
+    """Another last block, probabilities over all names, PAMR at the original size."""
+    return dict(
+        backbone=dict(
+            BACKBONES['CLIP'], last_block='naclip', position_offset=0.1, fit='crop'
+        ),
+        decode_head=HEADS['text similarity'],
+        postprocessors=[dict(POSTPROCESSORS['PAMR'], stage='output')],
+        test_cfg=dict(
+            mode='slide', crop_size=(40, 32), stride=(20, 16), logit_scale=20
+        ),
+    )
+
+
+@MODELS.register_module()
+class AverageColours(BaseModule):
+    """A backbone without weights, so that every build of it is the same."""
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
+        return (F.avg_pool2d(image, 16),)
+
+
+def proxyclip() -> dict:
+    """The attention of a backbone outside the model, on a coarser grid."""
+    return dict(
+        backbone=dict(
+            BACKBONES['CLIP'],
+            type='ProxyCLIPImageEncoder',
+            proxy=dict(type='AverageColours'),
+        ),
+        decode_head=HEADS['text similarity'],
+        test_cfg=dict(
+            mode='slide', crop_size=(48, 32), stride=(24, 16), logit_scale=20
+        ),
+    )
+
+
 # Method and the shape of the text vectors of one name.
 SYSTEMS = {
     talk2dino: (20,),
@@ -253,6 +292,8 @@ SYSTEMS = {
     dinotxt: (WIDTH,),
     cat_seg: (2, WIDTH),
     dinov3_seg: (2 * WIDTH,),
+    naclip: (WIDTH,),
+    proxyclip: (WIDTH,),
 }
 
 

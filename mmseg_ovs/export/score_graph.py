@@ -57,6 +57,9 @@ class ScoreGraph(nn.Module):
         self.backbone = model.backbone
         self.neck = model.neck if model.with_neck else None
         self.decode_head = model.decode_head
+        if hasattr(model.backbone, 'proxy'):  # a graph holds all networks
+            device = next(model.parameters()).device
+            self.proxy = model.backbone.proxy.network(device)
         self.register_buffer('text', text, persistent=False)
         self.eval()
 
@@ -127,6 +130,13 @@ def left_out(model: nn.Module) -> list[str]:
         for part in model.postprocessors
         if isinstance(part, GridPostProcessor | ImagePostProcessor)
     ]
+    cfg = InferenceCfg(**(model.test_cfg or {}))
+    if cfg.logit_scale is not None:
+        parts.append(f'softmax of {cfg.logit_scale:g} x score over all names')
+    if cfg.min_area:
+        parts.append(f'classes up to area {cfg.min_area:g} out')
+    if cfg.min_probability:
+        parts.append(f'background below probability {cfg.min_probability:g}')
     score = model.vocabulary and model.vocabulary.background_score
     if score is not None:
         parts.append(f'background up to a score of {score:g}')

@@ -123,6 +123,9 @@ class LastBlock(ViTBlock):
     def __init__(self, cfg: LastBlockCfg, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.cfg = cfg
+        if not cfg.feed_forward:  # DDP waits for the gradient of what is trained
+            self.norm2.requires_grad_(False)
+            self.mlp.requires_grad_(False)
 
     def forward(
         self,

@@ -39,10 +39,9 @@ def proxy_attention(features: Tensor, beta: float, gamma: float) -> Tensor:
     logits = unit.transpose(1, 2) @ unit
     # per image, so that a batch does not change its images
     logits = (logits - beta * logits.mean(dim=(1, 2), keepdim=True)) * gamma
-    logits = logits.masked_fill(logits < 0, -torch.inf)
-    # Where all places are alike, none is left, and the authors' softmax is NaN.
-    logits.diagonal(dim1=1, dim2=2).clamp_(min=0)
-    return logits.softmax(dim=-1)
+    # Where all places are alike, all are below 0: there the authors' softmax is NaN.
+    others = ~torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    return logits.masked_fill((logits < 0) & others, -torch.inf).softmax(dim=-1)
 
 
 @MODELS.register_module()

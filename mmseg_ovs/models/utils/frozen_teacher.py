@@ -50,7 +50,9 @@ class FrozenTeacher:
             network.requires_grad_(False)
             network.eval()  # of mmseg's ResNet it returns nothing
             self._network = network
-        return self._network.to(device)
+        if any(p.device != torch.device(device) for p in self._network.parameters()):
+            self._network.to(device)  # which export cannot trace
+        return self._network
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
