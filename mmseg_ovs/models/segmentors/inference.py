@@ -188,7 +188,9 @@ class WindowedInference:
         row_to_class = vocabulary.row_to_class.to(scores[0].device)
         background = cfg.background_of(vocabulary)
         kept = [] if cfg.keep_logits else None
-        scale = cfg.logit_scale if background is not None or cfg.keep_logits else None
+        constant = vocabulary.background_score
+        plain = background is None and constant is None and not cfg.keep_logits
+        scale = None if plain else cfg.logit_scale  # the best row needs none
         argmax = self._sweep(layout, scores, refinements, out_size, meta, kept, scale)
         _require_finite(argmax.best, meta.get('img_path', 'an image'))
         labels, best = row_to_class[argmax.index], argmax.best
@@ -204,9 +206,9 @@ class WindowedInference:
         if cfg.min_probability:
             improbable = argmax.probability(best) < cfg.min_probability
             labels.masked_fill_(improbable, background)
-        if vocabulary.background_score is not None:
-            below = argmax.best <= vocabulary.background_score
-            labels.masked_fill_(below, vocabulary.background_label)
+        if constant is not None:
+            best = best if scale is None else argmax.probability(best)
+            labels.masked_fill_(best <= constant, vocabulary.background_label)
         if kept is None:
             return labels, None
         maps = torch.cat(kept)

@@ -43,8 +43,9 @@ class InferenceCfg:
             original image at once, without the size of the input in between ('whole',
             without post-processors there).
         logit_scale: Factor of the merged scores before their softmax over all text
-            rows, at the size of the original image. Makes ``seg_logits`` probabilities;
-            a class has that of its best row. None: scores stay as they are.
+            rows, at the size of the original image. Makes scores probabilities, also
+            those that ``seg_logits`` holds and a background score is compared with; a
+            class has that of its best row. None: scores stay as they are.
         min_probability: Pixels whose best class has a lower probability become
             background. Needs ``logit_scale`` and a background among the classes.
         min_area: Classes that have no larger share of the pixels outside the

@@ -104,6 +104,22 @@ def test_the_scale_alone_changes_no_label(spread):
     assert kept.isfinite().all() and kept.max() <= 1
 
 
+def test_a_constant_background_is_compared_with_probabilities(spread):
+    model, image = spread()
+    names = [f'thing {i}' for i in range(7)]
+    chances = (scores(model, image, vocabulary=names) * 6).softmax(dim=0)
+    threshold = chances.amax(dim=0).median().item() + 1e-6
+    background = dict(type='threshold', value=threshold)
+    call = dict(vocabulary=dict(source=names, background=background), logit_scale=6.0)
+    (sample,) = run(model, [image], **call)
+    expected = torch.cat([torch.full_like(chances[:1], threshold), chances])
+    labels = expected.argmax(dim=0)
+    assert 0.3 < (labels == 0).float().mean() < 0.7
+    assert (sample.pred_sem_seg.data[0] != labels).float().mean() < 1e-3
+    kept = scores(model, image, **call)
+    torch.testing.assert_close(kept, expected)
+
+
 def test_full_size_scores_of_all_rows_never_exist(spread):
     model, image = spread()
     size = (400, 500)

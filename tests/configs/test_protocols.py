@@ -1,0 +1,62 @@
+"""Settings of the authors' own configs, method by method and data set by data set."""
+
+import pytest
+
+from mmseg_ovs.composition import compose
+from mmseg_ovs.structures import Vocabulary
+
+SETS = ['voc21', 'context60', 'coco-object', 'voc20', 'context59', 'coco-stuff164k']
+SETS += ['cityscapes', 'ade20k']
+# Shorter side, window, stride, scale, least probability; one value is that of all.
+PROTOCOLS = {
+    'sclip_clip-b16': (
+        [336, 336, 336, 336, 336, 448, 560, 336],
+        [224],
+        [112],
+        [65, 50, 50, 40, 40, 40, 40, 40],
+        [0.1, 0.1, 0.1, None, None, None, None, None],
+    ),
+    'naclip_clip-b16': (
+        [336, 336, 336, 336, 336, 336, 560, 336],
+        [None, 224, 224, None, 224, 224, 224, 224],
+        [112],
+        [40],
+        [0.1, 0.1, 0.1, None, None, None, None, None],
+    ),
+    'clearclip_clip-b16': (
+        [448],
+        [448, 448, 448, 448, 448, 448, 224, 448],
+        [224],
+        [50],
+        [0.5, 0.15, 0.4, None, None, None, None, None],
+    ),
+    'proxyclip_clip-b16_dino-b8': (
+        [336, 336, 336, 336, 336, 336, 448, 448],
+        [336, 336, 336, 336, 336, 336, 224, 336],
+        [112],
+        [40],
+        [0.2, 0.15, 0.25, None, None, None, None, None],
+    ),
+}
+
+
+@pytest.mark.parametrize('model', PROTOCOLS)
+def test_settings(model):
+    columns = [v if len(v) > 1 else v * len(SETS) for v in PROTOCOLS[model]]
+    for name, side, crop, stride, scale, least in zip(SETS, *columns, strict=True):
+        cfg = compose(model, name)
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        (resize,) = (step for step in pipeline if step['type'] == 'Resize')
+        assert resize['scale'] == (2048, side), name
+        test_cfg = cfg.model.test_cfg
+        if crop is None:
+            assert test_cfg.mode == 'whole', name
+        else:
+            assert test_cfg.crop_size == (crop, crop), name
+            assert test_cfg.stride == (stride, stride), name
+        assert (test_cfg.logit_scale, test_cfg.get('min_probability')) == (scale, least)
+        assert test_cfg.get('min_area') == (
+            0.1 if (model, name) == ('sclip_clip-b16', 'voc21') else None
+        )
+        words = Vocabulary.build(cfg.default_hooks.vocabulary.vocabulary)
+        assert (words.background_class is None) == (least is None), name
