@@ -3,10 +3,13 @@
     python tools/benchmark.py plan.yml --out work_dirs/benchmark
     python tools/benchmark.py --models Talk2DINO ovs-dino_dinov2-b14 \\
         --datasets voc21 ade20k --devices 0 1
+    python tools/benchmark.py common_protocol --datasets voc20 ade20k
 
-Models are names or paths of configs, or methods of the metafiles (all their models with
-published scores). Data sets are names or paths of configs (default: the benchmarks of
-the methods). Plans: see ``docs/benchmarks.md``.
+Models are names or paths of configs, methods of the metafiles (all their models with
+published scores), or ``all`` (the models of all methods that have published weights).
+Data sets are names or paths of configs (default: the benchmarks of the methods). Plans
+are YAML files or names of ``configs/plans``: see ``docs/benchmarks.md`` and
+``docs/compare.md``.
 
 Each test runs in its own process. Results are kept in ``--out`` under the hash of
 config, weights, data and versions, so a restart computes only what is missing or has
@@ -38,10 +41,15 @@ from mmseg_ovs.utils import (
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('plan', nargs='?', help='YAML file with models and data sets')
-    parser.add_argument('--models', nargs='+', help='models or methods, without a plan')
+    parser.add_argument('plan', nargs='?', help='YAML file, or name of a shipped plan')
     parser.add_argument(
-        '--datasets', nargs='+', default=[], help="data sets (default: the methods')"
+        '--models', nargs='+', help="models, methods or 'all' (over the plan's)"
+    )
+    parser.add_argument(
+        '--datasets',
+        nargs='+',
+        default=[],
+        help="data sets (default: the plan's, else the methods')",
     )
     parser.add_argument(
         '--out',
@@ -63,10 +71,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='override settings of all tests',
     )
     args = parser.parse_args(argv)
-    if bool(args.plan) == bool(args.models):
-        parser.error('give either a plan or --models')
-    if args.plan and (args.datasets or args.cfg_options):
-        parser.error('--datasets and --cfg-options go with --models')
+    if not (args.plan or args.models):
+        parser.error('give a plan or --models')
     if args.devices is None:
         args.devices = [str(i) for i in range(torch.cuda.device_count())] or ['cpu']
     if len(set(args.devices)) < len(args.devices):
@@ -79,7 +85,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def plan_of(args: argparse.Namespace, zoo: Zoo) -> Plan:
     """The plan of the command line."""
     if args.plan:
-        return read_plan(args.plan, zoo)
+        return read_plan(
+            args.plan, zoo, args.models or (), args.datasets, args.cfg_options
+        )
     return make_plan(args.models, args.datasets, zoo, args.cfg_options)
 
 
@@ -99,6 +107,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(plan: Plan, zoo: Zoo, args: argparse.Namespace) -> list[Row]:
     """With the folder to oneself."""
+    if plan.left_out:
+        print(f'Without published weights, left out: {", ".join(plan.left_out)}')
+    if plan.protocol:
+        print(f'Common protocol: {plan.protocol}')
     print('Looking at configs, weights and data ...', flush=True)
     rows = prepare_rows(plan, args.out)
     for row in rows:

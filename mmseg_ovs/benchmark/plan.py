@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mmseg_ovs.composition import UnknownConfigError, find_config, find_data
-from mmseg_ovs.composition.names import data_name
+from mmseg_ovs.composition.names import configs_folder, data_name
 from mmseg_ovs.utils import OpenVocabError
 
-from .zoo import DATASETS, Zoo
+from .common import CommonProtocol
+from .zoo import DATASETS, Model, Zoo
 
 _MODEL_KEYS = {'config', 'name', 'checkpoint', 'cfg_options', 'published'}
 _DATA_KEYS = {'config', 'cfg_options'}
-_PLAN_KEYS = {'models', 'datasets', 'cfg_options'}
+_PLAN_KEYS = {'models', 'datasets', 'cfg_options', 'protocol'}
+ALL = 'all'
 
 
 class PlanError(OpenVocabError):
@@ -34,6 +36,7 @@ class ModelEntry:
         checkpoint: Of the whole model; None: each part loads what its config names.
         cfg_options: Settings over those of the config.
         published: mIoU in percent by data set, over those of the metafile.
+        method_class: Of the metafile.
     """
 
     config: Path
@@ -41,6 +44,7 @@ class ModelEntry:
     checkpoint: str | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
+    method_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,53 @@ class DataEntry:
 
 @dataclass(frozen=True)
 class Plan:
-    """Models times data sets."""
+    """Models times data sets.
+
+    Attributes:
+        models, datasets: Lines and columns of the table.
+        cfg_options: Settings over those of all configs.
+        protocol: Replaces the settings of each model; None: they stay.
+        left_out: Models that ``all`` would mean if their weights were published.
+    """
 
     models: Sequence[ModelEntry]
     datasets: Sequence[DataEntry]
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    protocol: CommonProtocol | None = None
+    left_out: Sequence[str] = ()
 
 
-def read_plan(path: str | Path, zoo: Zoo) -> Plan:
+def find_plan(name: str | Path) -> Path:
+    """The file of a plan.
+
+    Args:
+        name: Path of a YAML file, or the name of a shipped one (``configs/plans``).
+
+    Raises:
+        PlanError: There is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = {p.stem: p for p in sorted((configs_folder() / 'plans').glob('*.yml'))}
+    if str(name) in shipped:
+        return shipped[str(name)]
+    raise PlanError(
+        f'{name} is neither a file nor the name of a plan of mmseg_ovs. There are: '
+        f'{", ".join(shipped)}.'
+    )
+
+
+def read_plan(
+    path: str | Path,
+    zoo: Zoo,
+    models: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Plan:
     """Read a plan::
 
-        models:
+        models:                             # 'all', or any of
         - talk2dino_dinov2-reg-b14          # a path, a shipped config, a collection
         - config: talk2dino_dinov2-reg-l14
           name: L, whole                    # the rest may be left out
@@ -82,24 +122,29 @@ def read_plan(path: str | Path, zoo: Zoo) -> Plan:
         - config: configs/_base_/datasets/camvid.py
           cfg_options: {test_dataloader.dataset.data_root: /data/camvid}
         cfg_options: {test_dataloader.num_workers: 2}
+        protocol: {shorter_side: 448, names: plain}   # see CommonProtocol
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or the name of a shipped one.
         zoo: The metafiles.
+        models, datasets: If given, in the place of those of the plan.
+        cfg_options: Settings over those of the plan.
 
     Raises:
         PlanError: It cannot be read, or names what is not there.
     """
+    path = find_plan(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, yaml.YAMLError) as error:
         raise PlanError(f'{path} cannot be read: {error}') from error
     content = _checked(content, _PLAN_KEYS, str(path))
     return make_plan(
-        content.get('models') or [],
-        content.get('datasets') or [],
+        models or content.get('models') or [],
+        datasets or content.get('datasets') or [],
         zoo,
-        content.get('cfg_options') or {},
+        {**(content.get('cfg_options') or {}), **(cfg_options or {})},
+        content.get('protocol'),
     )
 
 
@@ -108,12 +153,14 @@ def make_plan(
     datasets: Iterable[str | Mapping],
     zoo: Zoo,
     cfg_options: Mapping[str, Any] | None = None,
+    protocol: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Make a plan of names or entries; see :func:`read_plan`.
 
     Raises:
         PlanError: Something is not there, or a name occurs twice.
     """
+    models = [models] if isinstance(models, str) else list(models)
     entries = [entry for item in models for entry in _models(item, zoo)]
     if not entries:
         raise PlanError('The plan names no model.')
@@ -132,7 +179,16 @@ def make_plan(
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise PlanError(f'The {what} {twice[0]!r} is in the plan twice')
-    return Plan(entries, columns, dict(cfg_options or {}))
+    common = None if protocol is None else _protocol(protocol)
+    names = {entry.config.stem for entry in entries}
+    left_out = [m.name for m in _compared(zoo) if m.name not in names]
+    return Plan(
+        entries,
+        columns,
+        dict(cfg_options or {}),
+        common,
+        left_out if ALL in models else (),
+    )
 
 
 def _checked(content: Any, known: set[str], what: str) -> Mapping[str, Any]:
@@ -145,10 +201,11 @@ def _checked(content: Any, known: set[str], what: str) -> Mapping[str, Any]:
 
 
 def _models(item: str | Mapping, zoo: Zoo) -> list[ModelEntry]:
+    if item == ALL:
+        names = [model.name for model in _compared(zoo) if model.has_weights]
+        return [entry for name in names for entry in _models(name, zoo)]
     if isinstance(item, str) and item in zoo.collections:
-        models = zoo.of_collection(item)
-        names = [model.name for model in models if model.results]
-        names = names or [model.name for model in models]
+        names = [model.name for model in _of_method(item, zoo)]
         return [entry for name in names for entry in _models(name, zoo)]
     if isinstance(item, str):
         item = dict(config=item)
@@ -160,7 +217,35 @@ def _models(item: str | Mapping, zoo: Zoo) -> list[ModelEntry]:
     except UnknownConfigError as error:
         known = ', '.join(sorted(zoo.collections))
         raise PlanError(f'{error} Collections are: {known}.') from error
-    return [ModelEntry(config=config, name=item.pop('name', config.stem), **item)]
+    known = zoo.models.get(config.stem)
+    kind = known and known.method_class
+    name = item.pop('name', config.stem)
+    return [ModelEntry(config=config, name=name, method_class=kind, **item)]
+
+
+def _of_method(collection: str, zoo: Zoo) -> list[Model]:
+    """The models of a method with published scores; without any, all of them."""
+    models = zoo.of_collection(collection)
+    return [model for model in models if model.results] or models
+
+
+def _compared(zoo: Zoo) -> list[Model]:
+    """The models of all methods that have benchmarks."""
+    return [
+        model
+        for name, item in zoo.collections.items()
+        if (item.get('Metadata') or {}).get('Benchmarks')
+        for model in _of_method(name, zoo)
+    ]
+
+
+def _protocol(content: Any) -> CommonProtocol:
+    known = {item.name for item in fields(CommonProtocol)}
+    content = _checked(content, known, 'The protocol of the plan')
+    try:
+        return CommonProtocol(**content)
+    except ValueError as error:
+        raise PlanError(f'The protocol of the plan: {error}') from error
 
 
 def _benchmarks(entries: Sequence[ModelEntry], zoo: Zoo) -> list[str]:

@@ -39,6 +39,7 @@ class Row:
         folder: Where config, log and result lie; named by the hash of config, weights
             and data.
         result: What ``ProtocolHook`` wrote.
+        settings: Whose: empty, or which of a common protocol it takes.
     """
 
     model: ModelEntry
@@ -47,6 +48,7 @@ class Row:
     reason: str = ''
     folder: Path | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
+    settings: str = ''
 
     @property
     def title(self) -> str:
@@ -62,6 +64,11 @@ class Row:
     def protocol(self) -> Mapping[str, str]:
         """What the figures depend on."""
         return self.result.get('protocol', {})
+
+    @property
+    def random(self) -> bool:
+        """Whether parts of the model had no weights."""
+        return 'AT RANDOM' in self.protocol.get('weights', '')
 
     def read_result(self) -> None:
         """Take over the result of a finished run, if there is one."""
@@ -97,8 +104,8 @@ def prepare_rows(plan: Plan, out: Path) -> list[Row]:
     return rows
 
 
-def row_config(plan: Plan, model: ModelEntry, data: DataEntry) -> Config:
-    """The whole config of a test.
+def row_config(plan: Plan, model: ModelEntry, data: DataEntry) -> tuple[Config, str]:
+    """The whole config of a test, and which of the plan's protocol it takes.
 
     Raises:
         CompositionError: Model and data set do not go together.
@@ -107,15 +114,18 @@ def row_config(plan: Plan, model: ModelEntry, data: DataEntry) -> Config:
     cfg = compose(model.config, data.config)
     for key in TRAINING_KEYS:
         cfg.pop(key, None)
+    settings = plan.protocol.apply(cfg, model.method_class) if plan.protocol else ''
+    if settings and model.cfg_options:
+        settings += f'; over it the plan sets {", ".join(model.cfg_options)}'
     for options in (plan.cfg_options, data.cfg_options, model.cfg_options):
         apply_options(cfg, options)
     cfg.setdefault('randomness', dict(seed=0))
     cfg.load_from = model.checkpoint or cfg.get('load_from')
-    return cfg
+    return cfg, settings
 
 
 def _prepare(row: Row, plan: Plan, out: Path) -> None:
-    cfg = row_config(plan, row.model, row.data)
+    cfg, row.settings = row_config(plan, row.model, row.data)
     state = data_state(cfg)
     key = run_key(cfg, state)
     name = re.sub(r'[^\w.-]+', '-', f'{row.model.name}_{row.data.name}')

@@ -40,8 +40,10 @@ class _WideTable:
 
     def __init__(self, rows: Sequence[Row], zoo: Zoo) -> None:
         self.rows, self.zoo = rows, zoo
+        self.common = any(row.settings for row in rows)
         self.datasets = list(dict.fromkeys(row.data.name for row in rows))
         self.heads = ['model', 'class', 'weights']
+        self.heads += ['settings'] if self.common else []
         self.heads += [dataset_title(name) for name in self.datasets] + ['mean']
 
     def lines(self) -> list[list[str]]:
@@ -58,15 +60,25 @@ class _WideTable:
         ours = [_measured(row) for row in rows]
         theirs = [published(row, self.zoo) for row in rows]
         cells = [
-            _cell(row.status if figure is None else figure, other)
+            _cell(_status(row) if figure is None else figure, other)
             for row, figure, other in zip(rows, ours, theirs, strict=True)
         ]
         mean = _cell(_mean(ours) or '–', _mean(theirs))
-        return [name, kind, weights, *cells, mean]
+        settings = list(dict.fromkeys(row.settings for row in rows if row.settings))
+        settings = ['; '.join(settings)] if self.common else []
+        return [name, kind, weights, *settings, *cells, mean]
 
 
 def _measured(row: Row) -> float | None:
-    return row.metrics['mIoU'] if row.status == DONE else None
+    done = row.status == DONE and not row.random
+    return row.metrics['mIoU'] if done else None
+
+
+def _status(row: Row) -> str:
+    """What a cell without a score says: that of random weights is none."""
+    if row.status != DONE:
+        return row.status
+    return f'{row.metrics["mIoU"]:.2f} with random weights'
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -96,12 +108,19 @@ def facts(row: Row, zoo: Zoo) -> tuple[str, str]:
     return model.method_class or 'not stated', model.weights
 
 
+_COMMON = (
+    'All models were tested with the common protocol of the plan, except as the column '
+    '*settings* says. Published scores were made with the protocol of each method.\n'
+)
+
+
 def markdown_page(rows: Sequence[Row], wide: _WideTable) -> str:
     """The table, what went wrong, and the protocol of every score."""
     parts = [
         '# Benchmark\n',
         'mIoU in percent, published scores in brackets. The protocol of each score is '
         'below.\n',
+        *([_COMMON] if wide.common else []),
         wide.markdown() + '\n',
     ]
     for row in rows:
@@ -109,6 +128,8 @@ def markdown_page(rows: Sequence[Row], wide: _WideTable) -> str:
         if row.status != DONE:
             parts.append(f'{row.status}: {row.reason}\n' if row.reason else row.status)
             continue
+        if row.settings:
+            parts.append(f'Settings: {row.settings}.\n')
         numbers = ', '.join(f'{k} {v}' for k, v in row.metrics.items())
         parts.append(f'{numbers}; {row.result["seconds"]} s; in `{row.folder}`\n')
         parts.append(f'```\n{format_protocol(row.protocol)}\n```\n')
@@ -119,7 +140,8 @@ def csv_text(rows: Sequence[Row], zoo: Zoo) -> str:
     """A line for each row of the benchmark, with every figure and all its protocol."""
     metrics = list(dict.fromkeys(key for row in rows for key in row.metrics))
     aspects = list(dict.fromkeys(key for row in rows for key in row.protocol))
-    head = ['model', 'data set', 'class', 'weights licence', 'status', 'published mIoU']
+    head = ['model', 'data set', 'class', 'weights licence', 'settings']
+    head += ['status', 'published mIoU']
     head += [*metrics, 'seconds', *aspects, 'per class', 'reason']
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
@@ -129,7 +151,8 @@ def csv_text(rows: Sequence[Row], zoo: Zoo) -> str:
         file = row.folder / PER_CLASS if row.folder else None
         writer.writerow(
             [
-                *(row.model.name, row.data.name, *facts(row, zoo), row.status),
+                *(row.model.name, row.data.name, *facts(row, zoo)),
+                *(row.settings or 'own', row.status),
                 published(row, zoo),
                 *(figures.get(key) for key in metrics),
                 row.result.get('seconds'),
@@ -154,7 +177,8 @@ _LATEX = str.maketrans(
 
 def latex_text(rows: Sequence[Row], wide: _WideTable) -> str:
     """A ``tabular`` that needs no package; protocols as comments."""
-    columns = 'lll' + 'r' * (len(wide.heads) - 3)
+    words = len(wide.heads) - len(wide.datasets) - 1
+    columns = 'l' * words + 'r' * (len(wide.heads) - words)
     lines = [
         ' & '.join(cell.translate(_LATEX) for cell in line) + r' \\'
         for line in [wide.heads, *wide.lines()]

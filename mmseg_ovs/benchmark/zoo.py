@@ -2,8 +2,9 @@
 
 A metafile is that of model-index, which openmim reads, with these extra fields:
 ``Metadata`` of a collection has ``Method Class``; ``Metadata`` of a model has ``Weights
-Licence`` and ``Gated`` (whether weights have to be asked for); a result has ``Origin``
-('published' or 'measured') and ``Source``.
+Licence`` (which says 'not published' of weights that nobody can have) and ``Gated``
+(whether weights have to be asked for); a result has ``Origin`` ('published' or
+'measured') and ``Source``.
 """
 
 from __future__ import annotations
@@ -82,6 +83,11 @@ class Model:
     def metadata(self) -> Mapping[str, Any]:
         """``Weights Licence``, ``Gated`` and whatever else there is."""
         return self.entry.get('Metadata') or {}
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether all its weights are published."""
+        return 'not published' not in self.metadata.get('Weights Licence', '')
 
     @property
     def results(self) -> list[Mapping[str, Any]]:

@@ -86,7 +86,7 @@ def compose(
     pipeline = changes.pop('test_pipeline', content.get('test_pipeline'))
     if pipeline:
         content['test_pipeline'] = pipeline
-        _resize_as(_image_transforms(pipeline), data_content)
+        resize_as(_image_transforms(pipeline), data_content)
     content.update(data_content)
     for part, loop in (('val', 'ValLoop'), ('test', 'TestLoop')):
         if content.get(f'{part}_dataloader'):
@@ -185,8 +185,13 @@ def _image_transforms(pipeline: list[dict]) -> list[dict]:
     ]
 
 
-def _resize_as(transforms: list[dict], content: dict[str, Any]) -> None:
-    """Put a model's transforms in the place of the resizing of test data."""
+def resize_as(transforms: list[dict], content: dict[str, Any]) -> None:
+    """Put a model's transforms in the place of the resizing of test data.
+
+    Args:
+        transforms: What comes between loading an image and the rest of a pipeline.
+        content: A data loader or a whole config; changed in place.
+    """
     for key, value in content.items():
         if key in ('test_pipeline', 'pipeline'):
             kept = [t for t in value if not is_resize(t)]
@@ -194,7 +199,7 @@ def _resize_as(transforms: list[dict], content: dict[str, Any]) -> None:
             rest = [t for t in kept if not is_transform(t, LoadImageFromFile)]
             content[key] = copy.deepcopy([*loaders, *transforms, *rest])
         elif key in ('val_dataloader', 'test_dataloader', 'dataset'):
-            _resize_as(transforms, value)
+            resize_as(transforms, value)
         elif key == 'datasets':
             for part in value:
-                _resize_as(transforms, part)
+                resize_as(transforms, part)

@@ -13,7 +13,9 @@ ZOO = Zoo.read(configs_folder())
 
 def config_of(model, data, **options):
     plan = make_plan([model], [data], ZOO, options)
-    return row_config(plan, plan.models[0], plan.datasets[0])
+    cfg, settings = row_config(plan, plan.models[0], plan.datasets[0])
+    assert settings == ''
+    return cfg
 
 
 def test_options_and_checkpoint_reach_the_config():

@@ -96,7 +96,7 @@ def test_killed_and_started_again(folder, capsys):
     assert first['vocabulary'].startswith('104 classes')
     result = json.loads(done.read_text())
     assert float(first['mIoU']) == result['metrics']['mIoU']
-    assert f'{float(second["mIoU"]):.2f} (12.5)' in told
+    assert f'{float(second["mIoU"]):.2f} with random weights (12.5)' in told
 
     # other data is another run; the old result stays
     write_shapes('data/shapes', seed=2, sizes=(1, 1, 2), workers=1)
@@ -121,16 +121,59 @@ def test_a_failed_test_does_not_stop_the_others(folder, capsys):
     assert [line['status'] for line in lines] == ['failed', 'absent', 'done', 'absent']
 
 
+COMMON = """
+models: [one_view.py, two_views.py, text-similarity_dinov3-tiny_shapes-112x112]
+datasets: [shapes]
+protocol: {shorter_side: 96, window: 64, stride: 48, names: plain, postprocessors: none}
+cfg_options: {test_dataloader.num_workers: 0, test_dataloader.batch_size: 1}
+"""
+
+
+@pytest.mark.slow
+def test_one_protocol_for_all(folder, capsys):
+    base = ROOT / 'configs/text_similarity/text-similarity_dinov3-tiny_shapes-112x112'
+    Path('one_view.py').write_text(f"_base_ = '{base}.py'\n")
+    Path('two_views.py').write_text(
+        f"_base_ = '{base}.py'\n"
+        "model = dict(postprocessors=[dict(type='PAMR')], test_cfg=dict("
+        "mode='local-global', aggregation='logits', image_size=(144, 144), "
+        'crop_size=(112, 112), stride=(32, 32), input_size=(112, 112)))\n'
+        "default_hooks = dict(vocabulary=dict(background=dict(type='names', "
+        "names=['nothing'])))\n"
+    )
+    Path('plan.yml').write_text(COMMON)
+    load_tool(TOOL).main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
+    told = capsys.readouterr().out
+    assert 'Common protocol: shorter side 96, windows of 64 at stride 48' in told
+    first, second, third = read_csv('out/table.csv')
+    assert first['settings'] == 'common'
+    assert first['input'] == 'Resize(keep_ratio=True, scale=(2048, 96))'
+    assert first['window'] == '64 x 64, stride 48 x 48, resized to 64 x 64'
+    kept = 'common but own size and windows (mode local-global)'
+    assert second['settings'] == kept
+    assert second['image'] == 'stretched to 144 x 144'
+    assert third['mode'] == 'whole'
+    assert third['settings'].endswith('windows (trained on masks at this size)')
+    for line in (first, second, third):
+        assert line['post-processors'] == 'none'
+        assert 'names of the data set' in line['vocabulary']
+    assert f'| two_views | not stated | not stated | {kept} |' in told
+    page = Path('out/table.md').read_text(encoding='utf-8')
+    assert f'Settings: {kept}.' in page and 'with the common protocol' in page
+
+
 def test_mistakes_in_the_arguments(folder, capsys):
     tool = load_tool(TOOL)
     for arguments in (
         [],
-        ['plan.yml', '--models', 'x'],
-        ['plan.yml', '--datasets', 'x'],
         ['plan.yml', '--devices', '0', '0'],
     ):
         with pytest.raises(SystemExit, match='2'):
             tool.main(arguments)
     with pytest.raises(SystemExit, match='Collections are'):
         tool.main(['--models', 'no-such'])
+    with pytest.raises(SystemExit, match='There are: common_protocol'):
+        tool.main(['no-such-plan'])
+    with pytest.raises(SystemExit, match='name of a data set'):
+        tool.main(['plan.yml', '--datasets', 'no-such'])
     assert not Path('work_dirs').exists()
