@@ -1,6 +1,7 @@
 """Backbones: DINOv2, DINOv3 and CLIP on one ViT trunk, SAM's image encoder."""
 
 from .clip import OpenCLIPImageEncoder
+from .clip_last_block import LastBlockCfg
 from .dinov2 import DINOv2
 from .dinov3 import DINOv3
 from .proxy_clip import ProxyCLIPImageEncoder
@@ -10,6 +11,7 @@ from .vision_transformer import VisionTransformer
 __all__ = [
     'DINOv2',
     'DINOv3',
+    'LastBlockCfg',
     'OpenCLIPImageEncoder',
     'ProxyCLIPImageEncoder',
     'SAMImageEncoder',
