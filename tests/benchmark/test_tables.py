@@ -63,6 +63,29 @@ def test_tables(tmp_path):
     assert r'ours \& theirs' in latex and '% weights  hash 13.0' in latex
 
 
+def test_a_figure_of_random_weights_is_no_score(tmp_path):
+    made = rows(tmp_path)
+    made[1].result['protocol']['weights'] += '; AT RANDOM: neck'
+    text = write_tables(made, ZOO, tmp_path)
+    assert '| 50.00 (64) | 21.26 with random weights (20.6) | – (42.3) |' in text
+
+
+def test_whose_settings(tmp_path):
+    made = rows(tmp_path)
+    for row, settings in zip(
+        made, ('common', 'common', 'common but x', ''), strict=True
+    ):
+        row.settings = settings
+    head, _, first, second = write_tables(made, ZOO, tmp_path).splitlines()
+    assert head.startswith('| model | class | weights | settings | VOC21 |')
+    assert '| common | 50.00 (64) |' in first
+    assert '| common but x | 13.00 (12.5) | absent |' in second
+    page = (tmp_path / 'table.md').read_text(encoding='utf-8')
+    assert 'Settings: common but x.' in page
+    latex = (tmp_path / 'table.tex').read_text(encoding='utf-8')
+    assert r'\begin{tabular}{llllrrr}' in latex
+
+
 def test_a_failure_is_no_zero(tmp_path):
     made = rows(tmp_path)
     made[1].fail('exit code 1')
