@@ -133,14 +133,16 @@ class LastBlock(ViTBlock):
         rope: None = None,
         cls_attention_from: None = None,
         grid: tuple[int, int] | None = None,
-    ) -> tuple[Tensor, None]:
-        """(B, 1 + patches, dims) -> (B, 1 + patches, dims), and no class attention."""
+        with_norm2: bool = False,
+    ) -> tuple[Tensor | None, ...]:
+        """As :class:`ViTBlock` for (B, 1 + patches, dims), without class attention."""
         out = self.drop_path(self.attn.proj(self._attend(self.norm1(x), grid)))
         if self.cfg.residual is not None:
             out = out + (x if self.cfg.residual == 'token' else x[:, :1])
+        normed = self.norm2(out) if self.cfg.feed_forward or with_norm2 else None
         if self.cfg.feed_forward:
-            out = out + self.drop_path(self.mlp(self.norm2(out)))
-        return out, None
+            out = out + self.drop_path(self.mlp(normed))
+        return (out, None, normed) if with_norm2 else (out, None)
 
     def _attend(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Normed tokens to attended values, before the output projection."""

@@ -56,8 +56,10 @@ class VisionTransformer(PretrainedModule):
         last_block: Builds the last block in place of :class:`ViTBlock`.
         out_indices: Blocks (0-based, negative from the end) whose output is returned.
         final_norm: Apply the final LayerNorm to every output, as Meta's
-            ``get_intermediate_layers(norm=True)`` does. One value for each of
-            ``out_indices`` chooses by output; an index may then stand there twice.
+            ``get_intermediate_layers(norm=True)`` does. ``'norm2'`` takes instead of a
+            block's output that of its second norm, which sees the tokens after the
+            block's attention. One value for each of ``out_indices`` chooses by output;
+            an index may then stand there twice.
         extra_outputs: Any of 'cls_token', 'registers', 'cls_attention'. If not empty
             the result is a :class:`VisualFeatures` instead of a tuple of maps.
         fit: What happens to sides that are no multiple of the patch: 'pad', 'resize',
@@ -89,7 +91,7 @@ class VisionTransformer(PretrainedModule):
         patch_bias: bool = True,
         last_block: Callable[..., ViTBlock] | None = None,
         out_indices: int | Sequence[int] = -1,
-        final_norm: bool | Sequence[bool] = True,
+        final_norm: bool | str | Sequence[bool | str] = True,
         extra_outputs: Sequence[str] = (),
         fit: str = 'pad',
         frozen_stages: int = -1,
@@ -143,16 +145,22 @@ class VisionTransformer(PretrainedModule):
         )
         self.norm = nn.LayerNorm(embed_dims, eps=norm_eps)
 
-    def _norm_flags(self) -> tuple[bool, ...]:
-        """Whether each of ``out_indices`` goes through the final norm."""
-        if isinstance(self.final_norm, bool):
-            return (self.final_norm,) * len(self.out_indices)
-        if len(self.final_norm) != len(self.out_indices):
+    def _norm_flags(self) -> tuple[bool | str, ...]:
+        """Whether each of ``out_indices`` goes through the final norm, or 'norm2'."""
+        if isinstance(self.final_norm, bool | str):
+            flags = (self.final_norm,) * len(self.out_indices)
+        else:
+            flags = tuple(self.final_norm)
+        if any(flag not in (True, False, 'norm2') for flag in flags):
             raise ValueError(
-                f'final_norm has {len(self.final_norm)} values for '
+                f"final_norm takes True, False or 'norm2', not {self.final_norm!r}"
+            )
+        if len(flags) != len(self.out_indices):
+            raise ValueError(
+                f'final_norm has {len(flags)} values for '
                 f'{len(self.out_indices)} out_indices: give one for each, or one bool'
             )
-        return tuple(self.final_norm)
+        return flags
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -203,24 +211,29 @@ class VisionTransformer(PretrainedModule):
         outputs, cls_attention = {}, None
         for i, block in enumerate(self.blocks[: last + 1]):
             wanted = i == last and 'cls_attention' in self.extra_outputs
-            args = (tokens, rope, prefix if wanted else None, grid)
+            with_norm2 = (i, 'norm2') in wanted_outputs
+            args = (tokens, rope, prefix if wanted else None, grid, with_norm2)
             if self.with_cp and self.training:
-                tokens, cls_attention = cp.checkpoint(block, *args, use_reentrant=False)
+                out = cp.checkpoint(block, *args, use_reentrant=False)
             else:
-                tokens, cls_attention = block(*args)
+                out = block(*args)
+            tokens, cls_attention = out[:2]
             for key in wanted_outputs:
                 if key == (i, True):
                     outputs[key] = self.norm_tokens(tokens)
                 elif key == (i, False):
                     outputs[key] = tokens
+                elif key == (i, 'norm2'):
+                    outputs[key] = out[2]
         maps = tuple(
             outputs[key][:, prefix:].transpose(1, 2).unflatten(2, grid).contiguous()
             for key in wanted_outputs
         )
         if not self.extra_outputs:
             return maps
-        # of the last block, normed if it is returned both ways
-        out, extras = outputs[max(wanted_outputs)], self.extra_outputs
+        # of the last block, after the final norm if it is returned in several ways
+        of_last = max(wanted_outputs, key=lambda key: (key[0], key[1] is True))
+        out, extras = outputs[of_last], self.extra_outputs
         return VisualFeatures(
             maps,
             out[:, 0] if 'cls_token' in extras else None,

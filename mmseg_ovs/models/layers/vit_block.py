@@ -52,13 +52,16 @@ class ViTBlock(nn.Module):
         rope: tuple[Tensor, Tensor] | None = None,
         cls_attention_from: int | None = None,
         grid: tuple[int, int] | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
+        with_norm2: bool = False,
+    ) -> tuple[Tensor | None, ...]:
         """(B, N, dims) -> (B, N, dims) and the class attention if asked for.
 
-        Subclasses whose attention depends on where patches lie read ``grid``, the rows
-        and columns of patches.
+        ``with_norm2`` adds the output (B, N, dims) of the second norm. Subclasses whose
+        attention depends on where patches lie read ``grid``, the rows and columns of
+        patches.
         """
         attended, cls_attention = self.attn(self.norm1(x), rope, cls_attention_from)
         x = x + self.drop_path(self.ls1(attended))
-        x = x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
-        return x, cls_attention
+        normed = self.norm2(x)
+        x = x + self.drop_path(self.ls2(self.mlp(normed)))
+        return (x, cls_attention, normed) if with_norm2 else (x, cls_attention)

@@ -51,6 +51,48 @@ def test_class_attention_is_the_products_of_query_and_keys(family):
         )
 
 
+@pytest.mark.parametrize('family', [*FAMILIES, 'CLIP', 'dense CLIP'])
+@torch.no_grad()
+def test_second_norm_of_a_block_as_a_map(family):
+    """What the module gives there; the other outputs do not change."""
+    plain = make(BACKBONES[family], out_indices=(0, 1), extra_outputs=('cls_token',))
+    model = make(
+        BACKBONES[family],
+        out_indices=(0, 1, 0, 1),
+        final_norm=('norm2', 'norm2', True, True),
+        extra_outputs=('cls_token',),
+    )
+    seen = []
+    for block in model.blocks:
+        block.norm2.register_forward_hook(lambda *args: seen.append(args[2]))
+    image = images(model)
+    *normed, first, last = model(image).maps
+    for found, tokens in zip(normed, seen, strict=True):
+        patches = tokens[:, model.num_prefix_tokens :].transpose(1, 2)
+        assert torch.equal(found.flatten(2), patches) and found.shape[2:] == (3, 4)
+    expected = plain(image)
+    assert torch.equal(first, expected.maps[0])
+    assert torch.equal(last, expected.maps[1])
+    assert torch.equal(model(image).cls_token, expected.cls_token)
+
+
+def test_second_norm_with_recomputed_activations():
+    gradients = []
+    for with_cp in (False, True):
+        model = make(
+            BACKBONES['DINOv3'],
+            with_cp=with_cp,
+            out_indices=(0, 1),
+            final_norm=('norm2', True),
+        ).train()
+        torch.manual_seed(1)
+        for m in model(images(model)):
+            m.square().sum().backward(retain_graph=True)
+        gradients.append([p.grad for p in model.parameters()])
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two)
+
+
 @pytest.mark.parametrize(
     'wrong, message',
     [
@@ -59,6 +101,7 @@ def test_class_attention_is_the_products_of_query_and_keys(family):
         (dict(arch='enormous'), "Unknown arch 'enormous'"),
         (dict(arch=dict(depth=1)), 'custom arch needs'),
         (dict(final_norm=(True, False)), '2 values for 1 out_indices'),
+        (dict(final_norm=('norm1',)), "True, False or 'norm2', not \\('norm1',\\)"),
     ],
 )
 def test_wrong_arguments(wrong, message):
