@@ -6,6 +6,7 @@ import logging
 from abc import ABCMeta, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from mmengine.logging import print_log
@@ -19,7 +20,11 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from ..text_encoders import BaseTextEncoder
 
-ACTIVATIONS = {'none': nn.Identity, 'sigmoid': nn.Sigmoid}
+ACTIVATIONS = {
+    'none': nn.Identity,
+    'sigmoid': nn.Sigmoid,
+    'softmax': partial(nn.Softmax, dim=1),  # over the text rows
+}
 
 
 class OpenVocabHead(BaseModule, metaclass=ABCMeta):
@@ -29,7 +34,8 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
         loss_decode: Loss(es) in MMSegmentation's form; by default
             ``CrossEntropyLoss``.
         ignore_index: Label of unlabelled pixels.
-        activation: 'none' or 'sigmoid', applied before scores are resized.
+        activation: 'none', 'sigmoid' or 'softmax' (over all text rows), applied before
+            scores are resized.
         align_corners: How score maps are resized.
         init_cfg: Initialisation.
 

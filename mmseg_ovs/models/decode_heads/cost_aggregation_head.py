@@ -84,7 +84,8 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         loss_decode: Loss(es) in MMSegmentation's form on logits and targets 0 and 1 of
             all classes; by default binary ``CrossEntropyLoss``.
         ignore_index: Label of unlabelled pixels.
-        activation: 'none' or 'sigmoid', applied before scores are resized.
+        activation: 'none', 'sigmoid' or 'softmax' (over all text rows), applied before
+            scores are resized.
         align_corners: How score maps are resized.
         init_cfg: Initialisation.
     """

@@ -45,7 +45,8 @@ class TextSimilarityHead(OpenVocabHead):
         in_index: Which feature map.
         logit_scale: Initial factor of the cosine. None: no factor (and no parameter).
         logit_bias: Initial learnable offset, for losses on a sigmoid. None: none.
-        activation: 'none' or 'sigmoid', applied before scores are resized.
+        activation: 'none', 'sigmoid' or 'softmax' (over all text rows), applied before
+            scores are resized.
         num_points: Labelled pixels per image on which the loss is computed, drawn at
             random; None: all.
         balanced_points: Draw the same number of pixels from every class of an image,

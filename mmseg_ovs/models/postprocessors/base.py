@@ -5,13 +5,25 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmseg_ovs.structures import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 
 class GridPostProcessor(BaseModule, metaclass=ABCMeta):
     """Changes scores on the patch grid of a window; sees features and text."""
+
+    def check(self, vocabulary: Vocabulary, head: nn.Module) -> None:
+        """Refuse, before the work, what the post-processor cannot handle.
+
+        Args:
+            vocabulary: What the rows of the scores are.
+            head: The decode head that gives the scores.
+
+        Raises:
+            OpenVocabError: It would go wrong in silence.
+        """
+        return
 
     @abstractmethod
     def forward(self, scores: Tensor, features: VisualFeatures, text: Tensor) -> Tensor:

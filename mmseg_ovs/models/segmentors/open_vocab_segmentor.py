@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import Sequential
+from mmengine.model import ModuleList, Sequential
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -95,7 +95,8 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         self.inference_cfg()
         self.text_encoder = MODELS.build(text_encoder)
         self.decode_head.check_text_width(self.text_encoder.embed_dims)
-        self.postprocessors = nn.ModuleList(MODELS.build(c) for c in postprocessors)
+        # mmengine's, which initialises what is in it
+        self.postprocessors = ModuleList(MODELS.build(c) for c in postprocessors)
         self.vocabulary: Vocabulary | None = None
         self.compute_dtype: torch.dtype | None = None  # see run_part
         self.window_bytes: dict[Hashable, int] = {}  # measured, see WindowBatches
@@ -296,7 +297,10 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             ValueError: A key is unknown, or a value does not fit.
         """
         cfg = {**(self.test_cfg or {}), **test_cfg}
-        return read_settings(InferenceCfg, 'test_cfg', cfg)
+        settings = read_settings(InferenceCfg, 'test_cfg', cfg)
+        if isinstance(self.decode_head.activation, nn.Softmax):
+            settings.check_head_softmax()
+        return settings
 
     def build_inference(self, **test_cfg) -> WindowedInference:
         """The strategy of :meth:`inference_cfg`."""
@@ -332,10 +336,13 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
 
         Raises:
             RuntimeError: There is no vocabulary.
-            ValueError: A setting does not fit.
+            ValueError: A setting or a post-processor does not fit.
             NonFiniteError: Scores are NaN or infinite; names the image.
         """
         vocabulary = self._given_or_default(vocabulary)
+        for processor in self.postprocessors:
+            if isinstance(processor, GridPostProcessor):
+                processor.check(vocabulary, self.decode_head)
         if data_samples is None:
             data_samples = [SegDataSample() for _ in inputs]
         metas = [sample.metainfo for sample in data_samples]

@@ -138,6 +138,26 @@ class InferenceCfg:
                     'too'
                 )
 
+    def check_head_softmax(self) -> None:
+        """Refuse what does not go with a head of ``activation='softmax'``.
+
+        Raises:
+            OpenVocabError: Its probabilities would become another softmax, or a softmax
+                over some of the rows.
+        """
+        for name in ('window_softmax', 'logit_scale'):
+            if getattr(self, name):
+                raise OpenVocabError(
+                    "decode_head.activation='softmax' makes probabilities on the patch "
+                    f'grid, and test_cfg.{name} another softmax of them: leave one out'
+                )
+        if self.mode == 'local-global' and self.aggregation == 'logits':
+            raise OpenVocabError(
+                "decode_head.activation='softmax' needs all text rows at once, and "
+                "test_cfg.aggregation='logits' activates some at a time, after the "
+                "resize: use mode 'slide' or aggregation='features'"
+            )
+
     def background_of(self, vocabulary: Vocabulary) -> int | None:
         """Label of what ``min_probability`` and ``min_area`` leave; None without them.
 

@@ -75,6 +75,8 @@ class TestDecodeHeads(PretrainedModuleTester):
         sigmoid = make(cfg, activation='sigmoid').activate(logits)
         assert_close(sigmoid, logits.sigmoid())
         assert torch.equal(make(cfg, activation='none').activate(logits), logits)
+        softmax = make(cfg, activation='softmax').activate(logits)
+        assert_close(softmax, logits.exp() / logits.exp().sum(dim=1, keepdim=True))
         with pytest.raises(ValueError, match="activation has to be one of .*'relu'"):
             make(cfg, activation='relu')
 
