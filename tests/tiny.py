@@ -128,6 +128,12 @@ HEADS = {
         logit_scale=5.0,
         logit_bias=-1.0,
     ),
+    'PixelCLIP': dict(
+        type='PixelCLIPHead',
+        in_channels=WIDTH,
+        text_channels=WIDTH,
+        feature_size=(4, 6),
+    ),
     'Talk2DINO': dict(type='Talk2DINOHead', in_channels=WIDTH, text_channels=20),
     'OVS-DINO': dict(
         type='OVSDINOHead', in_channels=WIDTH, text_channels=20, activation='sigmoid'

@@ -60,6 +60,12 @@ def main(argv: list[str] | None = None) -> None:
             f'model.text_encoder is a {type(encoder).__name__}, not a text encoder of '
             'mmseg_ovs.'
         )
+    if getattr(encoder, 'template_average', None) == 'synonyms':
+        raise SystemExit(
+            f"{args.config} has template_average='synonyms': its vectors belong to the "
+            'synonyms of a class together, and a file has one for each name. Give '
+            '--cfg-options model.text_encoder.template_average=normalized'
+        )
     if args.checkpoint:
         load_pretrained(encoder, args.checkpoint, prefix='text_encoder')
     else:

@@ -19,7 +19,12 @@ import yaml
 
 from mmseg_ovs.utils import OpenVocabError
 
-METHOD_CLASSES = ('mask-supervised', 'caption-supervised', 'training-free')
+METHOD_CLASSES = (
+    'mask-supervised',
+    'caption-supervised',
+    'image-supervised',
+    'training-free',
+)
 ORIGINS = ('published', 'measured')
 # Column titles by the name of the data set's config; in the order of tables.
 DATASETS = {

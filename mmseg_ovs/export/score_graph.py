@@ -13,7 +13,7 @@ from mmseg_ovs.models.necks import apply_neck, as_visual_features
 from mmseg_ovs.models.postprocessors import GridPostProcessor, ImagePostProcessor
 from mmseg_ovs.models.segmentors import FeatureAggregation, InferenceCfg
 from mmseg_ovs.models.text_encoders import PrecomputedTextEncoder
-from mmseg_ovs.structures import VisualFeatures
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from .errors import ExportError
 
@@ -110,7 +110,7 @@ def vector_shape(model: nn.Module) -> tuple[int, ...]:
     if isinstance(encoder, PrecomputedTextEncoder):
         return tuple(encoder.embeddings.shape[1:])
     with torch.no_grad():
-        return tuple(encoder.encode_names(['thing']).shape[1:])
+        return tuple(encoder(Vocabulary.build(['thing'])).shape[1:])
 
 
 def row_limit(model: nn.Module) -> int | None:

@@ -27,7 +27,8 @@ refinement) and the same class of method. `tools/test.py` and `tools/benchmark.p
 the [protocol](benchmarks.md#protocol) of each measured score.
 
 Classes of methods: *mask-supervised* methods learn from label maps, *caption-
-supervised* ones from images with text; *training-free* ones combine existing networks.
+supervised* ones from images with text, *image-supervised* ones from images alone;
+*training-free* ones combine existing networks.
 The column *weights* gives the licence; *gated* weights must be requested
 ([how](weights.md)).
 """

@@ -4,6 +4,7 @@ from .alignment_head import AlignmentHead
 from .base import FeatureAuxiliaryHead, OpenVocabHead
 from .cost_aggregation_head import CostAggregationHead
 from .ovs_dino_head import OVSDINOHead
+from .pixelclip_head import PixelCLIPHead
 from .talk2dino_head import Talk2DINOHead, Talk2DINOProjection
 from .text_similarity_head import TextSimilarityHead
 
@@ -13,6 +14,7 @@ __all__ = [
     'FeatureAuxiliaryHead',
     'OVSDINOHead',
     'OpenVocabHead',
+    'PixelCLIPHead',
     'Talk2DINOHead',
     'Talk2DINOProjection',
     'TextSimilarityHead',

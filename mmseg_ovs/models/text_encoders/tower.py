@@ -90,7 +90,10 @@ class TowerTextEncoder(BaseTextEncoder):
             takes unit vectors, their mean, and the unit vector of that (CLIP's
             zero-shot classifier); ``'raw'`` takes the mean of the vectors as they are
             (Talk2DINO); ``'none'`` keeps them apart and as they are (CAT-Seg), so
-            that the encoder returns (R, P, D).
+            that the encoder returns (R, P, D); ``'synonyms'`` takes unit vectors, the
+            unit vector of their mean over the synonyms of a class in each template, and
+            the unit vector of the mean of these (PixelCLIP): all rows of a class get
+            the same vector.
         trainable: What is trained, see :func:`set_trainable`. False, the default: the
             tower is frozen and always in evaluation mode.
         chunk_size: Prompts that go through the tower at a time.
@@ -103,7 +106,7 @@ class TowerTextEncoder(BaseTextEncoder):
         ValueError: If an argument is not one of its values.
     """
 
-    AVERAGES = ('normalized', 'raw', 'none')
+    AVERAGES = ('normalized', 'raw', 'none', 'synonyms')
 
     def __init__(
         self,
@@ -143,6 +146,14 @@ class TowerTextEncoder(BaseTextEncoder):
         if not self.trainable and self.tower is not None:
             self.tower.eval()
         return self
+
+    def forward(self, vocabulary: Vocabulary | None = None) -> Tensor:
+        """See :class:`BaseTextEncoder`."""
+        vectors = super().forward(vocabulary)
+        if self.template_average != 'synonyms':
+            return vectors
+        vocabulary = self.vocabulary if vocabulary is None else vocabulary
+        return _class_means(vectors, vocabulary.row_to_class.to(vectors.device))
 
     def weights_changed(self) -> None:
         """Forget everything that was computed from the weights."""
@@ -191,8 +202,8 @@ class TowerTextEncoder(BaseTextEncoder):
         """Embed class names through the templates.
 
         Returns:
-            (N, D), or (N, P, D) with ``template_average='none'``. Names that the cache
-            holds are not computed; those that it lacks are added to it.
+            (N, D), or (N, P, D) with ``template_average`` 'none' and 'synonyms'. Names
+            that the cache holds are not computed; those that it lacks are added to it.
         """
         self._require_tower()
         cache = self._open_cache()
@@ -225,7 +236,7 @@ class TowerTextEncoder(BaseTextEncoder):
         template = torch.arange(len(prompts)) % len(self.templates)
         vectors = self._encode_prompts(prompts, bar, template)
         vectors = vectors.unflatten(0, (len(names), len(self.templates)))
-        if self.template_average == 'none':
+        if self.template_average in ('none', 'synonyms'):
             return vectors
         if self.template_average == 'raw':
             return vectors.mean(dim=1)
@@ -271,6 +282,17 @@ class TowerTextEncoder(BaseTextEncoder):
             path = self.cache_dir / f'text-{key}.safetensors'
             self._cache = EmbeddingCache(path, metadata)
         return self._cache
+
+
+def _class_means(vectors: Tensor, row_to_class: Tensor) -> Tensor:
+    """Vectors (R, P, D) of rows and templates to those of their classes, (R, D)."""
+    _, group, counts = row_to_class.unique_consecutive(
+        return_inverse=True, return_counts=True
+    )
+    sums = vectors.new_zeros(len(counts), *vectors.shape[1:])
+    sums = sums.index_add(0, group, F.normalize(vectors, dim=-1))
+    means = F.normalize(sums / counts[:, None, None], dim=-1)
+    return F.normalize(means.mean(dim=1), dim=-1)[group]
 
 
 def _progress_bar(prompts: int) -> ProgressBar | None:

@@ -11,6 +11,7 @@ from mmseg_ovs.models.text_encoders import (
     load_embeddings,
 )
 from mmseg_ovs.models.text_encoders.templates import fill_templates
+from mmseg_ovs.structures import Vocabulary
 from tests.models.module_tester import BOTH, PretrainedModuleTester, check_gradients
 from tests.tiny import TEXT_ENCODERS, TEXTS, WIDTH, make
 
@@ -67,6 +68,30 @@ class TestTextEncoders(PretrainedModuleTester):
         assert apart.shape == (2, 7, WIDTH)
         # The orders differ, or the test would prove nothing.
         assert (F.normalize(raw, dim=-1) - normalized).abs().max() > 1e-4
+
+    @torch.no_grad()
+    def test_synonyms_are_averaged_inside_a_template(self, cfg):
+        classes = ['b, a', 'c', ['e', 'b', 'x y']]
+        encoder = tiny(cfg, *classes, template_average='synonyms')
+        rows = encoder()
+        assert rows.shape == (6, WIDTH)
+        for places, names in (
+            ([0, 1], 'ba'),
+            ([2], 'c'),
+            ([3, 4, 5], ['e', 'b', 'x y']),
+        ):
+            templates = []
+            for template in get_templates('imagenet_7'):
+                each = tiny(cfg).encode([template.format(name) for name in names])
+                templates.append(F.normalize(F.normalize(each, dim=-1).mean(0), dim=-1))
+            expected = F.normalize(torch.stack(templates).mean(0), dim=-1)
+            for place in places:
+                assert_close(rows[place], expected, rtol=1e-4, atol=1e-5)
+        plain = tiny(cfg, *classes)()
+        assert_close(rows[2], plain[2], rtol=1e-4, atol=1e-5)  # a single name
+        assert (rows[0] - plain[0]).abs().max() > 1e-3
+        turned = encoder(Vocabulary.build([classes[2][::-1], *classes[:2]]))
+        assert_close(turned, rows[[3, 4, 5, 0, 1, 2]], rtol=1e-4, atol=1e-5)
 
     def test_rows_follow_the_vocabulary(self, cfg):
         """With synonyms and repeated names, in groups of prompts or together."""

@@ -17,6 +17,7 @@ from .cost_aggregation import (
 from .dino import run_backbone
 from .dinotxt import run_dinotxt
 from .golden import Comparison, Golden, GoldenFileError, compare
+from .pixelclip import run_pixelclip
 from .sam import run_image_encoder
 from .talk2dino import run_pamr, run_projection, run_segmentation
 
@@ -37,6 +38,7 @@ RUNNERS = {
     ('dinotxt', 'DinoTxt'): run_dinotxt,
     ('dinov2', 'DinoVisionTransformer'): run_backbone,
     ('dinov3', 'DinoVisionTransformer'): run_backbone,
+    ('pixelclip', 'PixelCLIP'): run_pixelclip,
     ('sam', 'ImageEncoderViT'): run_image_encoder,
     ('talk2dino', 'PAMR'): run_pamr,
     ('talk2dino', 'from_config'): run_projection,

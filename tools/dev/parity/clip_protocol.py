@@ -10,7 +10,7 @@ from .clip_variants import tower
 from .golden import Golden, build_segmentor
 
 
-class _GivenPrompts(TextTower):
+class GivenPrompts(TextTower):
     """Answers with given vectors (rows, templates, D) of prompts."""
 
     def __init__(self, vectors: Tensor) -> None:
@@ -31,7 +31,7 @@ def _text(golden: Golden) -> Tensor:
         return torch.tensor([[rows.index(name), int(i)] for i, name in parts])
 
     templates = [f'{i}:{{}}' for i in range(vectors.shape[1])]
-    given = _GivenPrompts(vectors)
+    given = GivenPrompts(vectors)
     encoder = TowerTextEncoder(given, tokenize, vectors.shape[2], templates)
     return encoder.eval().encode_names(rows)
 

@@ -45,9 +45,11 @@ _BLOCKS = {
 }
 
 
-def tower(golden: Golden, kind=OpenCLIPImageEncoder, gelu=False, **kwargs):
+def tower(
+    golden: Golden, kind=OpenCLIPImageEncoder, gelu=False, load=True, **kwargs
+) -> OpenCLIPImageEncoder:
     """Our tower with the weights of a golden file; QuickGELU unless ``gelu``."""
-    clip = golden.constructor['kwargs']
+    clip = golden.constructor.get('tower', golden.constructor['kwargs'])
     model = dict(
         embed_dim=clip['embed_dim'],
         quick_gelu=not gelu,
@@ -59,9 +61,10 @@ def tower(golden: Golden, kind=OpenCLIPImageEncoder, gelu=False, **kwargs):
             image_size=clip['image_size'],
         ),
     )
-    kwargs = dict(position_offset=0.0 if gelu else 0.1, fit='crop', **kwargs)
+    kwargs = dict(dict(position_offset=0.0 if gelu else 0.1, fit='crop'), **kwargs)
     built = kind(model, **kwargs)
-    load_pretrained(built, golden.weights)
+    if load:
+        load_pretrained(built, golden.weights)
     return built.eval()
 
 

@@ -1,0 +1,11 @@
+"""PixelCLIP on CLIP ViT-B/16, trained with masks of DINO."""
+
+_base_ = ['../_base_/models/pixelclip.py', '../_base_/default_runtime.py']
+
+model = dict(
+    init_cfg=dict(
+        type='Pretrained',
+        checkpoint='https://huggingface.co/hsshin98/PixelCLIP/resolve/main/weights/'
+        'pixelclip_vit_base_dino.pth',
+    )
+)
