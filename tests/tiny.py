@@ -104,6 +104,9 @@ NECKS = {
         norm_cfg=GROUPS,
     ),
     'prior': dict(type='SemanticPriorEncoder', backbone=SAM),
+    'correlation pooling': dict(
+        type='CorrelationPooling', in_channels=WIDTH, channels=8
+    ),
 }
 AGGREGATOR = dict(
     channels=32,
@@ -169,6 +172,7 @@ HEADS = {
 POSTPROCESSORS = {
     'background cleaning': dict(type='BackgroundCleaning'),
     'PAMR': dict(type='PAMR'),
+    'uncertain background': dict(type='UncertainBackground', in_channels=WIDTH),
 }
 
 
@@ -291,6 +295,23 @@ def proxyclip() -> dict:
     )
 
 
+def clip_dinoiser() -> dict:
+    """Second norm of a block, pooling by correlations, softmax on the grid."""
+    return dict(
+        backbone=dict(
+            BACKBONES['CLIP'],
+            last_block='maskclip',
+            out_indices=(0, 1),
+            final_norm=('norm2', True),
+        ),
+        neck=dict(NECKS['correlation pooling'], in_channels=CLIP_VISION['width']),
+        decode_head=dict(
+            HEADS['text similarity'], logit_scale=5.0, activation='softmax'
+        ),
+        test_cfg=dict(mode='slide', crop_size=(40, 40), stride=(24, 24)),
+    )
+
+
 # Method and the shape of the text vectors of one name.
 SYSTEMS = {
     talk2dino: (20,),
@@ -300,6 +321,7 @@ SYSTEMS = {
     dinov3_seg: (2 * WIDTH,),
     naclip: (WIDTH,),
     proxyclip: (WIDTH,),
+    clip_dinoiser: (WIDTH,),
 }
 
 

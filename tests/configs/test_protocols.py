@@ -60,3 +60,21 @@ def test_settings(model):
         )
         words = Vocabulary.build(cfg.default_hooks.vocabulary.vocabulary)
         assert (words.background_class is None) == (least is None), name
+
+
+@pytest.mark.parametrize('name', SETS)
+def test_clip_dinoiser(name):
+    cfg = compose('clip-dinoiser_clip-b16', name)
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    (resize,) = (step for step in pipeline if step['type'] == 'Resize')
+    assert resize['scale'] == (2048, 448)
+    test_cfg = cfg.model.test_cfg
+    assert (test_cfg.crop_size, test_cfg.stride) == ((448, 448), (224, 224))
+    overridden = name in ('voc21', 'coco-object')
+    assert ('postprocessors' in cfg.model) is overridden
+    if overridden:
+        words = Vocabulary.build(cfg.default_hooks.vocabulary.vocabulary)
+        assert words.rows[0] == 'background' and words.background_class == 0
+        (override,) = cfg.model.postprocessors
+        assert override.type == 'UncertainBackground'
+        assert override.init_cfg.checkpoint == cfg.model.neck.init_cfg.checkpoint

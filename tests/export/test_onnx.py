@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from mmseg_ovs.export import ExportError, OnnxFormat, TorchFormat, export_model
-from tests.tiny import NAMES, SYSTEMS, build, cat_seg, dinotxt, talk2dino
+from tests.tiny import (
+    NAMES,
+    SYSTEMS,
+    build,
+    cat_seg,
+    clip_dinoiser,
+    dinotxt,
+    talk2dino,
+)
 
 BY_NAME = pytest.mark.parametrize('system', SYSTEMS, ids=lambda s: s.__name__)
 PLAIN = {'channels', 'output', 'activation_after_resize', 'text', 'config', 'mmseg_ovs'}
@@ -43,7 +51,8 @@ def test_the_scores_of_the_models_own_inference(exported, session, system, rows)
     expected = window_scores(model, image, text)
     (scores,) = run.run(None, dict(image=image.numpy(), text=text.numpy()))
     assert scores.shape == expected.shape
-    assert expected.std() > 1e-2
+    if rows > 1 or system is not clip_dinoiser:  # a softmax over one row is 1
+        assert expected.std() > 1e-2
     np.testing.assert_allclose(scores, expected, atol=5e-5)
 
 

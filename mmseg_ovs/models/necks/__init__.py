@@ -2,6 +2,7 @@
 
 from .anyup import AnyUp
 from .base import BackboneWithNeck, FeatureNeck, apply_neck, as_visual_features
+from .correlation_pooling import CorrelationPooling
 from .dinotxt_head import DinoTxtVisionHead
 from .preservation_gate import PreservationGate
 from .semantic_prior_encoder import SemanticPriorEncoder
@@ -12,6 +13,7 @@ from .teacher_features import TeacherFeatures
 __all__ = [
     'AnyUp',
     'BackboneWithNeck',
+    'CorrelationPooling',
     'DinoTxtVisionHead',
     'FeatureNeck',
     'PreservationGate',

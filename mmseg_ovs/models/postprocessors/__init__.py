@@ -3,5 +3,12 @@
 from .background_cleaning import BackgroundCleaning
 from .base import GridPostProcessor, ImagePostProcessor
 from .pamr import PAMR
+from .uncertain_background import UncertainBackground
 
-__all__ = ['PAMR', 'BackgroundCleaning', 'GridPostProcessor', 'ImagePostProcessor']
+__all__ = [
+    'PAMR',
+    'BackgroundCleaning',
+    'GridPostProcessor',
+    'ImagePostProcessor',
+    'UncertainBackground',
+]

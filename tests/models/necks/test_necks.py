@@ -10,7 +10,11 @@ from tests.models.module_tester import BOTH, PretrainedModuleTester, label_sampl
 from tests.tiny import BACKBONES, NECKS, WIDTH
 
 # Channels of the maps that a neck takes, where it is not one map.
-MAPS = {'StructureAwareEncoder': [WIDTH] * 3, 'StructureModulatedDecoder': [8, WIDTH]}
+MAPS = {
+    'StructureAwareEncoder': [WIDTH] * 3,
+    'StructureModulatedDecoder': [8, WIDTH],
+    'CorrelationPooling': [WIDTH, 5],
+}
 
 
 def features(module, batch=BOTH):

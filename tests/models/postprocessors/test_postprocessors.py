@@ -3,10 +3,15 @@
 import pytest
 import torch
 
-from mmseg_ovs.models.postprocessors import PAMR, BackgroundCleaning
+from mmseg_ovs.models.necks import CorrelationPooling
+from mmseg_ovs.models.postprocessors import (
+    PAMR,
+    BackgroundCleaning,
+    UncertainBackground,
+)
 from mmseg_ovs.models.postprocessors.base import ImagePostProcessor
 from mmseg_ovs.structures import VisualFeatures
-from tests.models.module_tester import BOTH, ModuleTester
+from tests.models.module_tester import BOTH, ModuleTester, check_same_weights
 from tests.tiny import POSTPROCESSORS, make
 from tests.tool_loader import load_tool
 
@@ -72,3 +77,41 @@ def test_chunks_change_nothing():
 def test_unknown_stage():
     with pytest.raises(ValueError, match="'window', 'image', 'output'"):
         PAMR(stage='grid')
+
+
+@torch.no_grad()
+def test_uncertain_places_of_no_object_are_background():
+    processor = make(POSTPROCESSORS['uncertain background'])
+    scores, features = scores_and_features()
+    scores = (8 * scores).softmax(dim=1)
+    scores[0, :, 0] = torch.tensor([0.0, 0.995, 0.005, 0, 0, 0])[:, None]
+    out = processor(scores, features, torch.randn(6, 16))
+    assert torch.equal(out[:, 1:], scores[:, 1:])
+    weight = processor.bkg_decoder.weight.flatten()
+    changed = 0
+    for image in range(2):
+        for place in range(80):
+            patch = features.maps[0][image].flatten(1)[:, place]
+            logit = weight @ patch / patch.norm() + processor.bkg_decoder.bias
+            before, after = (x[image].flatten(1)[:, place] for x in (scores, out))
+            empty = before.max() < 0.99 and logit <= 0
+            assert after[0] == (1 if empty else before[0])
+            changed += bool(empty)
+    assert 0 < changed < 150 and torch.equal(out[0, :, 0], scores[0, :, 0])
+
+
+def test_uncertain_background_without_its_map():
+    processor = make(POSTPROCESSORS['uncertain background'], in_channels=9)
+    scores, features = scores_and_features()
+    with pytest.raises(ValueError, match=r'9 channels .* \(8, 10\), but it is \(16, 8'):
+        processor(scores, features, torch.randn(6, 16))
+
+
+def test_uncertain_background_and_its_neck_share_a_file(tmp_path):
+    processor, path = UncertainBackground(), tmp_path / 'last.pt'
+    both = {**CorrelationPooling().state_dict(), **processor.state_dict()}
+    torch.save(dict(epoch=99, model_state_dict=both), path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    loaded = UncertainBackground(init_cfg=init_cfg)
+    loaded.init_weights()
+    check_same_weights(loaded, processor)

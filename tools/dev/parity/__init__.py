@@ -6,6 +6,7 @@ import torch
 
 from .anyup import run_anyup
 from .catseg import run_clip, run_sliding_window
+from .clip_dinoiser import run_dinoiser
 from .clip_protocol import run_protocol
 from .clip_variants import run_dense, run_tower
 from .cost_aggregation import (
@@ -30,6 +31,7 @@ RUNNERS = {
     ('catseg', 'SwinTransformerBlockWrapper'): run_spatial_block,
     ('catseg', 'Up'): run_decoder_stage,
     ('catseg', 'inference_sliding_window'): run_sliding_window,
+    ('clip_dinoiser', 'CLIP_DINOiser'): run_dinoiser,
     ('clip_protocol', 'CLIPForSegmentation'): run_protocol,
     ('clip_protocol', 'NACLIP'): run_protocol,
     ('clip_variants', 'MaskClip'): run_dense,
