@@ -104,6 +104,7 @@ NECKS = {
         norm_cfg=GROUPS,
     ),
     'prior': dict(type='SemanticPriorEncoder', backbone=SAM),
+    'TCL': dict(type='TCLMasker', in_channels=WIDTH, out_channels=WIDTH),
     'correlation pooling': dict(
         type='CorrelationPooling', in_channels=WIDTH, channels=8
     ),
@@ -153,6 +154,7 @@ HEADS = {
         ],
         aggregator=dict(AGGREGATOR, pad_len=8, test_pooling=(1, 1)),
     ),
+    'TCL': dict(type='TCLHead', in_channels=WIDTH, text_channels=WIDTH),
     # One map of features, then two blocks and the neck of SAM.
     'dinov3.seg': dict(
         type='CostAggregationHead',
@@ -172,6 +174,7 @@ HEADS = {
 POSTPROCESSORS = {
     'background cleaning': dict(type='BackgroundCleaning'),
     'PAMR': dict(type='PAMR'),
+    'score mix': dict(type='ScoreMix'),
     'uncertain background': dict(type='UncertainBackground', in_channels=WIDTH),
 }
 
@@ -312,6 +315,27 @@ def clip_dinoiser() -> dict:
     )
 
 
+def tcl() -> dict:
+    """Frozen CLIP below the masker; refinement and CLIP's share on the fine grid."""
+    return dict(
+        backbone=dict(
+            BACKBONES['CLIP'],
+            last_block='maskclip',
+            out_indices=(0, 1),
+            final_norm=(False, True),
+            fit='resize',
+            trainable=False,
+        ),
+        neck=dict(NECKS['TCL'], in_channels=CLIP_VISION['width']),
+        decode_head=HEADS['TCL'],
+        postprocessors=[
+            dict(POSTPROCESSORS['PAMR'], stage='grid'),
+            POSTPROCESSORS['score mix'],
+        ],
+        test_cfg=dict(mode='slide', crop_size=(40, 40), stride=(24, 24)),
+    )
+
+
 # Method and the shape of the text vectors of one name.
 SYSTEMS = {
     talk2dino: (20,),
@@ -321,6 +345,7 @@ SYSTEMS = {
     dinov3_seg: (2 * WIDTH,),
     naclip: (WIDTH,),
     proxyclip: (WIDTH,),
+    tcl: (WIDTH,),
     clip_dinoiser: (WIDTH,),
 }
 

@@ -189,16 +189,22 @@ class OpenCLIPImageEncoder(VisionTransformer):
                 for key, value in state.items()
                 if not _TEXT.match(key)
             }
-        converted = {}
-        for key, value in join_projections(state).items():
-            for pattern, replacement in _RENAMES:
-                key = re.sub(pattern, replacement, key)
-            converted[key] = value
+        converted = rename_blocks(join_projections(state))
         for key in ('cls_token', 'pos_embed'):
             if key in converted:
                 value = converted[key]
                 converted[key] = value.reshape(1, -1, value.shape[-1])
         return converted
+
+
+def rename_blocks(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of OpenAI's names, of a tower or of blocks of it, under ours."""
+    renamed = {}
+    for key, value in state.items():
+        for pattern, replacement in _RENAMES:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    return renamed
 
 
 def _vision_cfg(model: str | Mapping, config: Mapping[str, Any]) -> dict[str, Any]:

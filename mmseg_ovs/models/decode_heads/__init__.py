@@ -6,6 +6,7 @@ from .cost_aggregation_head import CostAggregationHead
 from .ovs_dino_head import OVSDINOHead
 from .pixelclip_head import PixelCLIPHead
 from .talk2dino_head import Talk2DINOHead, Talk2DINOProjection
+from .tcl_head import TCLHead
 from .text_similarity_head import TextSimilarityHead
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'OVSDINOHead',
     'OpenVocabHead',
     'PixelCLIPHead',
+    'TCLHead',
     'Talk2DINOHead',
     'Talk2DINOProjection',
     'TextSimilarityHead',

@@ -8,6 +8,7 @@ from .preservation_gate import PreservationGate
 from .semantic_prior_encoder import SemanticPriorEncoder
 from .structure_aware_encoder import StructureAwareEncoder
 from .structure_modulated_decoder import StructureModulatedDecoder
+from .tcl_masker import TCLMasker
 from .teacher_features import TeacherFeatures
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'SemanticPriorEncoder',
     'StructureAwareEncoder',
     'StructureModulatedDecoder',
+    'TCLMasker',
     'TeacherFeatures',
     'apply_neck',
     'as_visual_features',

@@ -3,6 +3,7 @@
 from .background_cleaning import BackgroundCleaning
 from .base import GridPostProcessor, ImagePostProcessor
 from .pamr import PAMR
+from .score_mix import ScoreMix
 from .uncertain_background import UncertainBackground
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     'BackgroundCleaning',
     'GridPostProcessor',
     'ImagePostProcessor',
+    'ScoreMix',
     'UncertainBackground',
 ]

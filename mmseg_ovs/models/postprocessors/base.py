@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 
+import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 class GridPostProcessor(BaseModule, metaclass=ABCMeta):
     """Changes scores on the patch grid of a window; sees features and text."""
+
+    stage = 'grid'
 
     def check(self, vocabulary: Vocabulary, head: nn.Module) -> None:
         """Refuse, before the work, what the post-processor cannot handle.
@@ -45,12 +49,13 @@ class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
     Maps are refined in chunks, so what depends on the image alone is prepared once.
 
     Args:
-        stage: 'window' refines each window at its size before windows are merged,
-            'image' the merged maps, 'output' the merged maps at the size of the
-            original image.
+        stage: 'grid' refines each window on the grid of its scores, in order with
+            those of :class:`GridPostProcessor`; 'window' at its size before windows are
+            merged, 'image' the merged maps, 'output' the merged maps at the size of
+            the original image.
     """
 
-    STAGES = ('window', 'image', 'output')
+    STAGES = ('grid', 'window', 'image', 'output')
 
     def __init__(self, stage: str) -> None:
         super().__init__()
@@ -61,6 +66,17 @@ class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
     @abstractmethod
     def prepare(self, image: Tensor) -> object:
         """Compute what depends on the RGB image (3, H, W), 0..255, alone."""
+
+    def refine_grid(self, scores: Tensor, images: Tensor) -> Tensor:
+        """Refine the scores (B, R, h, w) of windows with their images (B, 3, H, W).
+
+        The images shrink to the grid corner to corner, as TCL's do.
+        """
+        images = F.interpolate(
+            images, scores.shape[-2:], mode='bilinear', align_corners=True
+        )
+        pairs = zip(scores, images, strict=True)
+        return torch.stack([self.refine(s, self.prepare(i)) for s, i in pairs])
 
     @abstractmethod
     def refine(self, scores: Tensor, prepared: object) -> Tensor:

@@ -147,7 +147,7 @@ class WindowedInference:
 
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
         """Grid scores (B, R, h, w) of images (B, 3, H, W)."""
-        return self.model.encode_decode(inputs, text)
+        return self.model.encode_decode(inputs, text, self.cfg.refine)
 
     def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
         """Grid scores (n, h, w) of some rows to scores at the size of their view."""

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mmseg_ovs.structures import VisualFeatures
 
-from ..postprocessors import GridPostProcessor
 from ..utils import Window, merge_windows, split_windows
 from .inference import Layout, WindowedInference
 
@@ -40,7 +39,7 @@ class LogitsAggregation(WindowedInference):
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
         """Logits, not yet activated."""
         for processor in self.model.postprocessors:
-            if isinstance(processor, GridPostProcessor):
+            if processor.stage == 'grid':
                 raise ValueError(
                     f'{type(processor).__name__} works on scores on the patch grid, '
                     "which aggregation='logits' does not have (logits are resized "
@@ -83,7 +82,7 @@ class FeatureAggregation(WindowedInference):
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
         """Scores of stretched images, from features of all their views."""
         features = self.model.run_neck(self.aggregate(inputs))
-        return self.model.decode(features, text)
+        return self.model.decode(features, text, self.cfg.refine)
 
     def aggregate(self, images: Tensor) -> VisualFeatures:
         """Features of stretched images (B, 3, H, W), local and global.

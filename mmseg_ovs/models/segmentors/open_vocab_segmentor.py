@@ -47,7 +47,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
             that name none; ``VocabularyHook`` sets that of the running data set. None:
             the text encoder's own, if it has one.
         postprocessors: Configs of post-processors, run in the order given within their
-            stage (grid, window, image).
+            stage (grid, window, image, output).
         train_cfg: See :class:`TrainCfg`.
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
@@ -242,21 +242,29 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         """Logits (B, R, h, w) on the patch grid, without any post-process."""
         return self.run_head(self.extract_feat(inputs), self.project_vocabulary())
 
-    def encode_decode(self, inputs: Tensor, text: Tensor) -> Tensor:
-        """Scores (B, R, h, w) on the patch grid, after the grid post-processors.
+    def encode_decode(
+        self, inputs: Tensor, text: Tensor, refine: bool = True
+    ) -> Tensor:
+        """Scores (B, R, h, w) on the patch grid, after the post-processors there.
 
         Args:
             inputs: Normalised images of one size (B, 3, H, W).
             text: Projected text rows (R, C).
+            refine: Whether those run that use the image, see :class:`InferenceCfg`.
         """
-        return self.decode(self.extract_feat(inputs), text)
+        return self.decode(self.extract_feat(inputs), text, refine)
 
-    def decode(self, features: VisualFeatures, text: Tensor) -> Tensor:
+    def decode(
+        self, features: VisualFeatures, text: Tensor, refine: bool = True
+    ) -> Tensor:
         """As :meth:`encode_decode`, from features after the neck."""
         scores = self.decode_head.activate(self.run_head(features, text))
         for processor in self.postprocessors:
             if isinstance(processor, GridPostProcessor):
                 scores = processor(scores, features, text)
+            elif processor.stage == 'grid' and refine:
+                images = self.denormalize(features.image)
+                scores = processor.refine_grid(scores, images)
         return scores
 
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -268,13 +276,15 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         shares = self.decode_head.split_checkpoint(state)
         if shares is None:
             return state
-        parts = {name: getattr(self, name) for name in shares}
-        return {
-            f'{name}.{key}': value
-            for name, part in parts.items()
-            if part.state_dict()
-            for key, value in part.convert_state_dict(shares[name]).items()
-        }
+        converted = {}
+        for name, share in shares.items():
+            part = getattr(self, name, None)
+            if part is not None and not part.state_dict():
+                continue
+            # What a part cannot read, or no part is there for, is listed as unexpected.
+            convert = getattr(part, 'convert_state_dict', dict)
+            converted.update({f'{name}.{k}': v for k, v in convert(share).items()})
+        return converted
 
     def image_postprocessors(self, stage: str) -> list[ImagePostProcessor]:
         """Post-processors that refine maps with the image at a stage."""
@@ -285,7 +295,7 @@ class OpenVocabSegmentor(PretrainedModule, EncoderDecoder):
         ]
 
     def denormalize(self, image: Tensor) -> Tensor:
-        """The RGB image (3, H, W), 0..255, behind a normalised one."""
+        """The RGB images (..., 3, H, W), 0..255, behind normalised ones."""
         if not getattr(self.data_preprocessor, '_enable_normalize', False):
             return image
         return image * self.data_preprocessor.std + self.data_preprocessor.mean

@@ -32,6 +32,8 @@ TEMPLATE_SETS: dict[str, tuple[str, ...]] = {
     'vild': tuple(get_predefined_templates('vild')),
     'imagenet_7': _IMAGENET_7,
     'imagenet_select_8': _IMAGENET_SELECT_8,
+    # TCL's, which its authors call custom; {}s is no slip
+    'tcl_9': (*_IMAGENET_7, 'a photo of many {}.', 'a photo of {}s.'),
     'single': _SINGLE,
     'simple': ('a photo of a {}.',),
     'identity': ('{}',),

@@ -14,6 +14,7 @@ MAPS = {
     'StructureAwareEncoder': [WIDTH] * 3,
     'StructureModulatedDecoder': [8, WIDTH],
     'CorrelationPooling': [WIDTH, 5],
+    'TCLMasker': [WIDTH, 8],
 }
 
 

@@ -75,8 +75,8 @@ def test_chunks_change_nothing():
 
 
 def test_unknown_stage():
-    with pytest.raises(ValueError, match="'window', 'image', 'output'"):
-        PAMR(stage='grid')
+    with pytest.raises(ValueError, match="'grid', 'window', 'image', 'output'"):
+        PAMR(stage='grids')
 
 
 @torch.no_grad()

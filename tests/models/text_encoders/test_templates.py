@@ -14,6 +14,7 @@ def test_sizes_of_the_sets():
         'vild': 14,
         'imagenet_7': 7,
         'imagenet_select_8': 8,
+        'tcl_9': 9,
         'single': 1,
         'simple': 1,
         'identity': 1,

@@ -21,6 +21,7 @@ from .golden import Comparison, Golden, GoldenFileError, compare
 from .pixelclip import run_pixelclip
 from .sam import run_image_encoder
 from .talk2dino import run_pamr, run_projection, run_segmentation
+from .tcl import run_tcl
 
 # Counterparts by component and the last part of the official constructor's name.
 RUNNERS = {
@@ -45,6 +46,7 @@ RUNNERS = {
     ('talk2dino', 'PAMR'): run_pamr,
     ('talk2dino', 'from_config'): run_projection,
     ('talk2dino', ''): run_segmentation,
+    ('tcl', 'TCL'): run_tcl,
 }
 
 

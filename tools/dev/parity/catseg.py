@@ -41,7 +41,8 @@ def _image_encoder(golden: Golden, **kwargs) -> OpenCLIPImageEncoder:
     return encoder.eval()
 
 
-def _text_tower(golden: Golden) -> OpenCLIPTextTower:
+def text_tower(golden: Golden, weights: dict[str, Tensor]) -> OpenCLIPTextTower:
+    """Our tower with the weights of a CLIP, of the sizes in a golden file."""
     clip = golden.kwargs
     config = dict(
         embed_dim=clip['embed_dim'],
@@ -55,7 +56,7 @@ def _text_tower(golden: Golden) -> OpenCLIPTextTower:
         ),
     )
     tower = OpenCLIPTextTower(build_clip(config)).eval()
-    load_pretrained(tower.clip, text_state_dict(golden.weights))
+    load_pretrained(tower.clip, text_state_dict(weights))
     return tower
 
 
@@ -90,7 +91,7 @@ def run_clip(golden: Golden) -> dict[str, Tensor]:
             )
         if f'{name}.pooled' in golden.outputs:
             ours[f'{name}.pooled'] = plain(image).cls_token
-    ours['text'] = _text_tower(golden)(golden.inputs['tokens'])
+    ours['text'] = text_tower(golden, golden.weights)(golden.inputs['tokens'])
     return ours
 
 
