@@ -91,9 +91,11 @@ class WindowedInference:
 
         Raises:
             NonFiniteError: Scores are NaN or infinite; names the image.
-            OpenVocabError: ``test_cfg`` needs a background and there is none.
+            OpenVocabError: ``test_cfg`` needs a background and there is none, or leaves
+                out the maps that a post-processor needs.
         """
         self.cfg.background_of(vocabulary)  # before the work
+        self._check_processors()
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
@@ -222,18 +224,7 @@ class WindowedInference:
     def _prepare(
         self, layout: Layout, out_size: tuple[int, int], meta: Mapping
     ) -> dict[str, list[list[Refinement]]]:
-        """Refinements of each stage, for each of the maps that it has.
-
-        Raises:
-            OpenVocabError: A post-processor needs maps that ``resize_once`` leaves out.
-        """
-        if self.cfg.resize_once:
-            for p in [*self._processors('window'), *self._processors('image')]:
-                raise OpenVocabError(
-                    f'{type(p).__name__}(stage={p.stage!r}) needs scores at the size '
-                    "of the input, which test_cfg.resize_once leaves out: use stage='"
-                    "output' or resize_once=False"
-                )
+        """Refinements of each stage, for each of the maps that it has."""
         canvas = layout.canvas
         images = dict(window=layout.views, image=[canvas], output=[])
         if self._processors('output'):
@@ -290,6 +281,15 @@ class WindowedInference:
             corners = self.model.align_corners
             resize_argmax(merged, argmax, start, corners, self.cfg.chunk_mb)
         return argmax
+
+    def _check_processors(self) -> None:
+        if self.cfg.resize_once:
+            for p in [*self._processors('window'), *self._processors('image')]:
+                raise OpenVocabError(
+                    f'{type(p).__name__}(stage={p.stage!r}) needs scores at the size '
+                    "of the input, which test_cfg.resize_once leaves out: use stage='"
+                    "output' or resize_once=False"
+                )
 
     def _processors(self, stage: str) -> list[ImagePostProcessor]:
         """Post-processors that run on maps at a stage."""
