@@ -147,6 +147,9 @@ def _inference(model: nn.Module) -> dict[str, str]:
         lines['aggregation'] = f'mean of the {what} of windows and whole image'
     if given.get('window_softmax') and mode != 'whole':
         lines['aggregation'] += ', softmax over the names in each window before'
+    activation = getattr(getattr(model, 'decode_head', None), 'activation', None)
+    if isinstance(activation, nn.Softmax):
+        lines['aggregation'] += ', softmax over the names on the patch grid before'
     if given.get('logit_scale') is not None:
         scale = given['logit_scale']
         lines['aggregation'] += (
@@ -243,7 +246,8 @@ def _postprocessors(model: nn.Module) -> str:
 def _settings(module: nn.Module) -> str:
     """A module with the values of its constructor's arguments."""
     names = inspect.signature(type(module).__init__).parameters
-    values = {n: getattr(module, n) for n in names if hasattr(module, n)}
+    names = [n for n in names if n != 'init_cfg' and hasattr(module, n)]
+    values = {n: getattr(module, n) for n in names}
     return _call(dict(type=type(module).__name__, **values))
 
 

@@ -56,6 +56,22 @@ def test_windows_refinement_and_background(talk2dino):
     assert f'mmseg_ovs {__version__}' in protocol['versions']
 
 
+def test_probabilities_on_the_grid_and_a_layer_of_the_background(talk2dino):
+    talk2dino.model.decode_head.activation = 'softmax'
+    weights = dict(type='Pretrained', checkpoint='somewhere/last.pt')
+    override = dict(type='UncertainBackground', in_channels=8, init_cfg=weights)
+    talk2dino.model.postprocessors = [override]
+    _, protocol = protocol_of(talk2dino, ['background', 'cat'])
+    assert protocol['aggregation'].endswith(
+        'overlap, softmax over the names on the patch grid before'
+    )
+    assert protocol['post-processors'] == (
+        'UncertainBackground(in_channels=8, min_probability=0.99, min_objectness=0.5, '
+        'source_index=0)'
+    )
+    assert 'last.pt' in protocol['weights']
+
+
 @pytest.mark.parametrize(
     ('background', 'told'),
     [

@@ -99,7 +99,8 @@ def complete_state(
         looks = f'It looks like a file of {method}. ' if method else ''
         raise CheckpointError(
             f'{name} does not fit the model of the config. {looks}Was it trained with '
-            f'another config?\n{mismatch}'
+            'another config? If it holds a part of the model alone, name it in the '
+            f'init_cfg of this part (see the README of the config)\n{mismatch}'
         )
     require_finite(state, name)
     for part, module in lacking.items():

@@ -4,7 +4,9 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from mmseg_ovs.models.utils import CheckpointError, load_model_checkpoint
 from mmseg_ovs.utils import OpenVocabError
+from tests.models.module_tester import check_same_weights
 from tests.models.segmentors.running import FEATURES, LOGITS, SLIDE, make_image, run
 from tests.tiny import CLIP_VISION, POSTPROCESSORS, build, clip_dinoiser, config
 
@@ -62,15 +64,35 @@ def test_the_override_needs_probabilities(tmp_path):
         run(model, [make_image(56, 56)])
 
 
+def with_override(folder):
+    """A model whose override names its weights, not yet loaded, and who has them."""
+    path = folder / 'last.pt'
+    source = MODELS.build(OVERRIDE)
+    torch.save(dict(model_state_dict=source.state_dict()), path)
+    override = dict(OVERRIDE, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    cfg = config(clip_dinoiser, folder, NAMES, postprocessors=[override])
+    return MODELS.build(cfg.model), source
+
+
 def test_weights_of_a_postprocessor_are_loaded(tmp_path):
-    path = tmp_path / 'last.pt'
-    weights = MODELS.build(OVERRIDE).state_dict()
-    torch.save(dict(model_state_dict=weights), path)
-    init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    cfg = config(
-        clip_dinoiser, tmp_path, postprocessors=[dict(OVERRIDE, init_cfg=init_cfg)]
-    )
-    model = MODELS.build(cfg.model)
+    model, source = with_override(tmp_path)
     model.init_weights()
-    loaded = model.postprocessors[0].bkg_decoder.weight
-    assert torch.equal(loaded, weights['bkg_decoder.weight'])
+    check_same_weights(model.postprocessors[0], source)
+
+
+def test_a_checkpoint_made_without_the_override(tmp_path):
+    """The override keeps the weights that it names."""
+    trained = build(clip_dinoiser, tmp_path, NAMES)
+    torch.save(dict(state_dict=trained.state_dict()), tmp_path / 'model.pth')
+    model, source = with_override(tmp_path)
+    load_model_checkpoint(model, tmp_path / 'model.pth')
+    check_same_weights(model.neck, trained.neck)
+    check_same_weights(model.postprocessors[0], source)
+
+
+def test_the_authors_file_is_no_checkpoint_of_the_model(tmp_path):
+    model = build(clip_dinoiser, tmp_path, NAMES)
+    torch.save(dict(model_state_dict=model.neck.state_dict()), tmp_path / 'last.pt')
+    message = 'a file of CLIP-DINOiser.*name it in the init_cfg of this part'
+    with pytest.raises(CheckpointError, match=message):
+        load_model_checkpoint(model, tmp_path / 'last.pt')
