@@ -281,8 +281,7 @@ class OpenVocabInferencer:
             recipe = dict(source=vocabulary, background=background)
             vocabulary = Vocabulary.build(recipe)
         with torch.no_grad():  # trouble with the words comes up here
-            text = self.model.text_encoder(vocabulary)
-            self.model.decode_head.project_text(text[:1])
+            self.model.check_vocabulary(vocabulary)
         hint = one_class_hint(vocabulary)
         if hint and vocabulary not in self._one_class:
             self._one_class.add(vocabulary)
