@@ -166,8 +166,13 @@ def _inference(model: nn.Module) -> dict[str, str]:
 
 
 def _backbone(model: nn.Module) -> dict[str, str]:
-    """What the weights do not show of a CLIP without training."""
+    """What the weights do not show of a CLIP."""
     backbone, lines = getattr(model, 'backbone', None), {}
+    if getattr(model, 'encoder_resolution', None):
+        lines['input of CLIP'] = (
+            f'padded to multiples of {model.size_divisor}, resized by '
+            f'{model.encoder_resolution:g}'
+        )
     proxy = getattr(backbone, 'proxy', None)
     if isinstance(proxy, FrozenTeacher):
         how = f'beta {backbone.beta:g}, gamma {backbone.gamma:g}'
@@ -183,6 +188,7 @@ def _text(model: nn.Module) -> dict[str, str]:
     encoder = getattr(model, 'text_encoder', None)
     if encoder is None:
         return {'text': 'none', 'templates': 'none'}
+    encoder = getattr(encoder, 'encoder', encoder)  # inside SAN's
     parts = [type(encoder).__name__]
     for name in ('model', 'pretrained', 'part'):
         value = getattr(encoder, name, None)

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmseg_ovs.models.segmentors import OpenVocabSegmentor
+
 from .capture import capture
 from .errors import ExportError
 from .formats import Format, OnnxFormat, Run
@@ -109,6 +111,11 @@ def _lay_out(
     bake_vocabulary: bool,
 ) -> tuple[ScoreGraph, GraphInputs]:
     """The module to export, and its inputs."""
+    if not isinstance(model, OpenVocabSegmentor):
+        raise ExportError(
+            f'{type(model).__name__} cannot be exported: only models that score a grid '
+            'of patches can (OpenVocabSegmentor)'
+        )
     if bake_vocabulary:
         if model.vocabulary is None:
             raise ExportError('The model has no vocabulary that could be kept')

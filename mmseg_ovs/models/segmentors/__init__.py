@@ -2,6 +2,8 @@
 
 from .feature_alignment import FeatureAlignment
 from .local_global import FeatureAggregation, LogitsAggregation
+from .mask_scores import MaskInference
+from .open_vocab_san import OpenVocabSAN
 from .open_vocab_segmentor import OpenVocabSegmentor
 from .settings import InferenceCfg
 from .tta import OpenVocabTTAModel
@@ -11,6 +13,8 @@ __all__ = [
     'FeatureAlignment',
     'InferenceCfg',
     'LogitsAggregation',
+    'MaskInference',
+    'OpenVocabSAN',
     'OpenVocabSegmentor',
     'OpenVocabTTAModel',
 ]

@@ -146,7 +146,16 @@ def choose_share(
 _METHODS = [
     (r'^sem_seg_head\.predictor\.prompt_tokens', 'PixelCLIP'),
     (r'^sem_seg_head\.predictor\.transformer\.', 'CAT-Seg'),
+    (
+        r'^(clip_visual_extractor|clip_rec_head|ov_classifier)\.',
+        "SAN's authors, which MMSegmentation's tools/model_converters/san2mmseg.py "
+        'converts',
+    ),
     (r'side_adapter_network\.', 'SAN'),
+    (
+        r'^decode_head\.rec_with_attnbias\.',
+        'CLIP alone, from which MMSegmentation trains SAN',
+    ),
     (r'^clip_image_encoder\.', 'TCL'),
     (r'^obj_proj\.', 'CLIP-DINOiser'),
     (r'^(img_encoder\.layers|vision_model\.encoder\.stages)\.', 'GroupViT'),

@@ -14,8 +14,12 @@ CLASSES = ['sky', 'tree', 'road']
 TOWER = dict(TEXT_ENCODERS['open_clip'], vocabulary=CLASSES)
 
 
-def san(text_encoder):
+def san(text_encoder, **changes):
     """mmseg's SAN ViT-B/16 config, scaled down."""
+    return MODELS.build({**san_config(text_encoder), **changes})
+
+
+def san_config(text_encoder):
     init_default_scope('mmseg')
     model = get_config('mmseg::_base_/models/san_vit-b16.py').model
     model.pretrained = None
@@ -36,7 +40,7 @@ def san(text_encoder):
     head.loss_decode[0].class_weight = [1.0] * len(CLASSES) + [0.1]
     head.train_cfg.num_points = 64
     model.data_preprocessor.size_divisor = 64
-    return MODELS.build(model)
+    return model
 
 
 def inputs():

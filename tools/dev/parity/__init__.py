@@ -20,6 +20,7 @@ from .dinotxt import run_dinotxt
 from .golden import Comparison, Golden, GoldenFileError, compare
 from .pixelclip import run_pixelclip
 from .sam import run_image_encoder
+from .san import run_san
 from .talk2dino import run_pamr, run_projection, run_segmentation
 from .tcl import run_tcl
 
@@ -43,6 +44,7 @@ RUNNERS = {
     ('dinov3', 'DinoVisionTransformer'): run_backbone,
     ('pixelclip', 'PixelCLIP'): run_pixelclip,
     ('sam', 'ImageEncoderViT'): run_image_encoder,
+    ('san', 'mmseg MultimodalEncoderDecoder'): run_san,
     ('talk2dino', 'PAMR'): run_pamr,
     ('talk2dino', 'from_config'): run_projection,
     ('talk2dino', ''): run_segmentation,
