@@ -174,6 +174,7 @@ HEADS = {
 POSTPROCESSORS = {
     'background cleaning': dict(type='BackgroundCleaning'),
     'PAMR': dict(type='PAMR'),
+    'pixel propagation': dict(type='PixelPropagation', window=5, tau=0.3),
     'score mix': dict(type='ScoreMix'),
     'uncertain background': dict(type='UncertainBackground', in_channels=WIDTH),
 }
@@ -336,6 +337,22 @@ def tcl() -> dict:
     )
 
 
+def lposs() -> dict:
+    """Scores propagated over patches of all windows on another grid, then pixels."""
+    return dict(
+        backbone=dict(BACKBONES['CLIP'], last_block='maskclip'),
+        decode_head=HEADS['text similarity'],
+        graph=dict(backbone=dict(type='AverageColours')),
+        postprocessors=[POSTPROCESSORS['pixel propagation']],
+        test_cfg=dict(
+            mode='slide',
+            crop_size=(48, 32),
+            stride=(24, 16),
+            propagation=dict(neighbours=9),
+        ),
+    )
+
+
 # Method and the shape of the text vectors of one name.
 SYSTEMS = {
     talk2dino: (20,),
@@ -347,6 +364,7 @@ SYSTEMS = {
     proxyclip: (WIDTH,),
     tcl: (WIDTH,),
     clip_dinoiser: (WIDTH,),
+    lposs: (WIDTH,),
 }
 
 

@@ -150,6 +150,11 @@ def _inference(model: nn.Module) -> dict[str, str]:
     activation = getattr(getattr(model, 'decode_head', None), 'activation', None)
     if isinstance(activation, nn.Softmax):
         lines['aggregation'] += ', softmax over the names on the patch grid before'
+    if given.get('best_name_before_resize'):
+        lines['aggregation'] += '; best name of a class before the last resize'
+    if given.get('propagation'):
+        graph = _call(_plain(model.graph.proxy.cfg))
+        lines['propagation'] = f'{_plain(given["propagation"])}, graph of {graph}'
     if given.get('logit_scale') is not None:
         scale = given['logit_scale']
         lines['aggregation'] += (

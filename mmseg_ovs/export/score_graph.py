@@ -131,6 +131,8 @@ def left_out(model: nn.Module) -> list[str]:
         if isinstance(part, GridPostProcessor | ImagePostProcessor)
     ]
     cfg = InferenceCfg(**(model.test_cfg or {}))
+    if cfg.propagation is not None:
+        parts.append('propagation over the patches of all windows')
     if cfg.logit_scale is not None:
         parts.append(f'softmax of {cfg.logit_scale:g} x score over all names')
     if cfg.min_area:

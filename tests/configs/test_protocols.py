@@ -78,3 +78,24 @@ def test_clip_dinoiser(name):
         (override,) = cfg.model.postprocessors
         assert override.type == 'UncertainBackground'
         assert override.init_cfg.checkpoint == cfg.model.neck.init_cfg.checkpoint
+
+
+@pytest.mark.parametrize('model', ['lposs_clip-b16', 'lposs-plus_clip-b16'])
+@pytest.mark.parametrize('name', SETS)
+def test_lposs(model, name):
+    cfg = compose(model, name)
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    (resize,) = (step for step in pipeline if step['type'] == 'Resize')
+    assert resize['scale'] == (2048, 448)
+    test_cfg = cfg.model.test_cfg
+    assert (test_cfg.crop_size, test_cfg.stride) == ((224, 224), (112, 112))
+    assert test_cfg.propagation == dict(
+        neighbours=400, alpha=0.95, gamma=3.0, sigma=0.01, iterations=10
+    )
+    assert ('postprocessors' in cfg.model) is ('plus' in model)
+    if name in ('voc21', 'coco-object'):
+        words = cfg.default_hooks.vocabulary
+        words = dict(source=words.vocabulary, background=words.background)
+        words = Vocabulary.build(words)
+        assert len(words.synonyms[0]) == (26 if name == 'voc21' else 17)
+        assert words.background_class == 0 and 'potted plant' in words.rows

@@ -39,8 +39,9 @@ def test_a_corrupted_weight_is_noticed(path, tmp_path):
     if golden.config['constructor'].get('cls', '').endswith('PAMR'):
         # its kernels are constants of the method; the input takes the blame instead
         golden.inputs['mask'] = golden.inputs['mask'] + 1e-3
-    elif not keys:  # no weights: how logits are merged
-        golden.inputs['logits'] = golden.inputs['logits'] + 1e-3
+    elif not keys:  # no weights: how logits are merged, how scores are propagated
+        name = 'logits' if 'logits' in golden.inputs else 'clip_features'
+        golden.inputs[name] = golden.inputs[name] + 1e-3
     else:
         weight = golden.weights[keys[-1]].clone()
         weight.view(-1)[0] += 0.05

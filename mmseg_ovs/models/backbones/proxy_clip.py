@@ -107,7 +107,7 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
         Raises:
             ValueError: The proxy's grid does not lie on the image as CLIP's does.
         """
-        features = self._proxy_features(x)
+        features = self.proxy.on_image(x * self.proxy_scale + self.proxy_shift)
         size = features.shape[-2:]
         tokens, grid = self.embed(x)
         *blocks, last = self.blocks
@@ -128,21 +128,3 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
         """
         super().init_weights()
         self.proxy.network(self.pos_embed.device)
-
-    def _proxy_features(self, x: Tensor) -> Tensor:
-        network = self.proxy.network(x.device)
-        sides = self.proxy.input_size or x.shape[-2:]
-        patch = getattr(network, 'patch_size', 1)
-        if getattr(network, 'fit', None) == 'pad' and any(s % patch for s in sides):
-            raise ValueError(
-                f'The proxy pads images of {sides[0]} x {sides[1]} to multiples of its '
-                f'patch ({patch}), so that its grid would cover more than the image: '
-                "build it with fit='resize', or make the sides of windows multiples"
-            )
-        features = self.proxy(x * self.proxy_scale + self.proxy_shift)
-        if features.ndim != 4:
-            raise ValueError(
-                f'The proxy {type(network).__name__} returns no feature map (B, C, h, '
-                f'w), but {tuple(features.shape)}'
-            )
-        return features

@@ -24,6 +24,7 @@ from .common import (
     resolve_out_indices,
 )
 
+PROJECTIONS = ('query', 'key', 'value')
 EXTRA_OUTPUTS = ('cls_token', 'registers', 'cls_attention')
 
 
@@ -58,8 +59,10 @@ class VisionTransformer(PretrainedModule):
         final_norm: Apply the final LayerNorm to every output, as Meta's
             ``get_intermediate_layers(norm=True)`` does. ``'norm2'`` takes instead of a
             block's output that of its second norm, which sees the tokens after the
-            block's attention. One value for each of ``out_indices`` chooses by output;
-            an index may then stand there twice.
+            block's attention; ``'query'``, ``'key'`` and ``'value'`` those of the
+            attention, heads side by side, before any rotary embedding. One value for
+            each of ``out_indices`` chooses by output; an index may then stand there
+            twice.
         extra_outputs: Any of 'cls_token', 'registers', 'cls_attention'. If not empty
             the result is a :class:`VisualFeatures` instead of a tuple of maps.
         fit: What happens to sides that are no multiple of the patch: 'pad', 'resize',
@@ -151,9 +154,10 @@ class VisionTransformer(PretrainedModule):
             flags = (self.final_norm,) * len(self.out_indices)
         else:
             flags = tuple(self.final_norm)
-        if any(flag not in (True, False, 'norm2') for flag in flags):
+        if any(flag not in (True, False, 'norm2', *PROJECTIONS) for flag in flags):
             raise ValueError(
-                f"final_norm takes True, False or 'norm2', not {self.final_norm!r}"
+                f"final_norm takes True, False, 'norm2' or one of {PROJECTIONS}, not "
+                f'{self.final_norm!r}'
             )
         if len(flags) != len(self.out_indices):
             raise ValueError(
@@ -212,6 +216,9 @@ class VisionTransformer(PretrainedModule):
         for i, block in enumerate(self.blocks[: last + 1]):
             wanted = i == last and 'cls_attention' in self.extra_outputs
             with_norm2 = (i, 'norm2') in wanted_outputs
+            for kind in PROJECTIONS:
+                if (i, kind) in wanted_outputs:
+                    outputs[i, kind] = block.project(tokens, PROJECTIONS.index(kind))
             args = (tokens, rope, prefix if wanted else None, grid, with_norm2)
             if self.with_cp and self.training:
                 out = cp.checkpoint(block, *args, use_reentrant=False)

@@ -46,6 +46,13 @@ class ViTBlock(nn.Module):
             self.ls1 = LayerScale(dims, layer_scale)
             self.ls2 = LayerScale(dims, layer_scale)
 
+    def project(self, x: Tensor, which: int) -> Tensor:
+        """Query (0), key (1) or value (2) of tokens, heads side by side.
+
+        (B, N, dims) -> (B, N, dims).
+        """
+        return self.attn.qkv(self.norm1(x)).chunk(3, dim=-1)[which]
+
     def forward(
         self,
         x: Tensor,

@@ -3,6 +3,7 @@
 from .background_cleaning import BackgroundCleaning
 from .base import GridPostProcessor, ImagePostProcessor
 from .pamr import PAMR
+from .pixel_propagation import PixelPropagation
 from .score_mix import ScoreMix
 from .uncertain_background import UncertainBackground
 
@@ -11,6 +12,7 @@ __all__ = [
     'BackgroundCleaning',
     'GridPostProcessor',
     'ImagePostProcessor',
+    'PixelPropagation',
     'ScoreMix',
     'UncertainBackground',
 ]

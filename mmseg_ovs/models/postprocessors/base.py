@@ -56,6 +56,8 @@ class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
     """
 
     STAGES = ('grid', 'window', 'image', 'output')
+    # Whether a background with a constant score can still be compared with scores.
+    keeps_scale = True
 
     def __init__(self, stage: str) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """Segmentors."""
 
 from .feature_alignment import FeatureAlignment
+from .label_propagation import LabelPropagation
 from .local_global import FeatureAggregation, LogitsAggregation
 from .mask_scores import MaskInference
 from .open_vocab_san import OpenVocabSAN
@@ -12,6 +13,7 @@ __all__ = [
     'FeatureAggregation',
     'FeatureAlignment',
     'InferenceCfg',
+    'LabelPropagation',
     'LogitsAggregation',
     'MaskInference',
     'OpenVocabSAN',

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,10 +92,12 @@ class WindowedInference:
         Raises:
             NonFiniteError: Scores are NaN or infinite; names the image.
             OpenVocabError: ``test_cfg`` needs a background and there is none, or leaves
-                out the maps that a post-processor needs.
+                out the maps that a post-processor needs; or scores of another scale
+                would be compared with a constant background score.
         """
         self.cfg.background_of(vocabulary)  # before the work
         self._check_processors()
+        self._check_scale(vocabulary)
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
@@ -125,21 +127,45 @@ class WindowedInference:
 
     def score(self, layouts: list[Layout], text: Tensor) -> list[list[Tensor]]:
         """Grid scores (R, h, w) of every view of every image, batched by size."""
+        return self.run_views(
+            layouts,
+            lambda inputs: self.score_batch(inputs, text),
+            kind=('scores', len(text)),
+            input_size=self.cfg.input_size,
+        )
+
+    def run_views(
+        self,
+        layouts: list[Layout],
+        call: Callable[[Tensor], Tensor],
+        kind: Hashable,
+        input_size: tuple[int, int] | None = None,
+    ) -> list[list[Tensor]]:
+        """What ``call`` makes of every view of every image, batched by size.
+
+        Args:
+            layouts: The images.
+            call: Maps (B, n, h, w) of images (B, 3, H, W).
+            kind: Equal for calls that take equal memory for views of one size.
+            input_size: Views are resized to it. None: as they are.
+
+        Returns:
+            (n, h, w) of every view, by image.
+        """
         views = [view for layout in layouts for view in layout.views]
-        sizes = [tuple(self.cfg.input_size or view.shape[-2:]) for view in views]
-        scores: list[Tensor | None] = [None] * len(views)
+        sizes = [tuple(input_size or view.shape[-2:]) for view in views]
+        results: list[Tensor | None] = [None] * len(views)
         for size in dict.fromkeys(sizes):
             members = [i for i, s in enumerate(sizes) if s == size]
 
-            def score(batch: Sequence[int], size: tuple[int, int] = size) -> Tensor:
-                inputs = torch.stack([self.to_size(views[i], size) for i in batch])
-                return self.score_batch(inputs, text)
+            def run(batch: Sequence[int], size: tuple[int, int] = size) -> Tensor:
+                return call(torch.stack([self.to_size(views[i], size) for i in batch]))
 
             batches = self.batches(views[0].device)
-            grids = batches.run(members, score, kind=('scores', size, len(text)))
-            for i, grid in zip(members, itertools.chain(*grids), strict=True):
-                scores[i] = grid
-        remaining = iter(scores)
+            maps = batches.run(members, run, kind=(kind, size))
+            for i, result in zip(members, itertools.chain(*maps), strict=True):
+                results[i] = result
+        remaining = iter(results)
         return [[next(remaining) for _ in layout.views] for layout in layouts]
 
     def batches(self, device: torch.device) -> WindowBatches:
@@ -188,12 +214,18 @@ class WindowedInference:
         cfg = self.cfg
         refinements = self._prepare(layout, out_size, meta)
         row_to_class = vocabulary.row_to_class.to(scores[0].device)
+        names = None
+        if cfg.best_name_before_resize:
+            row_to_class, counts = row_to_class.unique_consecutive(return_counts=True)
+            names = counts.tolist()
         background = cfg.background_of(vocabulary)
         kept = [] if cfg.keep_logits else None
         constant = vocabulary.background_score
         plain = background is None and constant is None and not cfg.keep_logits
         scale = None if plain else cfg.logit_scale  # the best row needs none
-        argmax = self._sweep(layout, scores, refinements, out_size, meta, kept, scale)
+        argmax = self._sweep(
+            layout, scores, refinements, out_size, meta, kept, scale, names
+        )
         _require_finite(argmax.best, meta.get('img_path', 'an image'))
         labels, best = row_to_class[argmax.index], argmax.best
         small = None
@@ -216,7 +248,7 @@ class WindowedInference:
         maps = torch.cat(kept)
         if scale is not None:
             maps = argmax.probability(maps)
-        maps = vocabulary.reduce(maps[None])[0]
+        maps = vocabulary.reduce(maps[None])[0] if names is None else maps
         if small is not None:
             maps.masked_fill_(small[:, None, None], 0)
         return labels, maps
@@ -246,12 +278,15 @@ class WindowedInference:
         meta: Mapping,
         kept: list[Tensor] | None = None,
         scale: float | None = None,
+        names: list[int] | None = None,
     ) -> RunningArgmax:
         """Best row of every pixel, from the grid scores of the views, in chunks.
 
         Args:
             kept: Receives the scores (n, H, W) of the chunks at the original size.
             scale: See :class:`RunningArgmax`.
+            names: How many consecutive rows make one map, the best of them, before the
+                resize to the original size. None: one each.
         """
         softmax = self.cfg.window_softmax and self.merges_scores
         log_sums = self._log_sums(scores, layout) if softmax else None
@@ -261,9 +296,11 @@ class WindowedInference:
         if at_output:
             pixels = max(pixels, math.prod(out_size))
         chunk = rows_per_chunk((1, pixels), self.cfg.chunk_mb)
-        for start in range(0, len(scores[0]), chunk):
+        row = index = 0
+        for counts in _whole_classes(names or [1] * len(scores[0]), chunk):
+            rows = slice(row, row + sum(counts))
             maps = [
-                self.to_view(grid[start : start + chunk], size)
+                self.to_view(grid[rows], size)
                 for grid, size in zip(scores, layout.view_sizes, strict=True)
             ]
             if log_sums is not None:
@@ -272,6 +309,8 @@ class WindowedInference:
             maps = _refine(maps, refinements['window'])
             merged = self.merge(maps, layout)
             (merged,) = _refine([merged], refinements['image'])
+            if len(merged) > len(counts):
+                merged = torch.stack([m.amax(dim=0) for m in merged.split(counts)])
             merged = _unflip(merged, meta)
             if at_output:
                 merged = self.resize(merged, out_size)
@@ -279,8 +318,27 @@ class WindowedInference:
             if kept is not None:
                 kept.append(merged)
             corners = self.model.align_corners
-            resize_argmax(merged, argmax, start, corners, self.cfg.chunk_mb)
+            resize_argmax(merged, argmax, index, corners, self.cfg.chunk_mb)
+            row, index = rows.stop, index + len(counts)
         return argmax
+
+    def _check_scale(self, vocabulary: Vocabulary) -> None:
+        """Refuse a constant background score where the scale of scores changes."""
+        changed = ['test_cfg.propagation'] if self.cfg.propagation else []
+        changed += [
+            type(p).__name__
+            for stage in ImagePostProcessor.STAGES
+            for p in self._processors(stage)
+            if not p.keeps_scale
+        ]
+        score = vocabulary.background_score
+        if changed and score is not None and self.cfg.logit_scale is None:
+            raise OpenVocabError(
+                f'{changed[0]} changes the scale of scores, up to 1 / (1 - alpha) '
+                f'times, and the background is where none is above {score:g}: '
+                "give it names (background=dict(type='names', names=[...])), or "
+                'test_cfg.logit_scale, or leave the propagation out'
+            )
 
     def _check_processors(self) -> None:
         if self.cfg.resize_once:
@@ -315,6 +373,19 @@ def _refine(maps: list[Tensor], refinements: list[list[Refinement]]) -> list[Ten
             for scores, (processor, ready) in zip(maps, prepared, strict=True)
         ]
     return maps
+
+
+def _whole_classes(names: list[int], chunk: int) -> Iterator[list[int]]:
+    """Split classes of some rows each into chunks of rows; one class at least."""
+    counts: list[int] = []
+    total = 0
+    for count in names:
+        if counts and total + count > chunk:
+            yield counts
+            counts, total = [], 0
+        counts.append(count)
+        total += count
+    yield counts
 
 
 def _small_classes(

@@ -28,7 +28,8 @@ from .mask_scores import MaskInference, Masks, pad_to_multiple
 from .settings import InferenceCfg
 from .vocabulary_segmentor import VocabularySegmentor
 
-_UNFIT = ('window_softmax', 'resize_once', 'logit_scale')
+_UNFIT = ('window_softmax', 'resize_once', 'logit_scale', 'propagation')
+_UNFIT += ('best_name_before_resize',)
 
 
 @MODELS.register_module()

@@ -23,6 +23,8 @@ from ..decode_heads import FeatureAuxiliaryHead
 from ..necks import apply_neck, as_visual_features
 from ..postprocessors import GridPostProcessor
 from ..utils import PretrainedModule, resize_images, to_float32
+from .inference import WindowedInference
+from .label_propagation import LabelPropagation, PatchGraph
 from .settings import InferenceCfg, TrainCfg, read_settings
 from .vocabulary_segmentor import VocabularySegmentor
 
@@ -44,6 +46,8 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
             the text encoder's own, if it has one.
         postprocessors: Configs of post-processors, run in the order given within their
             stage (grid, window, image, output).
+        graph: Arguments of :class:`PatchGraph`, the network outside the model over
+            whose features ``test_cfg.propagation`` spreads scores.
         train_cfg: See :class:`TrainCfg`.
         test_cfg: See :class:`InferenceCfg`.
         data_preprocessor: Config of the data preprocessor; its mean and standard
@@ -67,6 +71,7 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
         auxiliary_head: dict | list[dict] | None = None,
         vocabulary: object | None = None,
         postprocessors: Sequence[dict] = (),
+        graph: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
@@ -88,7 +93,12 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
             init_cfg=init_cfg,
         )
         read_settings(TrainCfg, 'train_cfg', self.train_cfg)
-        self.inference_cfg()
+        self.graph = None if graph is None else PatchGraph(**graph)
+        if self.inference_cfg().propagation is None and graph is not None:
+            raise OpenVocabError(
+                'The model has a graph that nothing reads: give test_cfg.propagation '
+                '(dict() for the settings of LPOSS), or set model.graph to None'
+            )
         self.text_encoder = MODELS.build(text_encoder)
         self.decode_head.check_text_width(self.text_encoder.embed_dims)
         # mmengine's, which initialises what is in it
@@ -222,11 +232,27 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
         return scores
 
     def inference_cfg(self, **test_cfg) -> InferenceCfg:
-        """As in the base class; also for a head with a softmax of its own."""
+        """As in the base class; also for a head with a softmax of its own, and a graph.
+
+        Raises:
+            OpenVocabError: A setting does not fit.
+        """
         settings = super().inference_cfg(**test_cfg)
         if isinstance(self.decode_head.activation, nn.Softmax):
             settings.check_head_softmax()
+        if settings.propagation is not None and self.graph is None:
+            raise OpenVocabError(
+                'test_cfg.propagation needs a network whose features say which patches '
+                'belong together: give model.graph=dict(backbone=dict(...))'
+            )
         return settings
+
+    def build_inference(self, **test_cfg) -> WindowedInference:
+        """The strategy of :meth:`inference_cfg`."""
+        cfg = self.inference_cfg(**test_cfg)
+        if cfg.propagation is not None:
+            return LabelPropagation(self, cfg)
+        return super().build_inference(**test_cfg)
 
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A published file of the whole model to the keys of its parts.

@@ -17,6 +17,42 @@ AGGREGATIONS = ('features', 'logits')
 
 
 @dataclass
+class PropagationCfg:
+    """``test_cfg.propagation``, see :class:`LabelPropagation`; defaults are LPOSS's.
+
+    Attributes:
+        neighbours: Patches most alike that a patch chooses, itself among them; all of
+            an image that has no more.
+        alpha: Share of the neighbours, below 1.
+        gamma: Exponent of the similarity.
+        sigma: Factor of the distance, in pixels of the image that windows are cut from.
+        iterations: Of conjugate gradients.
+        max_patches: Most patches of all windows of an image. Its graph takes 8 bytes
+            times their square.
+    """
+
+    neighbours: int = 400
+    alpha: float = 0.95
+    gamma: float = 3.0
+    sigma: float = 0.01
+    iterations: int = 10
+    max_patches: int = 20000
+
+    def __post_init__(self) -> None:
+        for name in ('neighbours', 'iterations', 'max_patches'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'test_cfg.propagation.{name} has to be at least 1')
+        if not 0 < self.alpha < 1:
+            raise ValueError(
+                f'test_cfg.propagation.alpha has to be between 0 and 1: {self.alpha}'
+            )
+        if not self.gamma > 0 or self.sigma < 0:
+            raise ValueError(
+                'test_cfg.propagation.gamma has to be positive and sigma at least 0'
+            )
+
+
+@dataclass
 class InferenceCfg:
     """``test_cfg`` of :class:`OpenVocabSegmentor`.
 
@@ -42,6 +78,8 @@ class InferenceCfg:
         resize_once: Whether scores are resized from the patch grid to the size of the
             original image at once, without the size of the input in between ('whole',
             without post-processors there).
+        best_name_before_resize: Whether a class takes the best of its names before
+            scores are resized to the size of the original image (LPOSS), not after.
         logit_scale: Factor of the merged scores before their softmax over all text
             rows, at the size of the original image. Makes scores probabilities, also
             those that ``seg_logits`` holds and a background score is compared with; a
@@ -50,6 +88,9 @@ class InferenceCfg:
             background. Needs ``logit_scale`` and a background among the classes.
         min_area: Classes that have no larger share of the pixels outside the
             background are left out. Needs ``logit_scale`` and a background.
+        propagation: Scores are propagated over the patches of all windows of an image
+            ('whole', 'slide'), see :class:`PropagationCfg`; the model needs ``graph``.
+            None: they are not.
         chunk_mb: Size in MiB of the score maps that are resized, refined and merged
             together. Bounds the memory, does not change the result.
         keep_logits: Keep the scores of all classes at the size of the original image in
@@ -67,9 +108,11 @@ class InferenceCfg:
     window_batch_size: int | None = None
     window_softmax: bool = False
     resize_once: bool = False
+    best_name_before_resize: bool = False
     logit_scale: float | None = None
     min_probability: float | None = None
     min_area: float | None = None
+    propagation: PropagationCfg | None = None
     chunk_mb: float = 30
     keep_logits: bool = False
     refine: bool = True
@@ -92,6 +135,20 @@ class InferenceCfg:
                 'are merged at the size of the input'
             )
         self._check_probabilities()
+        if isinstance(self.propagation, Mapping):
+            self.propagation = read_settings(
+                PropagationCfg, 'test_cfg.propagation', self.propagation
+            )
+        elif not isinstance(self.propagation, PropagationCfg | None):
+            raise ValueError(
+                'test_cfg.propagation has to be a dict of settings (dict() for those '
+                f'of LPOSS) or None, not {self.propagation!r}'
+            )
+        if self.propagation is not None and self.mode == 'local-global':
+            raise ValueError(
+                "test_cfg.propagation is for modes 'whole' and 'slide': in "
+                "'local-global' windows have no scores of their own"
+            )
 
     def _check_local_global(self) -> None:
         if self.aggregation not in AGGREGATIONS:
@@ -125,6 +182,12 @@ class InferenceCfg:
             raise ValueError(
                 'test_cfg.window_softmax makes probabilities of windows, logit_scale '
                 'of the whole image: give one of them'
+            )
+        if self.logit_scale is not None and self.best_name_before_resize:
+            raise ValueError(
+                'test_cfg.logit_scale makes probabilities of all names at the original '
+                'size, before which best_name_before_resize leaves one name a class: '
+                'give one of them'
             )
         for name in ('min_probability', 'min_area'):
             value = getattr(self, name)
@@ -163,8 +226,13 @@ class InferenceCfg:
 
         Raises:
             OpenVocabError: The vocabulary has no background, or one with a score of its
-                own.
+                own; or one with a score where names are compared first.
         """
+        if self.best_name_before_resize and vocabulary.background_score is not None:
+            raise OpenVocabError(
+                'test_cfg.best_name_before_resize is for a background with names: set '
+                'it to False, or leave the constant score of the background out'
+            )
         asked = [n for n in ('min_probability', 'min_area') if getattr(self, n)]
         if not asked:
             return None
@@ -205,7 +273,7 @@ class TrainCfg:
     input_antialias: bool = True
 
 
-Settings = TypeVar('Settings', InferenceCfg, TrainCfg)
+Settings = TypeVar('Settings', InferenceCfg, PropagationCfg, TrainCfg)
 
 
 def read_settings(

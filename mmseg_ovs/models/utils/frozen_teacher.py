@@ -60,6 +60,29 @@ class FrozenTeacher:
         image = resize_images(image, self.input_size)
         return self.network(image.device)(image)[self.out_index]
 
+    def on_image(self, image: Tensor) -> Tensor:
+        """As a call, for those who need to know where on the image a feature lies.
+
+        Raises:
+            ValueError: The grid does not lie on the image, or there is no map.
+        """
+        network = self.network(image.device)
+        sides = self.input_size or image.shape[-2:]
+        patch = getattr(network, 'patch_size', 1)
+        if getattr(network, 'fit', None) == 'pad' and any(s % patch for s in sides):
+            raise ValueError(
+                f'The proxy pads images of {sides[0]} x {sides[1]} to multiples of its '
+                f'patch ({patch}), so that its grid would cover more than the image: '
+                "build it with fit='resize', or make the sides of windows multiples"
+            )
+        features = self(image)
+        if features.ndim != 4:
+            raise ValueError(
+                f'The proxy {type(network).__name__} returns no feature map (B, C, h, '
+                f'w), but {tuple(features.shape)}'
+            )
+        return features
+
 
 def _names_weights(cfg: object) -> bool:
     if isinstance(cfg, Mapping):

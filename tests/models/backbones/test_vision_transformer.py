@@ -183,3 +183,23 @@ def test_final_norm_is_chosen_by_output(family):
     model.final_norm = True
     assert torch.equal(model(image)[1], normed)
     assert not torch.equal(raw, normed)
+
+
+@torch.no_grad()
+def test_maps_of_what_the_attention_compares():
+    """Heads side by side, as the projection of the block's own attention gives them."""
+    kinds = ('query', 'key', 'value')
+    for name in ('DINOv2 with registers', 'DINOv3', 'CLIP'):
+        cfg = dict(BACKBONES[name], out_indices=(-1, -1, -1, -1))
+        model = make(cfg, final_norm=(*kinds, True))
+        seen = []
+        model.blocks[-1].attn.qkv.register_forward_hook(
+            lambda m, x, out, seen=seen: seen.append(out)
+        )
+        *maps, last = model(torch.randn(2, 3, 56, 56))
+        patches = seen[-1][:, model.num_prefix_tokens :].transpose(1, 2)
+        expected = patches.unflatten(2, maps[0].shape[-2:]).chunk(3, dim=1)
+        for found, wanted in zip(maps, expected, strict=True):
+            torch.testing.assert_close(found, wanted)
+        plain = make(dict(BACKBONES[name], out_indices=-1))
+        assert last.shape == plain(torch.randn(2, 3, 56, 56))[0].shape

@@ -7,15 +7,19 @@ from mmseg_ovs.models.necks import CorrelationPooling
 from mmseg_ovs.models.postprocessors import (
     PAMR,
     BackgroundCleaning,
+    PixelPropagation,
     UncertainBackground,
+    pixel_propagation,
 )
 from mmseg_ovs.models.postprocessors.base import ImagePostProcessor
+from mmseg_ovs.models.postprocessors.pixel_propagation import rgb_to_lab
 from mmseg_ovs.structures import VisualFeatures
 from tests.models.module_tester import BOTH, ModuleTester, check_same_weights
 from tests.tiny import POSTPROCESSORS, make
 from tests.tool_loader import load_tool
 
 plain_pamr = load_tool('tools/speed/plain_pamr.py').plain_pamr
+plain_propagation = load_tool('tools/speed/plain_label_propagation.py')
 
 
 def scores_and_features(batch=BOTH):
@@ -115,3 +119,60 @@ def test_uncertain_background_and_its_neck_share_a_file(tmp_path):
     loaded = UncertainBackground(init_cfg=init_cfg)
     loaded.init_weights()
     check_same_weights(loaded, processor)
+
+
+@pytest.mark.parametrize('size', [(9, 12), (1, 4), (2, 2)])
+def test_pixels_the_plain_way(size):
+    """Also images smaller than the square of neighbours, in which names rest apart."""
+    draw = torch.Generator().manual_seed(5)
+    image = 255 * torch.rand(3, *size, generator=draw)
+    image[:, :, 1:3] = 200.0  # equal colours
+    scores = torch.rand(5, *size, generator=draw)
+    spread = PixelPropagation(window=7, tau=0.2, class_chunk=2)
+    refined = spread.refine(scores, spread.prepare(image))
+    lab = rgb_to_lab(image.flatten(1) / 255).view_as(image)
+    lab /= torch.tensor([100, 128, 128]).view(3, 1, 1)
+    weights = plain_propagation.pixel_weights(lab, 7, 0.2)
+    expected = plain_propagation.propagate(weights, scores.flatten(1)).float()
+    torch.testing.assert_close(refined.flatten(1), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bands_change_nothing(monkeypatch):
+    draw = torch.Generator().manual_seed(5)
+    image, scores = (255 * torch.rand(3, 9, 12, generator=draw), torch.rand(2, 9, 12))
+    spread = PixelPropagation(window=5, tau=0.2)
+    expected = spread.refine(scores, spread.prepare(image))
+    monkeypatch.setattr(pixel_propagation, '_BAND_PIXELS', 7)
+    refined = spread.refine(scores, spread.prepare(image))
+    torch.testing.assert_close(refined, expected)
+
+
+def test_lab_of_known_colours():
+    """Values of the CIE's formulas for D65."""
+    colours = torch.tensor(
+        [[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 128 / 255, 0]]
+    )
+    expected = torch.tensor(
+        [
+            [100.0, 0, 0],
+            [0, 0, 0],
+            [53.24, 80.09, 67.20],
+            [32.30, 79.19, -107.86],
+            [46.23, -51.70, 49.90],
+        ]
+    )
+    torch.testing.assert_close(rgb_to_lab(colours.T).T, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        (dict(window=4), 'odd and at least 3'),
+        (dict(tau=0), 'tau has to be positive'),
+        (dict(alpha=1.0), 'between 0 and 1'),
+        (dict(iterations=0), 'at least 1'),
+    ],
+)
+def test_settings_of_pixel_propagation(setting, message):
+    with pytest.raises(ValueError, match=message):
+        PixelPropagation(**setting)

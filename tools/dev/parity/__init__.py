@@ -18,6 +18,7 @@ from .cost_aggregation import (
 from .dino import run_backbone
 from .dinotxt import run_dinotxt
 from .golden import Comparison, Golden, GoldenFileError, compare
+from .lposs import run_lposs
 from .pixelclip import run_pixelclip
 from .sam import run_image_encoder
 from .san import run_san
@@ -43,6 +44,7 @@ RUNNERS = {
     ('dinov2', 'DinoVisionTransformer'): run_backbone,
     ('dinov3', 'DinoVisionTransformer'): run_backbone,
     ('pixelclip', 'PixelCLIP'): run_pixelclip,
+    ('lposs', 'slide_inference'): run_lposs,
     ('sam', 'ImageEncoderViT'): run_image_encoder,
     ('san', 'mmseg MultimodalEncoderDecoder'): run_san,
     ('talk2dino', 'PAMR'): run_pamr,
