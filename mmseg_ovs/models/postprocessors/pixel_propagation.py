@@ -17,7 +17,7 @@ from torch import Tensor
 from ..utils.conjugate_gradient import conjugate_gradient
 from .base import ImagePostProcessor
 
-_BAND_PIXELS = 2**15  # whose neighbours are looked up together
+_BAND_PIXELS = 2**12  # whose neighbours are looked up together, in the cache
 # sRGB to CIE XYZ over the white of D65
 _XYZ = (
     (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
@@ -58,7 +58,7 @@ class PixelPropagation(ImagePostProcessor):
     stopping early belongs to the method.
 
     The weights take 4 bytes for each pixel and neighbour (172 MiB for 448 x 598), score
-    maps another 20 bytes for each pixel and map of ``class_chunk``.
+    maps another 32 bytes for each pixel and map of ``class_chunk``.
 
     Args:
         window: Side of the square, odd.
