@@ -291,6 +291,8 @@ def proxyclip() -> dict:
             BACKBONES['CLIP'],
             type='ProxyCLIPImageEncoder',
             proxy=dict(type='AverageColours'),
+            mean=PIXELS['mean'],
+            std=PIXELS['std'],
         ),
         decode_head=HEADS['text similarity'],
         test_cfg=dict(

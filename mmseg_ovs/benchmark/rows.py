@@ -115,13 +115,22 @@ def row_config(plan: Plan, model: ModelEntry, data: DataEntry) -> tuple[Config, 
     for key in TRAINING_KEYS:
         cfg.pop(key, None)
     settings = plan.protocol.apply(cfg, model.method_class) if plan.protocol else ''
-    if settings and model.cfg_options:
-        settings += f'; over it the plan sets {", ".join(model.cfg_options)}'
+    over = [
+        *(k for k in (*plan.cfg_options, *data.cfg_options) if _changes_protocol(k)),
+        *model.cfg_options,
+    ]
+    if settings and over:
+        settings += f'; over it the plan sets {", ".join(dict.fromkeys(over))}'
     for options in (plan.cfg_options, data.cfg_options, model.cfg_options):
         apply_options(cfg, options)
     cfg.setdefault('randomness', dict(seed=0))
     cfg.load_from = model.checkpoint or cfg.get('load_from')
     return cfg, settings
+
+
+def _changes_protocol(option: str) -> bool:
+    """Whether an option is about what a common protocol sets."""
+    return 'pipeline' in option or option.startswith(('model', 'default_hooks.voc'))
 
 
 def _prepare(row: Row, plan: Plan, out: Path) -> None:

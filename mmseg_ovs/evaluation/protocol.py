@@ -183,6 +183,8 @@ def _backbone(model: nn.Module) -> dict[str, str]:
         how = f'beta {backbone.beta:g}, gamma {backbone.gamma:g}'
         if proxy.input_size:
             how += f', images stretched to {_size(proxy.input_size)}'
+        network = proxy.network(next(model.parameters()).device)
+        how += f', SHA-256 {weights_digest(network)[:16]}'
         lines['attention'] = f'{_call(_plain(proxy.cfg))}, {how}'
     elif getattr(backbone, 'last_block', None):
         lines['attention'] = f'last block {_plain(backbone.last_block)}'

@@ -123,6 +123,11 @@ def _lay_out(
             text = model.text_encoder(model.vocabulary).clone()
         graph = ScoreGraph(model, size, text)
         return graph, GraphInputs(graph.size, batch)
+    if getattr(model.text_encoder, 'template_average', None) == 'synonyms':
+        raise ExportError(
+            "The text encoder averages synonyms (template_average='synonyms'), so a "
+            'vector belongs to a whole vocabulary: keep one in the graph (--vocabulary)'
+        )
     graph, limit = ScoreGraph(model, size), row_limit(model)
     return graph, GraphInputs(graph.size, batch, vector_shape(model), rows, limit)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmseg_ovs.jobs import sha256
-from mmseg_ovs.utils import OpenVocabError, write_whole
+from mmseg_ovs.utils import OpenVocabError, is_number, write_whole
 
 # Labels are kept in 16 bits and the last value, 65535, means "ignore".
 MAX_CLASSES = 65535
@@ -99,7 +98,7 @@ class Vocabulary:
         if score is not None:
             if label is None:
                 raise VocabularyError('A background score needs the background label.')
-            if not _is_number(score):
+            if not is_number(score):
                 raise VocabularyError(
                     f'The background score must be a finite number, not {score!r}.'
                 )
@@ -462,14 +461,6 @@ def _check_keys(given: Mapping, known: set[str], what: str) -> None:
         raise VocabularyError(
             f'Unknown key {unknown[0]!r} in {what}; known are {sorted(known)}.'
         )
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
 
 
 def _shortened(names: Sequence[str], most: int = 10) -> str:

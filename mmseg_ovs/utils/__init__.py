@@ -22,6 +22,7 @@ from .image_check import (
     checked_image,
     image_formats,
 )
+from .numbers import is_number, is_positive
 from .tensor_file import tensor_file
 from .unique_name import unique_name
 
@@ -37,6 +38,8 @@ __all__ = [
     'check_device',
     'checked_image',
     'image_formats',
+    'is_number',
+    'is_positive',
     'check_output_folder',
     'exit_with_message',
     'move_into_place',

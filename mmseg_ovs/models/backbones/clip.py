@@ -131,6 +131,11 @@ class OpenCLIPImageEncoder(VisionTransformer):
             init_cfg=init_cfg,
             **kwargs,
         )
+        if changed and self.depth - 1 not in self.out_indices:
+            raise ValueError(
+                f'last_block={last_block!r} has no effect: out_indices '
+                f'{self.out_indices} leave the last block ({self.depth - 1}) out'
+            )
         self.model = model
         self.last_block = last_block
         self.position_offset = position_offset

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_ovs.utils import is_positive
+
 from ..layers import ViTBlock
 
 _RESIDUALS = ('token', 'class', None)
@@ -48,12 +50,12 @@ class LastBlockCfg:
     feed_forward: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.attention, str):
-            known = self.attention in ('qk', 'identity')
-        else:
-            object.__setattr__(self, 'attention', tuple(self.attention))
-            parts = self.attention
+        parts = self.attention
+        if isinstance(parts, list | tuple):
+            object.__setattr__(self, 'attention', tuple(parts))
             known = parts and set(parts) <= set('qkv') and len({*parts}) == len(parts)
+        else:
+            known = parts in ('qk', 'identity')
         if not known:
             raise ValueError(
                 "last_block.attention has to be 'qk', 'identity' or names of 'q', 'k', "
@@ -63,16 +65,20 @@ class LastBlockCfg:
             raise ValueError(
                 f'last_block.residual has to be one of {_RESIDUALS}: {self.residual!r}'
             )
+        if not isinstance(self.feed_forward, bool):
+            raise ValueError(
+                f'last_block.feed_forward has to be a bool: {self.feed_forward!r}'
+            )
         if self.neighbourhood_std is not None:
             if self.attention == 'identity':
                 raise ValueError(
                     "last_block.neighbourhood_std widens attention, and attention='"
                     "identity' leaves a token alone: give one of them"
                 )
-            if not self.neighbourhood_std > 0:
+            if not is_positive(self.neighbourhood_std):
                 raise ValueError(
                     'last_block.neighbourhood_std has to be positive, in patches: '
-                    f'{self.neighbourhood_std}'
+                    f'{self.neighbourhood_std!r}'
                 )
 
     @classmethod
@@ -84,8 +90,8 @@ class LastBlockCfg:
         """
         if cfg is None:
             return cls()
-        if isinstance(cfg, str):
-            if cfg not in PRESETS:
+        if not isinstance(cfg, Mapping):
+            if not isinstance(cfg, str) or cfg not in PRESETS:
                 raise ValueError(
                     f'last_block {cfg!r} is no preset; known are {sorted(PRESETS)}, or '
                     f'give a dict of {_OPTIONS}'

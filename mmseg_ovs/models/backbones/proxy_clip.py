@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_ovs.utils import is_positive
+
 from ..utils import FrozenTeacher
 from .clip import OpenCLIPImageEncoder
 
@@ -89,8 +91,11 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
                 f'{type(self).__name__} has no {given[0]}: it returns one map, of a '
                 'last block whose attention comes from the proxy'
             )
+        if not is_positive(gamma):
+            raise ValueError(f'gamma has to be positive: {gamma!r}')
         super().__init__(model, last_block=_VALUES, **kwargs)
         self.proxy = FrozenTeacher(proxy, proxy_input_size, proxy_index)
+        self.normalisation = tuple(mean), tuple(std)
         self.beta = beta
         self.gamma = gamma
         scale, shift = torch.tensor(std), torch.tensor(mean)

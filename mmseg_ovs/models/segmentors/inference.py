@@ -231,7 +231,7 @@ class WindowedInference:
         small = None
         if cfg.min_area:
             classes = vocabulary.num_classes
-            small = _small_classes(labels, classes, background, cfg.min_area)
+            small = small_classes(labels, classes, background, cfg.min_area)
         if small is not None and small.any():
             rows = (~small)[row_to_class].nonzero()[:, 0]
             rest = [grid[rows] for grid in scores]
@@ -388,7 +388,7 @@ def _whole_classes(names: list[int], chunk: int) -> Iterator[list[int]]:
     yield counts
 
 
-def _small_classes(
+def small_classes(
     labels: Tensor, num_classes: int, background: int, min_area: float
 ) -> Tensor:
     """Which classes (N,) have no more than a share of the pixels (H, W) not background.

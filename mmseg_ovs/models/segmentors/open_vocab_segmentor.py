@@ -100,6 +100,7 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
                 '(dict() for the settings of LPOSS), or set model.graph to None'
             )
         self.text_encoder = MODELS.build(text_encoder)
+        self._check_normalisation()
         self.decode_head.check_text_width(self.text_encoder.embed_dims)
         # mmengine's, which initialises what is in it
         self.postprocessors = ModuleList(MODELS.build(c) for c in postprocessors)
@@ -122,6 +123,22 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
         device = next(self.parameters()).device.type
         with torch.autocast(device, self.compute_dtype):
             return to_float32(part(*args))
+
+    def _check_normalisation(self) -> None:
+        """A backbone that renormalises images has to know how they come."""
+        told = getattr(self.backbone, 'normalisation', None)
+        if told is None or not getattr(
+            self.data_preprocessor, '_enable_normalize', False
+        ):
+            return
+        for name, expected in zip(('mean', 'std'), told, strict=True):
+            given = getattr(self.data_preprocessor, name).flatten()
+            if not torch.allclose(given.cpu(), torch.tensor(expected), rtol=1e-3):
+                raise ValueError(
+                    f'data_preprocessor.{name} is {given.tolist()}, but '
+                    f'{type(self.backbone).__name__} takes it for {list(expected)} '
+                    f'when it renormalises images: give backbone.{name} the same'
+                )
 
     def run_backbone(self, inputs: Tensor) -> VisualFeatures:
         """Features of images (B, 3, H, W) before the neck, with the images."""

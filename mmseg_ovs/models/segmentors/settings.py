@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError, is_positive
 
 from ..utils import Window, window_grid
 
@@ -174,10 +174,10 @@ class InferenceCfg:
             )
 
     def _check_probabilities(self) -> None:
-        if self.logit_scale is not None and not self.logit_scale > 0:
-            raise ValueError(
-                f'test_cfg.logit_scale has to be positive, not {self.logit_scale}'
-            )
+        for name in ('logit_scale', 'chunk_mb'):
+            value = getattr(self, name)
+            if not (is_positive(value) or (name == 'logit_scale' and value is None)):
+                raise ValueError(f'test_cfg.{name} has to be positive, not {value!r}')
         if self.logit_scale is not None and self.window_softmax:
             raise ValueError(
                 'test_cfg.window_softmax makes probabilities of windows, logit_scale '
@@ -193,8 +193,8 @@ class InferenceCfg:
             value = getattr(self, name)
             if value is None:
                 continue
-            if not 0 <= value <= 1:
-                raise ValueError(f'test_cfg.{name} has to be in 0..1, not {value}')
+            if not (is_positive(value) or value == 0) or value > 1:
+                raise ValueError(f'test_cfg.{name} has to be in 0..1, not {value!r}')
             if self.logit_scale is None:
                 raise ValueError(
                     f'test_cfg.{name} is for probabilities: give test_cfg.logit_scale '

@@ -6,6 +6,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from .inference import small_classes
+from .settings import InferenceCfg
+
 
 @MODELS.register_module()
 class OpenVocabTTAModel(BaseTTAModel):
@@ -43,18 +46,28 @@ class OpenVocabTTAModel(BaseTTAModel):
 
     def _predict(self, view: dict[str, list]) -> list[SegDataSample]:
         view = self.module.data_preprocessor(view, False)
-        return self.module.predict(**view, keep_logits=True)
+        settings = dict(keep_logits=True)
+        if self._settings().min_area:
+            settings['min_area'] = None  # is for the mean
+        return self.module.predict(**view, **settings)
+
+    def _settings(self) -> InferenceCfg:
+        return self.module.inference_cfg()
 
     def merge_preds(
         self, data_samples_list: tuple[list[SegDataSample], list[Tensor]]
     ) -> list[SegDataSample]:
         """Samples, and the mean scores (N, H, W) of each, to samples with labels."""
-        least = self.module.inference_cfg().min_probability
+        cfg, vocabulary = self._settings(), self.module.vocabulary
         for sample, scores in zip(*data_samples_list, strict=True):
+            if cfg.min_area:
+                labels, background = scores.argmax(dim=0), vocabulary.background_class
+                small = small_classes(labels, len(scores), background, cfg.min_area)
+                scores.masked_fill_(small[:, None, None], 0)
             sample.seg_logits = PixelData(data=scores)
             best, labels = scores.max(dim=0, keepdim=True)
-            if least:
-                background = self.module.vocabulary.background_class
-                labels.masked_fill_(best < least, background)
+            if cfg.min_probability:
+                background = vocabulary.background_class
+                labels.masked_fill_(best < cfg.min_probability, background)
             sample.pred_sem_seg = PixelData(data=labels)
         return data_samples_list[0]

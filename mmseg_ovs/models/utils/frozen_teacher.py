@@ -8,6 +8,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_ovs.structures import VisualFeatures
+
 from .images import resize_images
 from .model_checkpoint import init_own_weights
 
@@ -37,11 +39,6 @@ class FrozenTeacher:
         self.out_index = out_index
         self._network: nn.Module | None = None
 
-    @property
-    def names_weights(self) -> bool:
-        """Whether the config, or that of a part, says where weights are."""
-        return _names_weights(self.cfg)
-
     def network(self, device: torch.device | str) -> nn.Module:
         """The network in evaluation mode on a device, built at the first call."""
         if self._network is None:
@@ -58,7 +55,9 @@ class FrozenTeacher:
     def __call__(self, image: Tensor) -> Tensor:
         """Map (B, C, h, w) of normalised images (B, 3, H, W)."""
         image = resize_images(image, self.input_size)
-        return self.network(image.device)(image)[self.out_index]
+        features = self.network(image.device)(image)
+        maps = features.maps if isinstance(features, VisualFeatures) else features
+        return maps[self.out_index]
 
     def on_image(self, image: Tensor) -> Tensor:
         """As a call, for those who need to know where on the image a feature lies.
@@ -69,11 +68,13 @@ class FrozenTeacher:
         network = self.network(image.device)
         sides = self.input_size or image.shape[-2:]
         patch = getattr(network, 'patch_size', 1)
-        if getattr(network, 'fit', None) == 'pad' and any(s % patch for s in sides):
+        fit = getattr(network, 'fit', None)
+        if fit in ('pad', 'crop') and any(s % patch for s in sides):
             raise ValueError(
-                f'The proxy pads images of {sides[0]} x {sides[1]} to multiples of its '
-                f'patch ({patch}), so that its grid would cover more than the image: '
-                "build it with fit='resize', or make the sides of windows multiples"
+                f'Images of {sides[0]} x {sides[1]} are no multiples of the patch '
+                f'({patch}) of the proxy, whose fit={fit!r} makes its grid cover '
+                f'{"more" if fit == "pad" else "less"} than the image: build it with '
+                "fit='resize', or make the sides of windows multiples"
             )
         features = self(image)
         if features.ndim != 4:
@@ -82,10 +83,3 @@ class FrozenTeacher:
                 f'w), but {tuple(features.shape)}'
             )
         return features
-
-
-def _names_weights(cfg: object) -> bool:
-    if isinstance(cfg, Mapping):
-        named = cfg.get('type') == 'Pretrained' or cfg.get('pretrained')
-        return bool(named) or any(map(_names_weights, cfg.values()))
-    return isinstance(cfg, list | tuple) and any(map(_names_weights, cfg))

@@ -211,15 +211,21 @@ def parts_at_random(model: nn.Module) -> list[str]:
 
 
 def proxies_at_random(model: nn.Module) -> list[str]:
-    """Names of networks outside the model whose config names no weights.
+    """Names of networks outside the model, or of their parts, without weights.
 
     No checkpoint brings them (:class:`ProxyCLIPImageEncoder`).
     """
-    return [
-        f'{name}.proxy'
-        for name, module in model.named_modules()
-        if hasattr(module, 'proxy') and not module.proxy.names_weights
-    ]
+    random = []
+    for name, module in model.named_modules():
+        if not hasattr(module, 'proxy'):
+            continue
+        network = module.proxy.network(next(model.parameters()).device)
+        if not brings_weights(network):
+            if any(p.ndim > 1 for p in network.parameters()):
+                random.append(f'{name}.proxy')
+        elif not _names_weights(network):
+            random += [f'{name}.proxy.{part}' for part in parts_at_random(network)]
+    return random
 
 
 def warn_of_random_parts(model: nn.Module, loaded: bool = False) -> None:

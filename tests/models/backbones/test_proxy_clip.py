@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg_ovs.models.backbones import ProxyCLIPImageEncoder
 from mmseg_ovs.models.backbones.proxy_clip import proxy_attention
 from mmseg_ovs.models.utils import load_pretrained, warn_of_random_parts
-from tests.tiny import BACKBONES, WIDTH, make, shake
+from tests.tiny import BACKBONES, NECKS, WIDTH, build, make, proxyclip, shake
 
 MODEL = BACKBONES['CLIP']['model']
 
@@ -134,19 +134,47 @@ def test_weights_of_the_proxy_load_before_the_first_image(tmp_path):
         assert torch.equal(built.state_dict()[name], value)
 
 
-def test_a_proxy_of_random_weights_is_named(warned):
-    class Model(BaseModule):
-        def __init__(self, proxy):
-            super().__init__()
-            self.backbone = encoder(proxy)
+class Model(BaseModule):
+    def __init__(self, proxy):
+        super().__init__()
+        self.backbone = encoder(proxy)
 
+
+def test_a_proxy_of_random_weights_is_named(warned, tmp_path):
     warn_of_random_parts(Model(BACKBONES['DINOv3']), loaded=True)
     (text,) = warned
     assert 'names no weights for backbone.proxy: they are random' in text
-    cfg = dict(type='Pretrained', checkpoint='x.pth')
-    nested = dict(type='BackboneWithNeck', backbone=dict(init_cfg=cfg))
-    warn_of_random_parts(Model(nested), loaded=True)
+    warn_of_random_parts(Model(dict(type='AverageColours')), loaded=True)
+    assert len(warned) == 1  # it has no weights
+    proxy = make(BACKBONES['DINOv3'])
+    torch.save(proxy.state_dict(), tmp_path / 'proxy.pth')
+    cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'proxy.pth'))
+    whole = dict(BACKBONES['DINOv3'], init_cfg=cfg)
+    warn_of_random_parts(Model(whole), loaded=True)
     assert len(warned) == 1
+    whole['extra_outputs'] = ('cls_token', 'registers')
+    part = dict(type='BackboneWithNeck', backbone=whole, neck=NECKS['dino.txt'])
+    warn_of_random_parts(Model(part), loaded=True)
+    assert 'no weights for backbone.proxy.neck: they are random' in warned[1]
+
+
+@torch.no_grad()
+def test_maps_of_a_proxy_with_other_outputs():
+    cfg = BACKBONES['DINOv3']
+    plain = encoder(cfg)(image())[0]
+    rich = dict(cfg, extra_outputs=('cls_token', 'registers'))
+    model = encoder(rich)
+    model.proxy.network('cpu').load_state_dict(
+        encoder(cfg).proxy.network('cpu').state_dict()
+    )
+    assert model(image())[0].shape == plain.shape
+
+
+def test_another_normalisation_than_that_of_the_images(tmp_path):
+    backbone = dict(proxyclip()['backbone'], std=[1.0, 1.0, 1.0])
+    message = 'data_preprocessor.std is .* takes it for .*1.0.*: give backbone.std'
+    with pytest.raises(ValueError, match=message):
+        build(proxyclip, tmp_path, backbone=backbone)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +183,7 @@ def test_a_proxy_of_random_weights_is_named(warned):
         (dict(last_block='sclip'), TypeError, 'has no last_block: it returns one map'),
         (dict(out_indices=(0, 1)), TypeError, 'has no out_indices'),
         (dict(extra_outputs=('cls_token',)), TypeError, 'has no extra_outputs'),
+        (dict(gamma=-3.0), ValueError, r'gamma has to be positive: -3\.0'),
     ],
 )
 def test_arguments_of_other_last_blocks(kwargs, error, message):
@@ -165,7 +194,8 @@ def test_arguments_of_other_last_blocks(kwargs, error, message):
 @pytest.mark.parametrize(
     ('proxy', 'message'),
     [
-        ('DINOv2', r'pads images of 48 x 40 to multiples of its patch \(14\)'),
+        ('DINOv2', r'48 x 40 are no multiples .* \(14\) of the proxy, .* covers? more'),
+        (dict(BACKBONES['DINOv2'], fit='crop'), "fit='crop' makes its grid cover less"),
         (dict(type='NoMap'), r'NoMap returns no feature map \(B, C, h, w\)'),
     ],
 )

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.structures import SegDataSample
 
 from mmseg_ovs.models.segmentors import OpenVocabTTAModel
 from mmseg_ovs.utils import OpenVocabError
@@ -181,6 +182,26 @@ def test_augmentation_keeps_the_background_rule(spread):
     assert torch.equal(sample.pred_sem_seg.data, expected)
 
 
+def test_augmentation_leaves_out_what_is_small_in_the_mean(spread):
+    model, image = spread()
+    model.set_vocabulary(WORDS)
+    flip = dict(flip=True, flip_direction='horizontal')
+    samples = [SegDataSample(metainfo=dict(OTHER_SIZE, **meta)) for meta in ({}, flip)]
+    data = dict(inputs=[[image], [image.flip(-1)]], data_samples=[[s] for s in samples])
+    maps = [
+        scores(model, view, metas=dict(s.metainfo), logit_scale=6.0)
+        for (view,), s in zip(data['inputs'], samples, strict=True)
+    ]
+    mean = (maps[0] + maps[1]) / 2
+    counts = mean.argmax(dim=0).flatten().bincount(minlength=4)[1:]
+    share = float(counts[counts > 0].min() / counts.sum()) + 1e-6
+    mean[1:][counts <= share * counts.sum()] = 0
+    model.test_cfg.update(logit_scale=6.0, min_area=share)
+    (sample,) = OpenVocabTTAModel(model).test_step(data)
+    torch.testing.assert_close(sample.seg_logits.data, mean)
+    assert torch.equal(sample.pred_sem_seg.data[0], mean.argmax(dim=0))
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -189,6 +210,9 @@ def test_augmentation_keeps_the_background_rule(spread):
         (dict(logit_scale=40, min_probability=1.5), r'in 0\.\.1, not 1\.5'),
         (dict(logit_scale=40, min_area=-0.1), r'in 0\.\.1, not -0\.1'),
         (dict(logit_scale=0), 'logit_scale has to be positive, not 0'),
+        (dict(logit_scale='abc'), "logit_scale has to be positive, not 'abc'"),
+        (dict(logit_scale=40, min_probability=True), r'in 0\.\.1, not True'),
+        (dict(chunk_mb=0), 'chunk_mb has to be positive, not 0'),
         (dict(logit_scale=40, window_softmax=True), 'give one of them'),
         (dict(resize_once=True), "in 'slide' scores are merged"),
     ],
