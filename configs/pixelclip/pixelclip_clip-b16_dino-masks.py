@@ -3,9 +3,12 @@
 _base_ = ['../_base_/models/pixelclip.py', '../_base_/default_runtime.py']
 
 model = dict(
-    init_cfg=dict(
-        type='Pretrained',
-        checkpoint='https://huggingface.co/hsshin98/PixelCLIP/resolve/main/weights/'
-        'pixelclip_vit_base_dino.pth',
+    backbone=dict(
+        init_cfg=dict(  # the image tower alone: the text tower is OpenAI's
+            type='Pretrained',
+            checkpoint='https://huggingface.co/hsshin98/PixelCLIP/resolve/main/weights/'
+            'pixelclip_vit_base_dino.pth',
+            prefix='sem_seg_head.predictor.clip_model',
+        )
     )
 )

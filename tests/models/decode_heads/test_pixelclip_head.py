@@ -5,8 +5,13 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 
+from mmseg_ovs.composition import compose
 from mmseg_ovs.models.decode_heads import PixelCLIPHead
-from mmseg_ovs.models.utils import CheckpointError, load_model_checkpoint
+from mmseg_ovs.models.utils import (
+    CheckpointError,
+    load_model_checkpoint,
+    parts_at_random,
+)
 from mmseg_ovs.structures import VisualFeatures
 from tests.tiny import (
     BACKBONES,
@@ -34,9 +39,9 @@ def pixelclip():
 def build(tmp_path, monkeypatch):
     monkeypatch.setitem(SYSTEMS, pixelclip, (WIDTH,))
 
-    def build(seed):
+    def build(seed, **parts):
         torch.manual_seed(seed)
-        return MODELS.build(config(pixelclip, tmp_path, NAMES).model).eval()
+        return MODELS.build(config(pixelclip, tmp_path, NAMES, **parts).model).eval()
 
     return build
 
@@ -70,17 +75,35 @@ def test_features_are_resized_before_they_are_normalised():
     assert (logits - other).abs().max() > 1e-2
 
 
+def check_image_tower(model, clip):
+    state = model.backbone.convert_state_dict(clip.visual.state_dict())
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
 def test_the_authors_file(build, published, logged):
     path, clip = published
     model = build(1)
     text = model.project_vocabulary().clone()
     load_model_checkpoint(model, path)
-    reference = make(BACKBONES['dense CLIP'])
-    state = reference.convert_state_dict(clip.visual.state_dict())
-    for name, value in model.backbone.state_dict().items():
-        assert torch.equal(value, state[name]), name
+    check_image_tower(model, clip)
     assert torch.equal(model.project_vocabulary(), text)
     assert any('left out' in line and "which is OpenAI's" in line for line in logged)
+
+
+@pytest.mark.parametrize('name', ['', '_dino-masks'])
+def test_the_shipped_configs_load_the_authors_file(build, published, name):
+    """Without a checkpoint argument; the text encoder has a file of its own."""
+    shipped = compose(f'pixelclip_clip-b16{name}', 'voc20').model
+    assert shipped.text_encoder.pretrained == 'openai'
+    path, clip = published
+    init = dict(shipped.backbone.init_cfg, checkpoint=str(path))
+    model = build(1, backbone=dict(BACKBONES['dense CLIP'], init_cfg=init))
+    assert 'init_cfg' not in shipped and parts_at_random(model) == []
+    text = model.project_vocabulary().clone()
+    model.init_weights()
+    check_image_tower(model, clip)
+    assert torch.equal(model.project_vocabulary(), text)
 
 
 def test_a_file_with_something_else_in_it(build, published):
