@@ -134,6 +134,8 @@ def _inference(model: nn.Module) -> dict[str, str]:
         lines['aggregation'] = 'none (one view)'
         if given.get('resize_once'):
             lines['aggregation'] += ', scores resized once, from the grid'
+        if given.get('input_size'):
+            lines['image'] = f'stretched to {_size(given["input_size"])}'
     else:
         lines['window'] = (
             f'{_size(given["crop_size"])}, stride {_size(given["stride"])}'
@@ -166,7 +168,7 @@ def _inference(model: nn.Module) -> dict[str, str]:
             least = given['min_probability']
             lines['aggregation'] += f'; background below probability {least:g}'
     if given.get('input_size') and not given.get('input_antialias', True):
-        lines['window'] += ' without antialiasing'
+        lines['image' if mode == 'whole' else 'window'] += ' without antialiasing'
     return lines
 
 

@@ -109,6 +109,18 @@ def test_towers_templates_and_local_global(talk2dino):
     assert protocol['aggregation'] == 'mean of the logits of windows and whole image'
 
 
+@pytest.mark.parametrize('antialias', [False, True])
+def test_the_whole_image_at_another_size(talk2dino, antialias):
+    talk2dino.model.test_cfg = dict(
+        mode='whole', input_size=(320, 320), input_antialias=antialias, resize_once=True
+    )
+    _, protocol = protocol_of(talk2dino, ['cat'])
+    told = '' if antialias else ' without antialiasing'
+    assert protocol['image'] == f'stretched to 320 x 320{told}'
+    assert 'scores resized once' in protocol['aggregation']
+    assert 'window' not in protocol
+
+
 def test_a_stock_model_has_a_protocol_too():
     model = dict(
         type='EncoderDecoder',
