@@ -69,7 +69,8 @@ def test_table(config, monkeypatch, capsys):
     assert lines[-1].startswith('sum (operations: without text_encoder) ')
 
 
-def test_a_text_encoder_of_open_clip(config):
+@pytest.mark.parametrize('average', ['normalized', 'synonyms'])
+def test_a_text_encoder_of_open_clip(config, average):
     """Without its published weights, which nothing here reads."""
     model = Config.fromfile(config).model
     model.text_encoder = dict(
@@ -77,6 +78,7 @@ def test_a_text_encoder_of_open_clip(config):
         model='RN50',
         pretrained='openai',
         templates='single',
+        template_average=average,
     )
     model.decode_head.text_channels = 1024
     rows = tool.count(tool.build_on_meta(model, 'voc_20'), (56, 84))

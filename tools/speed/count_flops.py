@@ -61,6 +61,9 @@ def build_on_meta(model_cfg: dict, vocabulary: str) -> nn.Module:
         model = MODELS.build(model_cfg).eval()
     # A cache of text vectors would ask for the weights' values.
     model.text_encoder.cache_dir = None
+    # Means take no products, and on this device the rows of a class have no values.
+    if getattr(model.text_encoder, 'template_average', None) == 'synonyms':
+        model.text_encoder.template_average = 'normalized'
     model.set_vocabulary(vocabulary)
     return model
 
