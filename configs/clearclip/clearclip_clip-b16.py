@@ -7,7 +7,7 @@ _base_ = ['../_base_/models/sclip.py', '../_base_/default_runtime.py']
 
 model = dict(
     data_preprocessor=dict(size=(448, 448)),
-    backbone=dict(last_block='clearclip'),
+    backbone=dict(last_block=dict(preset='clearclip')),
     test_cfg=dict(crop_size=(448, 448), stride=(224, 224), logit_scale=50),
 )
 test_pipeline = [

@@ -2,4 +2,4 @@
 
 _base_ = '../clearclip/clearclip_clip-b16.py'
 
-model = dict(backbone=dict(last_block='maskclip'))
+model = dict(backbone=dict(last_block=dict(preset='maskclip')))

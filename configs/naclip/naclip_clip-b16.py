@@ -3,7 +3,7 @@
 _base_ = ['../_base_/models/sclip.py', '../_base_/default_runtime.py']
 
 model = dict(
-    backbone=dict(last_block='naclip'),
+    backbone=dict(last_block=dict(preset='naclip')),
     postprocessors=[dict(type='PAMR', dilations=(8, 16), stage='output')],
 )
 data_overrides = {

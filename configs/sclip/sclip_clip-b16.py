@@ -2,7 +2,7 @@
 
 _base_ = ['../_base_/models/sclip.py', '../_base_/default_runtime.py']
 
-model = dict(backbone=dict(last_block='sclip'))
+model = dict(backbone=dict(last_block=dict(preset='sclip')))
 data_overrides = {
     'voc21': dict(model=dict(test_cfg=dict(logit_scale=65, min_area=0.1))),
     'context60': dict(model=dict(test_cfg=dict(logit_scale=50))),

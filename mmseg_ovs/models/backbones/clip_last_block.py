@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -85,26 +85,37 @@ class LastBlockCfg:
     def read(cls, cfg: str | Mapping[str, Any] | None) -> LastBlockCfg:
         """The options of a preset's name or of a dict; None: CLIP as it is.
 
+        A dict may name a ``preset``, whose options hold where it says nothing; without
+        one, what is left out is as in CLIP.
+
         Raises:
             ValueError: The preset or an option is unknown, or a value does not fit.
         """
         if cfg is None:
             return cls()
         if not isinstance(cfg, Mapping):
-            if not isinstance(cfg, str) or cfg not in PRESETS:
-                raise ValueError(
-                    f'last_block {cfg!r} is no preset; known are {sorted(PRESETS)}, or '
-                    f'give a dict of {_OPTIONS}'
-                )
-            return PRESETS[cfg]
-        for key in cfg:
+            return cls._preset(cfg)
+        options = dict(cfg)
+        preset = options.pop('preset', None)
+        for key in options:
             if key not in _OPTIONS:
                 close = difflib.get_close_matches(str(key), _OPTIONS, n=1)
                 hint = f' Did you mean {close[0]!r}?' if close else ''
                 raise ValueError(
-                    f'last_block has no option {key!r}.{hint} Known are {_OPTIONS}'
+                    f'last_block has no option {key!r}.{hint} Known are preset, '
+                    f'{", ".join(_OPTIONS)}'
                 )
-        return cls(**cfg)
+        base = cls() if preset is None else cls._preset(preset)
+        return replace(base, **options)
+
+    @staticmethod
+    def _preset(name: Any) -> LastBlockCfg:
+        if not isinstance(name, str) or name not in PRESETS:
+            raise ValueError(
+                f'last_block {name!r} is no preset; known are {sorted(PRESETS)}, or '
+                f'give a dict of preset, {", ".join(_OPTIONS)}'
+            )
+        return PRESETS[name]
 
 
 _OPTIONS = [field.name for field in fields(LastBlockCfg)]

@@ -22,7 +22,7 @@ from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import OpenVocabError
 
 from ..text_encoders import SANTextEncoder
-from ..utils import PretrainedModule
+from ..utils import PretrainedModule, load_pretrained
 from ..utils.recognise import under
 from .mask_scores import MaskInference, Masks, pad_to_multiple
 from .settings import InferenceCfg
@@ -105,6 +105,25 @@ class OpenVocabSAN(VocabularySegmentor, PretrainedModule, MultimodalEncoderDecod
             vocabulary = self.text_encoder.encoder.vocabulary
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
+
+    def init_weights(self) -> None:
+        """Load the checkpoint that ``init_cfg`` names.
+
+        MMSegmentation's head cannot be initialised alone: it has no values to start
+        from.
+
+        Raises:
+            CheckpointError: It is not available or does not fit.
+            OpenVocabError: ``init_cfg`` names none.
+        """
+        cfg = self.init_cfg
+        if not (isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'):
+            raise OpenVocabError(
+                'SAN has no values to start from: give model.init_cfg=dict(type='
+                "'Pretrained', checkpoint=...), or a checkpoint"
+            )
+        load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'))
+        self._is_init = True
 
     def _check_parts(self) -> None:
         encoder, head = self.text_encoder, self.decode_head

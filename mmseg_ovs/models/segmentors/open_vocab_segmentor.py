@@ -127,12 +127,13 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
     def _check_normalisation(self) -> None:
         """A backbone that renormalises images has to know how they come."""
         told = getattr(self.backbone, 'normalisation', None)
-        if told is None or not getattr(
-            self.data_preprocessor, '_enable_normalize', False
-        ):
+        images = self.data_preprocessor
+        if told is None or not getattr(images, '_enable_normalize', False):
+            return
+        if images.mean.is_meta:  # a model without memory
             return
         for name, expected in zip(('mean', 'std'), told, strict=True):
-            given = getattr(self.data_preprocessor, name).flatten()
+            given = getattr(images, name).flatten()
             if not torch.allclose(given.cpu(), torch.tensor(expected), rtol=1e-3):
                 raise ValueError(
                     f'data_preprocessor.{name} is {given.tolist()}, but '
@@ -216,7 +217,15 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
         return self.decode_head.project_text(self.text_encoder(vocabulary))
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Encode a vocabulary and project one row, so that trouble comes up."""
+        """Encode a vocabulary and project one row, so that trouble comes up.
+
+        Raises:
+            OpenVocabError: ``test_cfg`` or a post-processor does not go with it.
+        """
+        self.inference_cfg().background_of(vocabulary)
+        for processor in self.postprocessors:
+            if isinstance(processor, GridPostProcessor):
+                processor.check(vocabulary, self.decode_head)
         self.decode_head.project_text(self.text_encoder(vocabulary)[:1])
 
     def _forward(self, inputs: Tensor, data_samples: OptSampleList = None) -> Tensor:

@@ -67,6 +67,10 @@ def plainly(model, attention, std=None, residual='token', feed_forward=True):
             dict(attention=['qq', 'kk', 'vv'], std=0.8, residual='class'),
         ),
         (
+            dict(preset='naclip', neighbourhood_std=1.7, residual='token'),
+            dict(attention=['kk'], std=1.7, feed_forward=False),
+        ),
+        (
             dict(attention='qk', neighbourhood_std=2.0, feed_forward=False),
             dict(attention=['qk'], std=2.0, feed_forward=False),
         ),

@@ -217,6 +217,18 @@ def test_a_file_of_mmseg_gives_what_mmseg_gives(stock, checkpoint):
     assert torch.equal(given.pred_sem_seg.data, theirs.pred_sem_seg.data)
 
 
+def test_the_checkpoint_of_the_config(checkpoint, stock):
+    ours = build()
+    load_model_checkpoint(ours, checkpoint)
+    cfg = dict(type='Pretrained', checkpoint=str(checkpoint))
+    other = MODELS.build(config() | dict(init_cfg=cfg))
+    other.init_weights()
+    for name, value in ours.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    with pytest.raises(OpenVocabError, match='no values to start from: give'):
+        build().init_weights()
+
+
 def test_precomputed_vectors_need_no_tower(checkpoint, stock, tmp_path):
     given = vectors(tmp_path / 'x.safetensors', CLASSES, WIDTH)
     ours = build(encoder=given)
