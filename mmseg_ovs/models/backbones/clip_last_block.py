@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_ovs.utils import is_positive
+from mmseg_ovs.utils import OpenVocabError, is_positive
 
 from ..layers import ViTBlock
 
@@ -57,26 +57,26 @@ class LastBlockCfg:
         else:
             known = parts in ('qk', 'identity')
         if not known:
-            raise ValueError(
+            raise OpenVocabError(
                 "last_block.attention has to be 'qk', 'identity' or names of 'q', 'k', "
                 f"'v', each once, such as ('q', 'k'): {self.attention!r}"
             )
         if self.residual not in _RESIDUALS:
-            raise ValueError(
+            raise OpenVocabError(
                 f'last_block.residual has to be one of {_RESIDUALS}: {self.residual!r}'
             )
         if not isinstance(self.feed_forward, bool):
-            raise ValueError(
+            raise OpenVocabError(
                 f'last_block.feed_forward has to be a bool: {self.feed_forward!r}'
             )
         if self.neighbourhood_std is not None:
             if self.attention == 'identity':
-                raise ValueError(
+                raise OpenVocabError(
                     "last_block.neighbourhood_std widens attention, and attention='"
                     "identity' leaves a token alone: give one of them"
                 )
             if not is_positive(self.neighbourhood_std):
-                raise ValueError(
+                raise OpenVocabError(
                     'last_block.neighbourhood_std has to be positive, in patches: '
                     f'{self.neighbourhood_std!r}'
                 )
@@ -101,7 +101,7 @@ class LastBlockCfg:
             if key not in _OPTIONS:
                 close = difflib.get_close_matches(str(key), _OPTIONS, n=1)
                 hint = f' Did you mean {close[0]!r}?' if close else ''
-                raise ValueError(
+                raise OpenVocabError(
                     f'last_block has no option {key!r}.{hint} Known are preset, '
                     f'{", ".join(_OPTIONS)}'
                 )
@@ -111,7 +111,7 @@ class LastBlockCfg:
     @staticmethod
     def _preset(name: Any) -> LastBlockCfg:
         if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(
+            raise OpenVocabError(
                 f'last_block {name!r} is no preset; known are {sorted(PRESETS)}, or '
                 f'give a dict of preset, {", ".join(_OPTIONS)}'
             )

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_ovs.utils import is_positive
+from mmseg_ovs.utils import OpenVocabError, is_positive
 
 from ..utils import FrozenTeacher
 from .clip import OpenCLIPImageEncoder
@@ -92,7 +92,7 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
                 'last block whose attention comes from the proxy'
             )
         if not is_positive(gamma):
-            raise ValueError(f'gamma has to be positive: {gamma!r}')
+            raise OpenVocabError(f'gamma has to be positive: {gamma!r}')
         super().__init__(model, last_block=_VALUES, **kwargs)
         self.proxy = FrozenTeacher(proxy, proxy_input_size, proxy_index)
         self.normalisation = tuple(mean), tuple(std)
