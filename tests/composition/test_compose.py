@@ -84,12 +84,7 @@ def test_other_data_replace_those_of_a_whole_config():
 
 @pytest.mark.parametrize(
     ('model', 'data'),
-    [
-        (m, d)
-        for m in shipped_models()
-        for d in ('coco-captions',)
-        if m.startswith('talk2dino')
-    ]
+    [(m, 'coco-captions') for m in shipped_models() if m.startswith('talk2dino')]
     + [(m, 'coco-pseudo-masks') for m in shipped_models() if 'ovs-dino_dino' in m]
     + [(m, 'coco-stuff164k') for m in ('cat-seg_clip-b16', 'dinov3-seg_l16_wo-spe')],
 )
