@@ -41,6 +41,8 @@ class PAMR(ImagePostProcessor):
         class_chunk: Score maps refined together; bounds the memory, changes nothing.
     """
 
+    averages = True
+
     def __init__(
         self,
         num_iter: int = 10,

@@ -181,6 +181,21 @@ class WindowedInference:
         """Grid scores (n, h, w) of some rows to scores at the size of their view."""
         return grid if self.cfg.resize_once else self.resize(grid, size)
 
+    def highest_score(self, grids: list[Tensor], scale: float) -> float | None:
+        """What :class:`RunningArgmax` takes as ``top``, if it holds and pays.
+
+        Resizing, merging and PAMR average scores: nothing gets above the highest of a
+        grid, and the best of a pixel not below what one row has everywhere.
+        """
+        stages = ('window', 'image', 'output')
+        refined = [p for stage in stages for p in self._processors(stage)]
+        # asking would make a GPU wait
+        if grids[0].device.type != 'cpu' or not all(p.averages for p in refined):
+            return None
+        top = max(float(grid.max()) for grid in grids)
+        lows = torch.stack([grid.amin(dim=(1, 2)) for grid in grids]).amin(dim=0)
+        return top if scale * (top - float(lows.max())) < 60 else None
+
     def merge(self, maps: list[Tensor], layout: Layout) -> Tensor:
         """Scores (n, h, w) of all views to scores on the canvas."""
         return merge_windows(maps, layout.windows, layout.size)
@@ -290,7 +305,8 @@ class WindowedInference:
         """
         softmax = self.cfg.window_softmax and self.merges_scores
         log_sums = self._log_sums(scores, layout) if softmax else None
-        argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype, scale)
+        top = None if scale is None else self.highest_score(scores, scale)
+        argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype, scale, top)
         at_output = kept is not None or refinements['output']
         pixels = max(math.prod(layout.size), sum(map(math.prod, layout.view_sizes)))
         if at_output:

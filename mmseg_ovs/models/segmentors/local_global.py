@@ -52,6 +52,10 @@ class LogitsAggregation(WindowedInference):
         """Resize, then activate."""
         return self.model.decode_head.activate(super().to_view(grid, size))
 
+    def highest_score(self, grids: list[Tensor], scale: float) -> None:
+        """Not known: logits are activated later."""
+        return None
+
     def merge(self, maps: list[Tensor], layout: Layout) -> Tensor:
         """Mean of the merged windows and the view of the whole image."""
         *local, whole = maps

@@ -18,6 +18,9 @@ class RunningArgmax:
         dtype: Data type of the maps.
         scale: Also follow the softmax of ``scale * scores`` over the maps; see
             :meth:`probability`.
+        top: No score is above it, and ``scale`` times what the best of a pixel lies
+            below it is less than 60, so that exponentials relative to it do not
+            vanish. None: they are relative to the best so far, which costs more.
     """
 
     def __init__(
@@ -26,20 +29,23 @@ class RunningArgmax:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         scale: float | None = None,
+        top: float | None = None,
     ) -> None:
         self.best = torch.full(size, -torch.inf, device=device, dtype=dtype)
         # Exact up to 2^24 maps; integers under a mask are several times slower.
         self._index = torch.zeros(size, device=device)
         self.total = None
         if scale is not None:
-            # sum of exp(scale * (score - best)), which no large score can overflow
+            # sum of exp(scale * (score - top)), which no large score can overflow
+            self.top = self.best if top is None else top
             self.total = torch.zeros_like(self.best)
             # several times as fast as exp on a CPU
             self._exponent = scale * math.log2(math.e)
 
     def update(self, scores: Tensor, start: int) -> None:
         """Take in maps (n, H, W) whose first has index ``start``, in rising order."""
-        before = None if self.total is None else self.best.clone()
+        moves = self.total is not None and self.top is self.best
+        before = self.best.clone() if moves else None
         better = torch.empty_like(self._index)
         for offset, plane in enumerate(scores):
             torch.gt(plane, self.best, out=better)
@@ -48,7 +54,8 @@ class RunningArgmax:
             torch.maximum(self.best, plane, out=self.best)
         if self.total is not None:
             terms = torch.empty_like(self.best)
-            self.total *= self._relative(before, terms)
+            if moves:
+                self.total *= self._relative(before, terms)
             for plane in scores:
                 self.total += self._relative(plane, terms)
 
@@ -62,8 +69,8 @@ class RunningArgmax:
         return self._relative(scores, torch.empty_like(scores)).div_(self.total)
 
     def _relative(self, scores: Tensor, out: Tensor) -> Tensor:
-        """exp(scale * (scores - best))."""
-        return torch.sub(scores, self.best, out=out).mul_(self._exponent).exp2_()
+        """exp(scale * (scores - top))."""
+        return torch.sub(scores, self.top, out=out).mul_(self._exponent).exp2_()
 
 
 def rows_per_chunk(size: tuple[int, int], chunk_mb: float) -> int:

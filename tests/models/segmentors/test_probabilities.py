@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 
+from mmseg_ovs.models.postprocessors.base import ImagePostProcessor
 from mmseg_ovs.models.segmentors import OpenVocabTTAModel
 from mmseg_ovs.utils import OpenVocabError
 from tests.models.module_tester import LargestTensor
@@ -151,6 +152,26 @@ def test_refinement_at_the_original_size(spread):
     expected = processor.refine(flipped, processor.prepare(guide.flip(-1)))
     found = scores(model, image, metas=flip, **call)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('scale', [6.0, 400.0])
+def test_refinement_that_raises_scores(spread, scale):
+    """Scores above those of the grid, which no exponential may overflow at."""
+
+    class Louder(ImagePostProcessor):
+        def prepare(self, image):
+            return 30.0
+
+        def refine(self, scores, prepared):
+            return scores * prepared
+
+    model, image = spread()
+    call = dict(metas=OTHER_SIZE, vocabulary=[f'thing {i}' for i in range(7)])
+    plain = scores(model, image, **call)
+    model.postprocessors.append(Louder('image'))
+    found = scores(model, image, logit_scale=scale, **call)
+    expected = (plain * 30 * scale).softmax(dim=0)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_one_resize_from_the_grid(spread):
