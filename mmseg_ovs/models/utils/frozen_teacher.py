@@ -1,4 +1,4 @@
-"""A network that others learn from: built when first asked, never saved or trained."""
+"""A frozen network beside the model: built when first asked, never saved or trained."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class FrozenTeacher:
     """Feature maps of a frozen network that is no part of the model.
 
     It is deliberately not a module: its weights are in no state dict and no optimizer,
-    and it is neither built nor loaded before it is first called, so that a model with a
-    teacher costs nothing at inference.
+    and it is neither built nor loaded before it is first called, so that a teacher of
+    training costs nothing at inference. Proxies and graphs of patches, which inference
+    needs, are asked for when the model loads its weights.
 
     Args:
         cfg: Config of a backbone; its ``init_cfg`` names the weights.
