@@ -1,12 +1,15 @@
-"""TCL's head, which knows the files of its authors.
+"""The head of TCL and CoDe, which knows the files of their authors.
 
-Source: kakaobrain/tcl, models/tcl/masker.py (arXiv 2212.00785).
+Source: kakaobrain/tcl, models/tcl/masker.py (arXiv 2212.00785);
+072jiajia/Image-Text-Co-Decomposition (arXiv 2404.04231).
 """
 
 from __future__ import annotations
 
 from mmseg.registry import MODELS
 from torch import Tensor
+
+from mmseg_ovs.structures import VisualFeatures
 
 from ..utils import PretrainedModule
 from .text_similarity_head import TextSimilarityHead
@@ -21,8 +24,19 @@ _PARTS = {
     'masker.sim2mask.': ('decode_head', ''),
     '': ('decode_head', ''),
 }
-# Temperatures of the losses.
-_TRAINING_ONLY = ('tcli_loss.', 'tclf_loss.')
+# Temperatures of the losses; CoDe's side of words, and constants of its PAMR.
+_TRAINING_ONLY = (
+    'tcli_loss.',
+    'tclf_loss.',
+    'hcl_loss.',
+    'frozen_clip.',
+    'text_decoder.',
+    'text_mask_w',
+    'text_mask_b',
+    'bg_text',
+    'learnable_image_bg',
+    'pamr.',
+)
 
 
 @MODELS.register_module()
@@ -31,7 +45,9 @@ class TCLHead(PretrainedModule, TextSimilarityHead):
 
     Args:
         in_channels: Channels of the masker's features.
-        text_channels: Width of the text vectors, the same.
+        text_channels: Width of the text vectors; the same without ``text_slice``.
+        text_slice: Columns of the text vectors that the masks are compared with
+            (CoDe); None: all.
         logit_scale, logit_bias: Initial factor and offset, the authors' by default.
         activation: As in :class:`TextSimilarityHead`.
         **kwargs: See :class:`TextSimilarityHead`; ``init_cfg=dict(type='Pretrained',
@@ -42,6 +58,7 @@ class TCLHead(PretrainedModule, TextSimilarityHead):
         self,
         in_channels: int = 512,
         text_channels: int = 512,
+        text_slice: tuple[int, int] | None = None,
         logit_scale: float = 10.0,
         logit_bias: float = -2.5,
         activation: str = 'sigmoid',
@@ -55,13 +72,18 @@ class TCLHead(PretrainedModule, TextSimilarityHead):
             activation=activation,
             **kwargs,
         )
+        self.text_slice = slice(*(text_slice or (None,)))
+
+    def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:
+        """Logits (B, R, h, w) of projected text (R, D)."""
+        return super().forward(features, text[:, self.text_slice])
 
     def split_checkpoint(
         self, state: dict[str, Tensor]
     ) -> dict[str, dict[str, Tensor]] | None:
-        """TCL's file to the masker, the head and, if it has them, CLIP's two towers.
+        """A file to the masker, the head and, if it has them, CLIP's two towers.
 
-        The published file holds what was trained; the authors' training saves all.
+        TCL's published file holds what was trained; the authors' training saves all.
         """
         if not any(key.startswith('masker.image_encoder.') for key in state):
             return None

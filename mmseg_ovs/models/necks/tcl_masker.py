@@ -2,7 +2,8 @@
 
 Source: Cha et al., "Learning to Generate Text-grounded Mask for Open-world Semantic
 Segmentation from Only Image-Text Pairs" (CVPR 2023, arXiv 2212.00785); authors' code:
-kakaobrain/tcl, models/tcl/masker.py, decoders.py and modules.py.
+kakaobrain/tcl, models/tcl/masker.py, decoders.py and modules.py. CoDe's (CVPR 2024,
+072jiajia/Image-Text-Co-Decomposition) has single convolutions.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ class GatedConv(nn.Module):
 
 
 class GatedUpsampling(nn.Module):
-    """Twice the size (nearest), then two residual :class:`GatedConv`."""
+    """Twice the size (nearest), then one or two residual :class:`GatedConv`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, double: bool) -> None:
         super().__init__()
         self.conv = GatedConv(channels)
-        self.conv2 = GatedConv(channels)
+        self.conv2 = GatedConv(channels) if double else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2)
         x = x + self.conv(x)
-        return x + self.conv2(x)
+        return x if self.conv2 is None else x + self.conv2(x)
 
 
 @MODELS.register_module()
@@ -74,6 +75,7 @@ class TCLMasker(PretrainedModule):
         out_channels: Channels of the result, CLIP's width of text.
         in_index: Which of the maps it is.
         num_blocks: Blocks of the decoder, each of which doubles the size.
+        double: Two convolutions a block (TCL), or one (CoDe).
         init_cfg: Initialisation; ``dict(type='Pretrained', checkpoint=...,
             prefix='masker.image_encoder')`` loads the part of the authors' file.
     """
@@ -84,6 +86,7 @@ class TCLMasker(PretrainedModule):
         out_channels: int = 512,
         in_index: int = 0,
         num_blocks: int = 2,
+        double: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -98,7 +101,7 @@ class TCLMasker(PretrainedModule):
             layer_scale=None,
         )
         self.decoder = nn.Sequential(
-            *(GatedUpsampling(in_channels) for _ in range(num_blocks))
+            *(GatedUpsampling(in_channels, double) for _ in range(num_blocks))
         )
         self.norm = nn.LayerNorm(in_channels)
         self.proj = nn.Parameter(torch.empty(in_channels, out_channels))

@@ -26,6 +26,7 @@ class ScoreMix(GridPostProcessor):
         weight: Its share, in 0..1.
         scale: Sharpness of its sigmoid.
         threshold: Cosine at which that is one half.
+        text_slice: Which columns of the text vectors it is (CoDe); None: all.
 
     Raises:
         ValueError: ``weight`` is not in 0..1.
@@ -37,6 +38,7 @@ class ScoreMix(GridPostProcessor):
         weight: float = 0.3,
         scale: float = 10.0,
         threshold: float = 0.25,
+        text_slice: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= weight <= 1:
@@ -45,10 +47,13 @@ class ScoreMix(GridPostProcessor):
         self.weight = weight
         self.scale = scale
         self.threshold = threshold
+        self.text_slice = slice(*(text_slice or (None,)))
 
     def forward(self, scores: Tensor, features: VisualFeatures, text: Tensor) -> Tensor:
         """See :class:`GridPostProcessor`."""
-        cosine = cosine_similarity_map(features.maps[self.in_index], text)
+        cosine = cosine_similarity_map(
+            features.maps[self.in_index], text[:, self.text_slice]
+        )
         other = (self.scale * (cosine - self.threshold)).sigmoid()
         other = F.interpolate(other, scores.shape[-2:], mode='bilinear')
         return (1 - self.weight) * scores + self.weight * other

@@ -1,6 +1,7 @@
 """Text encoders: class names (or free texts) in, embeddings out."""
 
 from .base import BaseTextEncoder
+from .code import CoDeTextEncoder
 from .dinotxt import DinoTxtTextEncoder, DinoTxtTextTower
 from .embedding_file import EmbeddingFileError, load_embeddings, save_embeddings
 from .open_clip import (
@@ -17,6 +18,7 @@ from .tower import TextTower, TowerTextEncoder
 __all__ = [
     'TEMPLATE_SETS',
     'BaseTextEncoder',
+    'CoDeTextEncoder',
     'DinoTxtTextEncoder',
     'DinoTxtTextTower',
     'EmbeddingFileError',

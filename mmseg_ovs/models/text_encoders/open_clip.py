@@ -46,6 +46,8 @@ class OpenCLIPTextTower(TextTower):
     Attributes:
         trims: Whether cutting off the padding leaves embeddings as they are: attention
             looks back only, and the embedding is taken at the end of the text.
+        pool: Where the embedding is taken, as open_clip calls it: 'argmax' is the
+            highest id.
         shares: Whether what texts begin with can be computed once for all of them.
     """
 
@@ -62,9 +64,9 @@ class OpenCLIPTextTower(TextTower):
         else:
             text, self._prefix = clip, 'clip.'
             names = ('text_pool_type', 'text_eos_id')
-        self._pool, self._eos_id = (getattr(text, name, None) for name in names)
+        self.pool, self._eos_id = (getattr(text, name, None) for name in names)
         self.trims = (
-            self._pool in ('argmax', 'eos')
+            self.pool in ('argmax', 'eos')
             and _is_causal(getattr(text, 'attn_mask', None))
             # CoCa's class token comes after the padding.
             and getattr(text, 'cls_emb', None) is None
@@ -79,7 +81,7 @@ class OpenCLIPTextTower(TextTower):
         """Number of tokens up to the end of each text, LongTensor (n,)."""
         if not self.trims:
             return super().used_lengths(tokens)
-        if self._pool == 'eos':
+        if self.pool == 'eos':
             tokens = (tokens == self._eos_id).int()
         return length_to_highest_id(tokens)
 
@@ -99,6 +101,28 @@ class OpenCLIPTextTower(TextTower):
             return self._embed_at(tokens, 0)
         with after_prefix(self, lambda: self._embed_at(tokens[:1, :shared], 0)):
             return self._embed_at(tokens[:, shared:], shared)
+
+    def token_table(self) -> Tensor:
+        """The vectors of the tokens (V, C)."""
+        return self.get_parameter(f'{self._prefix}token_embedding.weight')
+
+    def embed_behind(self, context: Tensor, tokens: Tensor) -> Tensor:
+        """Embed texts with vectors between their start and their first token.
+
+        Args:
+            context: (k, C).
+            tokens: (n, context length - k).
+
+        Returns:
+            (n, D), if ``pool`` is 'argmax'.
+        """
+        count = len(context)
+        # The context takes the lowest ids, which keeps the end of text the highest.
+        ids = torch.arange(count, device=tokens.device).expand(len(tokens), -1)
+        ids = torch.cat([tokens[:, :1] + count, ids, tokens[:, 1:] + count], dim=1)
+        name = f'{self._prefix}token_embedding.weight'
+        table = torch.cat([context, self.token_table()])
+        return functional_call(self, {name: table}, (ids,))
 
     def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
         """Embed tokens (n, length) whose first has the place ``start``: (n, D)."""

@@ -156,6 +156,7 @@ _METHODS = [
         r'^decode_head\.rec_with_attnbias\.',
         'CLIP alone, from which MMSegmentation trains SAN',
     ),
+    (r'^clip_text_encoder\.prompt_learner\.', 'CoDe'),
     (r'^clip_image_encoder\.', 'TCL'),
     (r'^obj_proj\.', 'CLIP-DINOiser'),
     (r'^(img_encoder\.layers|vision_model\.encoder\.stages)\.', 'GroupViT'),
