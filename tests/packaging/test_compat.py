@@ -3,15 +3,20 @@
 import os
 import pickle
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors.torch import save_file
 
 import mmseg_ovs
 from mmseg_ovs.compat import install_compat
+from mmseg_ovs.models.utils import CheckpointError, read_state_dict
 from tests.tool_loader import run_process
 
 COMPAT = Path(mmseg_ovs.__file__).parent / 'compat'
@@ -122,4 +127,47 @@ def test_checkpoint_that_runs_code_is_refused(tmp_path, make):
     torch.save({'state_dict': {'w': torch.ones(2)}, 'x': make(marker)}, path)
     with pytest.raises((pickle.UnpicklingError, TypeError)):
         CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    assert not marker.exists()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Address of a site on this machine, and the folder whose files it serves."""
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    folder = tmp_path / 'site'
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}', folder
+        server.shutdown()
+
+
+def test_files_of_one_name_from_several_addresses(site):
+    address, folder = site
+    for value, name in enumerate(('a', 'b')):
+        (folder / name).mkdir(parents=True)
+        state = dict(w=torch.full((2,), float(value)))
+        torch.save(dict(state_dict=state), folder / name / 'pytorch_model.bin')
+        save_file(state, folder / name / 'model.safetensors')
+    for _ in range(2):
+        for file in ('pytorch_model.bin', 'model.safetensors'):
+            for value, name in enumerate(('a', 'b')):
+                state = read_state_dict(f'{address}/{name}/{file}')
+                assert torch.equal(state['w'], torch.full((2,), float(value)))
+        for file in folder.glob('*/*'):
+            file.unlink(missing_ok=True)  # what was downloaded is not asked for again
+    with pytest.raises(CheckpointError, match='needs the network'):
+        read_state_dict(f'{address}/a/other.bin')
+
+
+def test_an_address_that_runs_code_is_refused(site, tmp_path):
+    address, folder = site
+    folder.mkdir()
+    marker = tmp_path / 'was_run'
+    call = _Call(os.system, f'touch {marker}')
+    torch.save({'state_dict': {'w': torch.ones(2)}, 'x': call}, folder / 'evil.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        CheckpointLoader.load_checkpoint(f'{address}/evil.pth', map_location='cpu')
+    with pytest.raises(CheckpointError, match='weights_only=True'):
+        read_state_dict(f'{address}/evil.pth')
     assert not marker.exists()

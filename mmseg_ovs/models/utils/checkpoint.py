@@ -58,12 +58,12 @@ def read_checkpoint(path: str | Path) -> Mapping:
             'file (see the README of the config for where they are published).'
         )
     try:
-        if name.endswith('.safetensors'):
-            content = load_file(name)
-        elif is_local:
-            content = torch.load(name, map_location='cpu', weights_only=True)
-        else:
+        if not is_local:
             content = CheckpointLoader.load_checkpoint(name, map_location='cpu')
+        elif name.endswith('.safetensors'):
+            content = load_file(name)
+        else:
+            content = torch.load(name, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f'{name} is not a plain state dict: {error}. Checkpoints are read with '
