@@ -27,13 +27,24 @@ from .apis import (
 )
 from .apis.image_sources import VIDEO_SUFFIXES, is_video
 from .apis.job_size import job_size, seconds_per_window, set_short_side
-from .composition import MODEL_KEYS, add_config_arguments, read_config
+from .composition import (
+    MODEL_KEYS,
+    add_allow_random,
+    add_config_arguments,
+    read_config,
+)
 from .engine import data_vocabulary
 from .structures import Vocabulary
 from .utils import IMAGE_SUFFIXES, Device, OutputFolder, exit_with_message
 
 # What the inferencer reads of a config.
-_READ = (*MODEL_KEYS, 'test_dataloader', 'test_pipeline', 'default_hooks')
+_READ = (
+    *MODEL_KEYS,
+    'load_from',
+    'test_dataloader',
+    'test_pipeline',
+    'default_hooks',
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -75,6 +86,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--device', action=Device, help='default: GPU if available')
     add_switches(parser)
+    add_allow_random(parser)
     args = parser.parse_args(argv)
     _check_classes(args)
     if not args.inputs:
@@ -164,7 +176,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.data and vocabulary is None:
         vocabulary = data_vocabulary(cfg)
     inferencer = OpenVocabInferencer(
-        cfg, args.checkpoint, args.device, **chosen_switches(args)
+        cfg,
+        args.checkpoint,
+        args.device,
+        **chosen_switches(args),
+        allow_random=args.allow_random,
     )
     vocabulary = inferencer.read_vocabulary(
         vocabulary, background_score=args.background_score

@@ -26,7 +26,7 @@ from mmseg_ovs.benchmark.processes import run_rows
 from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
-from mmseg_ovs.composition import ConfigOptions
+from mmseg_ovs.composition import ConfigOptions, add_allow_random
 from mmseg_ovs.composition.names import configs_folder
 from mmseg_ovs.evaluation.protocol import format_protocol
 from mmseg_ovs.jobs import alone
@@ -70,6 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default={},
         help='override settings of all tests',
     )
+    add_allow_random(parser)
     args = parser.parse_args(argv)
     if not (args.plan or args.models):
         parser.error('give a plan or --models')
@@ -123,7 +124,13 @@ def run(plan: Plan, zoo: Zoo, args: argparse.Namespace) -> list[Row]:
         write_tables(rows, zoo, args.out)
 
     write_tables(rows, zoo, args.out)
-    run_rows(rows, Path(__file__).with_name('test.py'), args.devices, report)
+    run_rows(
+        rows,
+        Path(__file__).with_name('test.py'),
+        args.devices,
+        report,
+        ['--allow-random'] if args.allow_random else [],
+    )
     for row in rows:
         if row.status == DONE:
             print(f'\n{row.title}\n{format_protocol(row.protocol)}')

@@ -28,9 +28,13 @@ from torch import Tensor, nn
 from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
 from mmseg_ovs.jobs import file_digest
 from mmseg_ovs.models.text_encoders import OpenCLIPTextEncoder
-from mmseg_ovs.models.utils import CheckpointError, load_pretrained, read_state_dict
+from mmseg_ovs.models.utils import (
+    CheckpointError,
+    brings_weights,
+    load_pretrained,
+    read_state_dict,
+)
 from mmseg_ovs.models.utils.key_report import key_report
-from mmseg_ovs.models.utils.model_checkpoint import brings_weights
 from mmseg_ovs.utils import OutputFile, exit_with_message, replacing
 from mmseg_ovs.version import __version__
 

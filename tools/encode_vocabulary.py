@@ -13,11 +13,17 @@ import json
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from torch import nn
 
-from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    add_allow_random,
+    add_config_arguments,
+    read_config,
+)
 from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.models.text_encoders import BaseTextEncoder, save_embeddings
-from mmseg_ovs.models.utils import load_pretrained
+from mmseg_ovs.models.utils import load_pretrained, require_weights
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import Device, OutputFile, exit_with_message
 
@@ -40,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--checkpoint', help='checkpoint of the model, if it contains the text encoder'
     )
     parser.add_argument('--device', action=Device, default='cpu')
+    add_allow_random(parser)
     args = parser.parse_args(argv)
     if not (args.vocabulary or args.data):
         parser.error('give --vocabulary, --data or both')
@@ -69,6 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.checkpoint:
         load_pretrained(encoder, args.checkpoint, prefix='text_encoder')
     else:
+        require_weights(
+            nn.ModuleDict(dict(text_encoder=encoder)), allow_random=args.allow_random
+        )
         encoder.init_weights()
     encoder.to(args.device).eval()
 

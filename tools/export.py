@@ -11,7 +11,12 @@ import argparse
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 from mmseg_ovs.apis import OpenVocabInferencer
-from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    add_allow_random,
+    add_config_arguments,
+    read_config,
+)
 from mmseg_ovs.export import FORMATS, export_model
 from mmseg_ovs.export.formats import OPSET
 from mmseg_ovs.export.score_graph import left_out
@@ -63,6 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=1e-4,
         help='largest allowed difference from the model',
     )
+    add_allow_random(parser)
     args = parser.parse_args(argv)
     if args.rows is not None and args.vocabulary is not None:
         parser.error('--rows is for a text input, --vocabulary leaves none')
@@ -78,8 +84,10 @@ def main(argv: list[str] | None = None) -> None:
     form = FORMATS[args.format]
     form = form(args.opset) if args.format == 'onnx' else form()
     form.check_tools()  # before the weights are loaded
-    cfg = read_config(args, read=MODEL_KEYS)
-    model = OpenVocabInferencer(cfg, args.checkpoint, 'cpu').model
+    cfg = read_config(args, read=(*MODEL_KEYS, 'load_from'))
+    model = OpenVocabInferencer(
+        cfg, args.checkpoint, 'cpu', allow_random=args.allow_random
+    ).model
     if args.vocabulary is not None:
         model.set_vocabulary(args.vocabulary)
     result = export_model(

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_ovs.composition import (
     MODEL_KEYS,
+    add_allow_random,
     add_config_arguments,
     read_config,
     require_data,
@@ -41,7 +42,7 @@ from mmseg_ovs.datasets.feature_shards import (
     write_shard,
 )
 from mmseg_ovs.jobs import alone, plain, require_same, sha256
-from mmseg_ovs.models.utils import weights_digest
+from mmseg_ovs.models.utils import require_weights, weights_digest
 from mmseg_ovs.utils import Device, OutputFolder, exit_with_message, remove_leftovers
 
 # Arguments that change how features are computed or where weights come from, but not
@@ -81,24 +82,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--device', action=Device, default='cpu', help="'cuda' for a GPU"
     )
+    add_allow_random(parser)
     args = parser.parse_args(argv)
     if args.shard_size < 1 or args.batch_size < 1:
         parser.error('--shard-size and --batch-size have to be at least 1')
     return args
 
 
-def build_model(cfg: Config, device: str) -> nn.Module:
+def build_model(cfg: Config, device: str, allow_random: bool) -> nn.Module:
     """The segmentor with the published weights of its frozen parts.
 
     Raises:
+        CheckpointError: A part has no weights.
         SystemExit: The model has no alignment with captions, or a part that features
             come from is trained, so that they would change.
     """
     model = MODELS.build(cfg.model)
     if not hasattr(getattr(model, 'decode_head', None), 'visual_embeddings'):
         raise SystemExit('The config needs an OpenVocabSegmentor with a Talk2DINOHead')
-    parts = [getattr(model, n, None) for n in ('backbone', 'neck', 'text_encoder')]
-    for part in filter(None, parts):
+    names = ('backbone', 'neck', 'text_encoder')
+    parts = {name: getattr(model, name, None) for name in names}
+    given = {name: part for name, part in parts.items() if part is not None}
+    require_weights(nn.ModuleDict(given), allow_random=allow_random)
+    for part in given.values():
         part.init_weights()
         if any(p.requires_grad for p in part.parameters()):
             raise SystemExit(
@@ -231,7 +237,7 @@ def main(argv: list[str] | None = None) -> None:
         args.num_workers = cfg.train_dataloader.num_workers
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     listed = list_images(dataset)
-    model = build_model(cfg, args.device)
+    model = build_model(cfg, args.device, args.allow_random)
     setting = describe(cfg, model, listed, args.shard_size)
 
     with alone(args.out):

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_ovs.composition import (
     MODEL_KEYS,
+    add_allow_random,
     add_config_arguments,
     read_config,
     require_data,
@@ -38,7 +39,7 @@ from mmseg_ovs.datasets.teacher_features import (
 )
 from mmseg_ovs.jobs import alone, plain
 from mmseg_ovs.models.decode_heads import AlignmentHead
-from mmseg_ovs.models.utils import weights_digest
+from mmseg_ovs.models.utils import require_weights, weights_digest
 from mmseg_ovs.utils import Device, exit_with_message, remove_leftovers
 
 _BY_CHANCE = ('Random', 'PhotoMetric')
@@ -55,6 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--device', action=Device, default='cpu', help="'cuda' for a GPU"
     )
+    add_allow_random(parser)
     return parser.parse_args(argv)
 
 
@@ -162,6 +164,10 @@ def main(argv: list[str] | None = None) -> None:
     head = MODELS.build(cfg.model.get('auxiliary_head') or {})
     if not isinstance(head, AlignmentHead):
         raise SystemExit("The config's auxiliary_head has to be an AlignmentHead")
+    require_weights(
+        nn.ModuleDict(dict(teacher=head.teacher.outline())),
+        allow_random=args.allow_random,
+    )
     preprocessor = MODELS.build(cfg.model.data_preprocessor).to(args.device)
     teacher = {k: v for k, v in head.teacher.cfg.items() if k != 'init_cfg'}
     setting = dict(

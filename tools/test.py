@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_ovs.acceleration import add_switches, chosen_switches
+from mmseg_ovs.composition import add_allow_random
 from mmseg_ovs.composition.data_files import check_outside_images
 from mmseg_ovs.engine.launch import (
     add_common_arguments,
@@ -34,8 +35,8 @@ from mmseg_ovs.models.utils import (
     CheckpointError,
     init_own_weights,
     read_checkpoint,
+    require_weights,
     unwrap_model,
-    warn_of_random_parts,
 )
 from mmseg_ovs.utils import OutputFolder, exit_with_message
 
@@ -47,7 +48,7 @@ def parse_args() -> argparse.Namespace:
         'checkpoint',
         nargs='?',
         help='checkpoint of the whole model (default: each part loads the weights in '
-        "its init_cfg, then the config's load_from if set)",
+        "its init_cfg; or the config's load_from if set)",
     )
     parser.add_argument(
         '--out',
@@ -71,15 +72,16 @@ def parse_args() -> argparse.Namespace:
         'and its mirror image)',
     )
     add_switches(parser)
+    add_allow_random(parser)
     return parser.parse_intermixed_args()
 
 
-def run_test(runner: Runner, checkpoint: str | None) -> None:
+def run_test(runner: Runner, checkpoint: str | None, allow_random: bool) -> None:
     """Test, with a readable error if the checkpoint cannot be read."""
-    if not checkpoint:
-        init_own_weights(unwrap_model(runner.model))
-    loaded = bool(runner._load_from)
-    warn_of_random_parts(unwrap_model(runner.model), loaded)
+    model, loaded = unwrap_model(runner.model), bool(runner._load_from)
+    require_weights(model, loaded, allow_random)
+    if not loaded:  # CheckpointGuardHook initialises what a checkpoint may lack
+        init_own_weights(model)
     try:
         runner.test()
     except CheckpointError:
@@ -114,7 +116,7 @@ def main() -> None:
     if args.tta:
         augment_at_test_time(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    run_test(runner, args.checkpoint)
+    run_test(runner, args.checkpoint, args.allow_random)
 
 
 if __name__ == '__main__':

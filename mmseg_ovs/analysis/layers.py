@@ -16,8 +16,12 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_ovs.models.utils import init_own_weights, load_pretrained, read_state_dict
-from mmseg_ovs.models.utils.model_checkpoint import brings_weights
+from mmseg_ovs.models.utils import (
+    brings_weights,
+    init_own_weights,
+    load_pretrained,
+    read_state_dict,
+)
 from mmseg_ovs.structures import VisualFeatures
 from mmseg_ovs.utils import OpenVocabError
 

@@ -33,7 +33,7 @@ from mmseg_ovs.jobs import sha256
 from mmseg_ovs.models.utils import (
     init_own_weights,
     load_model_checkpoint,
-    warn_of_random_parts,
+    require_weights,
 )
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 from mmseg_ovs.utils import check_device
@@ -62,20 +62,23 @@ class OpenVocabInferencer:
 
     Args:
         model: Path of a config, name of a shipped one, or the config itself.
-        weights: Checkpoint of the whole model. None: every part loads the weights that
-            its own ``init_cfg`` names.
+        weights: Checkpoint of the whole model. None: the config's ``load_from``;
+            without one, every part loads the weights that its own ``init_cfg`` names.
         device: By default the GPU if there is one.
         bf16: Compute in bfloat16 (see :func:`run_in_bfloat16`): faster where the
             processor has it, with labels that differ in a few pixels.
         onednn: Run linear layers in oneDNN (see :func:`run_linears_in_onednn`): equal,
             and faster on CPUs that are not Intel's.
         compile: Compile the image trunks (see :func:`compile_trunks`).
+        allow_random: Also run a model with parts that no file gives weights, for its
+            shapes and times; its masks are noise.
 
     Raises:
         UnknownConfigError: There is no such config.
         ConfigError: The config cannot be read, or has no model.
         ArgumentError: This machine does not have the device.
-        CheckpointError: The checkpoint is unreadable or does not fit.
+        CheckpointError: The checkpoint is unreadable or does not fit; or parts have no
+            weights, which is said before anything is downloaded.
         TypeError: The config is not of an open-vocabulary model.
     """
 
@@ -87,6 +90,7 @@ class OpenVocabInferencer:
         bf16: bool = False,
         onednn: bool = False,
         compile: bool = False,
+        allow_random: bool = False,
     ) -> None:
         if device is not None:
             check_device(device)
@@ -98,26 +102,29 @@ class OpenVocabInferencer:
             self.cfg = read_config_file(find_config(model))
         require_model(self.cfg)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
-        self.weights = weights
-        self.model = self._build_model(weights).to(device or get_device()).eval()
+        self.weights = self.cfg.get('load_from') if weights is None else weights
+        model = self._build_model(self.weights, allow_random)
+        self.model = model.to(device or get_device()).eval()
         accelerate(self.model, onednn, bf16, compile)
         self.pipeline = _inference_pipeline(self.cfg)
         self._one_class: set[Vocabulary] = set()  # those that a warning has named
 
-    def _build_model(self, weights: str | os.PathLike | None) -> nn.Module:
+    def _build_model(
+        self, weights: str | os.PathLike | None, allow_random: bool
+    ) -> nn.Module:
         model = revert_sync_batchnorm(MODELS.build(self.cfg.model))
         if not hasattr(model, 'set_vocabulary'):
             raise TypeError(
                 f'{type(model).__name__} has a fixed set of classes, which words '
                 'cannot change: use mmseg.apis.MMSegInferencer for it'
             )
+        require_weights(model, weights is not None, allow_random)
         if weights is not None:
             model.dataset_meta = load_model_checkpoint(model, weights).get(
                 'dataset_meta'
             )
         else:
             init_own_weights(model)
-        warn_of_random_parts(model, loaded=weights is not None)
         return model
 
     def __call__(

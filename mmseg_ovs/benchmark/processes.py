@@ -22,6 +22,7 @@ def run_rows(
     script: Path,
     devices: Sequence[str],
     report: Callable[[Row], None],
+    options: Sequence[str] = (),
 ) -> None:
     """Run what is pending.
 
@@ -31,6 +32,7 @@ def run_rows(
         devices: 'cpu' or GPU numbers, as in ``CUDA_VISIBLE_DEVICES``; one process
             runs on each at a time.
         report: Called after each row.
+        options: Of the script, for all rows.
     """
     waiting = [row for row in rows if row.status == PENDING]
     running: dict[str, tuple[Row, subprocess.Popen]] = {}
@@ -39,7 +41,7 @@ def run_rows(
             for device in devices:
                 if waiting and device not in running:
                     row = waiting.pop(0)
-                    running[device] = row, _start(row, script, device)
+                    running[device] = row, _start(row, script, device, options)
             for device, (row, process) in list(running.items()):
                 if process.poll() is not None:
                     del running[device]
@@ -53,10 +55,12 @@ def run_rows(
             process.wait()
 
 
-def _start(row: Row, script: Path, device: str) -> subprocess.Popen:
+def _start(
+    row: Row, script: Path, device: str, options: Sequence[str]
+) -> subprocess.Popen:
     visible = '' if device == 'cpu' else device
     env = dict(os.environ, CUDA_VISIBLE_DEVICES=visible)
-    command = [sys.executable, str(script), str(row.folder / 'config.py')]
+    command = [sys.executable, str(script), str(row.folder / 'config.py'), *options]
     if row.model.checkpoint:  # parts that it has need no weights of their own then
         command.append(row.model.checkpoint)
     with open(row.folder / 'log.txt', 'wb') as log:

@@ -1,6 +1,12 @@
 """Models and data sets by name, composed at run time."""
 
-from .command_line import MODEL_KEYS, add_config_arguments, read_config, require_data
+from .command_line import (
+    MODEL_KEYS,
+    add_allow_random,
+    add_config_arguments,
+    read_config,
+    require_data,
+)
 from .compose import CompositionError, compose
 from .data_files import MissingDataError, check_data_files
 from .names import (
@@ -23,6 +29,7 @@ __all__ = [
     'MissingDataError',
     'OptionError',
     'UnknownConfigError',
+    'add_allow_random',
     'add_config_arguments',
     'apply_options',
     'check_data_files',

@@ -47,6 +47,16 @@ def add_config_arguments(
     )
 
 
+def add_allow_random(parser: argparse.ArgumentParser) -> None:
+    """Add ``--allow-random`` to a command that otherwise refuses random weights."""
+    parser.add_argument(
+        '--allow-random',
+        action='store_true',
+        help='run a model with parts that no file gives weights, for its shapes and '
+        'times: the results are noise',
+    )
+
+
 def read_config(
     args: argparse.Namespace, train: bool = False, read: Iterable[str] | None = None
 ) -> Config:

@@ -11,6 +11,7 @@ import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 from mmseg_ovs.acceleration import add_switches, chosen_switches
+from mmseg_ovs.composition import add_allow_random
 from mmseg_ovs.utils import Device, exit_with_message
 
 from .images import Limits
@@ -44,6 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--port', type=int, help='default: 7860 or the next free one')
     parser.add_argument('--device', action=Device, help='default: GPU if available')
     add_switches(parser)
+    add_allow_random(parser)
     parser.add_argument(
         '--max-megabytes',
         type=float,
@@ -93,10 +95,15 @@ def _import_page():
 def start(args: argparse.Namespace):
     """Serve in the background; returns the page, whose ``close()`` ends it."""
     limits = Limits(args.max_megabytes, args.max_megapixels, args.max_requests)
-    models = {
-        name: PageModel(*files, device=args.device, **chosen_switches(args))
-        for name, *files in args.model
-    }
+    models = {}
+    for name, *files in args.model:
+        model = PageModel(
+            *files,
+            device=args.device,
+            allow_random=args.allow_random,
+            **chosen_switches(args),
+        )
+        models[f'{name} (RANDOM WEIGHTS: noise)' if model.is_random else name] = model
     gradio_page = _import_page()
     page = gradio_page.build_page(models, limits)
     try:

@@ -13,7 +13,8 @@ from mmseg.registry import MODELS
 from mmseg_ovs.apis import ImageError, ImageSource, OpenVocabInferencer
 from mmseg_ovs.composition import find_config, read_config_file
 from mmseg_ovs.models.postprocessors import ImagePostProcessor
-from mmseg_ovs.models.utils import CheckpointError
+from mmseg_ovs.models.utils import CheckpointError, parts_at_random, require_weights
+from mmseg_ovs.models.utils.outline import outline_model
 from mmseg_ovs.structures import Vocabulary
 
 # For models whose config names no refinement.
@@ -48,14 +49,17 @@ class PageModel:
         config: Path of a config, or name of a shipped one.
         checkpoint: As for :class:`OpenVocabInferencer`.
         device: As for :class:`OpenVocabInferencer`.
+        allow_random: As for :class:`OpenVocabInferencer`.
         **switches: See :func:`accelerate`.
 
     Attributes:
         refines: Whether the config itself has a refinement.
+        is_random: Whether parts have random weights, which ``allow_random`` allows.
 
     Raises:
         UnknownConfigError: There is no such config.
-        CheckpointError: There is no such file. Whether it fits shows when it is loaded.
+        CheckpointError: There is no such file, or parts have no weights. Whether a
+            file fits shows when it is loaded.
     """
 
     _loading = threading.Lock()  # one model at a time
@@ -65,11 +69,14 @@ class PageModel:
         config: str,
         checkpoint: str | None = None,
         device: str | None = None,
+        allow_random: bool = False,
         **switches: bool,
     ) -> None:
         self.cfg = read_config_file(find_config(config))
         if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
             raise CheckpointError(f'No checkpoint at {checkpoint}')
+        self.allow_random = allow_random
+        self.is_random = self._check_weights(checkpoint)
         processors = self.cfg.model.get('postprocessors', [])
         self.refines = any(
             issubclass(MODELS.get(p['type']), ImagePostProcessor) for p in processors
@@ -81,13 +88,29 @@ class PageModel:
         self.switches = switches
         self._inferencer: OpenVocabInferencer | None = None
 
+    def _check_weights(self, checkpoint: str | None) -> bool:
+        """Refuse random weights before the page opens; whether there are some."""
+        loaded = bool(checkpoint or self.cfg.get('load_from'))
+        try:
+            model = outline_model(
+                self.cfg.model, self.cfg.get('default_scope', 'mmseg')
+            )
+        except RuntimeError:  # a module computes with values: known when it is loaded
+            return False
+        require_weights(model, loaded, self.allow_random)
+        return bool(parts_at_random(model, loaded))
+
     def load(self) -> OpenVocabInferencer:
         """The inferencer, loaded at the first call."""
         if self._inferencer is None:
             with self._loading:
                 if self._inferencer is None:
                     self._inferencer = OpenVocabInferencer(
-                        self.cfg, self.checkpoint, self.device, **self.switches
+                        self.cfg,
+                        self.checkpoint,
+                        self.device,
+                        **self.switches,
+                        allow_random=self.allow_random,
                     )
         return self._inferencer
 

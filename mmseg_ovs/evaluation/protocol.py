@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from mmseg_ovs.models.segmentors import InferenceCfg
 from mmseg_ovs.models.utils import (
     FrozenTeacher,
     parts_at_random,
-    proxies_at_random,
     unwrap_model,
     weights_digest,
 )
+from mmseg_ovs.models.utils.random_parts import pretrained_cfgs
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.version import __version__
 
@@ -268,26 +268,21 @@ def _settings(module: nn.Module) -> str:
 
 def _weights(model: nn.Module, cfg: Config) -> dict[str, str]:
     sources = [Path(str(cfg.load_from)).name] if cfg.get('load_from') else []
-    sources += sorted({Path(name).name for name in _checkpoints(model)})
+    sources += sorted(
+        {
+            Path(str(cfg['checkpoint'])).name
+            for module in model.modules()
+            for cfg in pretrained_cfgs(module)
+        }
+    )
     lines = {'weights': f'SHA-256 {weights_digest(model)[:16]}, {_join(sources)}'}
-    loaded = bool(cfg.get('load_from'))
-    chance = proxies_at_random(model) if loaded else parts_at_random(model)
-    if chance:
+    if chance := parts_at_random(model, loaded=bool(cfg.get('load_from'))):
         lines['weights'] += f'; AT RANDOM: {_join(chance)}'
     parameters = list(model.parameters())
     count = sum(p.numel() for p in parameters)
     kinds = sorted({str(p.dtype).removeprefix('torch.') for p in parameters})
     lines['parameters'] = f'{count:,} ({_join(kinds)})'
     return lines
-
-
-def _checkpoints(model: nn.Module) -> Iterator[str]:
-    """Files that parts name as their weights."""
-    for module in model.modules():
-        cfgs = getattr(module, 'init_cfg', None) or []
-        for cfg in [cfgs] if isinstance(cfgs, Mapping) else cfgs:
-            if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
-                yield str(cfg['checkpoint'])
 
 
 def _evaluators(cfg: Config) -> list[str]:

@@ -17,8 +17,8 @@ def images():
 
 def both(cfg, checkpoint=None):
     torch.manual_seed(0)
-    full = OpenVocabInferencer(cfg, checkpoint, 'cpu')
-    bf16 = OpenVocabInferencer(cfg, checkpoint, 'cpu', bf16=True)
+    full = OpenVocabInferencer(cfg, checkpoint, 'cpu', allow_random=True)
+    bf16 = OpenVocabInferencer(cfg, checkpoint, 'cpu', bf16=True, allow_random=True)
     bf16.model.load_state_dict(full.model.state_dict())
     return full, bf16
 

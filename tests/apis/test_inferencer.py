@@ -62,7 +62,9 @@ def test_without_words_those_of_the_training_data(inferencer):
 
 def test_without_any_words_says_what_to_do():
     with pytest.raises(VocabularyError, match='Say what to look for'):
-        OpenVocabInferencer(tiny_config(), device='cpu')(make_image())
+        OpenVocabInferencer(tiny_config(), device='cpu', allow_random=True)(
+            make_image()
+        )
 
 
 def test_named_vocabularies_files_and_background(inferencer, tmp_path):
@@ -152,7 +154,7 @@ def test_vectors_of_templates_that_the_head_cannot_compare(tmp_path):
     path = tmp_path / 'vectors.safetensors'
     save_embeddings(path, WORDS, torch.randn(len(WORDS), 2, width))
     cfg.model.text_encoder = dict(type='PrecomputedTextEncoder', path=str(path))
-    inferencer = OpenVocabInferencer(cfg, device='cpu')
+    inferencer = OpenVocabInferencer(cfg, device='cpu', allow_random=True)
     with pytest.raises(OpenVocabError, match='gives 2 for each: .*mean'):
         inferencer.predict(make_image(), WORDS)
 
@@ -498,6 +500,50 @@ def test_a_model_with_fixed_classes_is_refused():
     )
     with pytest.raises(TypeError, match='fixed set of classes'):
         OpenVocabInferencer(cfg, device='cpu')
+
+
+def test_random_weights_are_refused_before_anything_is_loaded(warned):
+    cfg = tiny_config()
+    nowhere = dict(type='Pretrained', checkpoint='https://localhost:1/backbone.pth')
+    cfg.model.backbone.init_cfg = nowhere  # asking for it would be another error
+    names = 'names no weights for text_encoder'
+    with pytest.raises(CheckpointError, match=f'noise: no checkpoint.*{names}.*allow'):
+        OpenVocabInferencer(cfg, device='cpu')
+    assert not warned
+    del cfg.model.backbone['init_cfg']
+    OpenVocabInferencer(cfg, device='cpu', allow_random=True)
+    assert 'for backbone, text_encoder: they are random' in warned[0]
+
+
+def test_a_part_of_a_part_can_be_random_too(checkpoint):
+    cfg = tiny_config()
+    whole = dict(type='Pretrained', checkpoint=str(checkpoint), prefix='backbone.')
+    cfg.model.backbone = dict(
+        type='BackboneWithNeck',
+        backbone=dict(cfg.model.backbone, init_cfg=whole),
+        neck=dict(type='FPN', in_channels=[16], out_channels=16, num_outs=1),
+    )
+    with pytest.raises(CheckpointError, match=r'weights for backbone\.neck, text_enc'):
+        OpenVocabInferencer(cfg, device='cpu')
+
+
+def test_files_that_are_missing_are_said_together(tmp_path):
+    cfg = tiny_config()
+    for part in ('backbone', 'text_encoder', 'decode_head'):
+        name = str(tmp_path / f'{part}.pth')
+        cfg.model[part].init_cfg = dict(type='Pretrained', checkpoint=name)
+    with pytest.raises(CheckpointError, match='backbone.pth, .*head.pth, .*text_'):
+        OpenVocabInferencer(cfg, device='cpu')
+
+
+def test_the_checkpoint_of_the_config_is_loaded(checkpoint):
+    cfg = tiny_config()
+    cfg.load_from = str(checkpoint)
+    inferencer = OpenVocabInferencer(cfg, device='cpu')
+    assert inferencer.weights == str(checkpoint)
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    for key, value in inferencer.model.state_dict().items():
+        assert torch.equal(state[key], value), key
 
 
 # ------------------------------------------------------------- mmseg's own interface

@@ -129,7 +129,8 @@ class TeacherFeatures(Job):
         torch.manual_seed(0)  # the teacher's weights are drawn
         step = 'train_dataloader.dataset.pipeline.3.folder'
         main = load_tool('tools/extract_teacher_features.py').main
-        main([str(self.config), '--batch-size', '1', '--cfg-options', f'{step}={out}'])
+        words = ['--allow-random', '--batch-size', '1']
+        main([str(self.config), *words, '--cfg-options', f'{step}={out}'])
 
 
 class PseudoMasks(Job):
@@ -213,7 +214,7 @@ class Benchmark(Job):
         os.chdir(self.inputs)
         os.environ['PYTHONPATH'] = str(ROOT)
         main = load_tool('tools/benchmark.py').main
-        main(['plan.yml', '--out', str(out), '--devices', 'cpu'])
+        main(['plan.yml', '--out', str(out), '--devices', 'cpu', '--allow-random'])
 
     def result(self, out: Path) -> dict[str, Any]:
         results = {}

@@ -124,7 +124,10 @@ def test_without_checkpoint_parts_load_their_own_weights(
         type='Pretrained', checkpoint=str(always_rare), prefix='decode_head.'
     )
     config.dump('own_weights.py')
-    run_tool('tools/test.py', tmp_path / 'own_weights.py', '--out', 'out', *MANY)
+    command = ('tools/test.py', tmp_path / 'own_weights.py', '--out', 'out', *MANY)
+    with pytest.raises(SystemExit, match='no weights for backbone. Give'):
+        run_tool(*command)
+    run_tool(*command, '--allow-random')
     assert set(np.unique(read_labels(tmp_path / 'out'))) == {RARE}
 
 

@@ -58,7 +58,8 @@ def wait_for(condition, process):
 def test_killed_and_started_again(folder, capsys):
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     process = subprocess.Popen(
-        [sys.executable, str(TOOL), 'plan.yml', '--out', 'out', '--devices', 'cpu'],
+        [sys.executable, str(TOOL), 'plan.yml', '--out', 'out', '--devices', 'cpu']
+        + ['--allow-random'],
         env=env,
         stdout=subprocess.DEVNULL,
     )
@@ -78,7 +79,9 @@ def test_killed_and_started_again(folder, capsys):
     stamp = done.stat().st_mtime_ns
 
     tool = load_tool(TOOL)
-    tool.main(['plan.yml', '--out', 'out', '--devices', 'cpu'])  # absent data: no error
+    tool.main(
+        ['plan.yml', '--out', 'out', '--devices', 'cpu', '--allow-random']
+    )  # absent data: no error
     told = capsys.readouterr().out
     assert 'first on shapes: done before' in told
     missing = 'absent (PascalVOCDataset: data/VOCdevkit/VOC2012 is not there'
@@ -112,7 +115,9 @@ def test_a_failed_test_does_not_stop_the_others(folder, capsys):
     plan = PLAN.replace('  name: first', '  name: first\n  checkpoint: none.pth')
     Path('plan.yml').write_text(plan)
     with pytest.raises(SystemExit) as error:
-        load_tool(TOOL).main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
+        load_tool(TOOL).main(
+            ['plan.yml', '--out', 'out', '--devices', 'cpu', '--allow-random']
+        )
     assert error.value.code == 1
     told = capsys.readouterr().out
     assert 'No checkpoint at none.pth' in told
@@ -142,7 +147,9 @@ def test_one_protocol_for_all(folder, capsys):
         "names=['nothing'])))\n"
     )
     Path('plan.yml').write_text(COMMON)
-    load_tool(TOOL).main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
+    load_tool(TOOL).main(
+        ['plan.yml', '--out', 'out', '--devices', 'cpu', '--allow-random']
+    )
     told = capsys.readouterr().out
     assert 'Common protocol: shorter side 96, windows of 64 at stride 48' in told
     first, second, third = read_csv('out/table.csv')

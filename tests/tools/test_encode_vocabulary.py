@@ -50,7 +50,10 @@ def test_the_file_stands_in_for_the_encoder(config, tmp_path, capsys):
 def test_options_change_the_config(config, tmp_path, capsys):
     out = tmp_path / 'vectors.safetensors'
     options = ['--cfg-options', 'model.text_encoder.template_average=none']
-    main([config, '--vocabulary', 'camvid_11', '--out', str(out), *options])
+    command = [config, '--vocabulary', 'camvid_11', '--out', str(out), *options]
+    with pytest.raises(SystemExit, match='noise: .* no weights for text_encoder'):
+        main(command)
+    main([*command, '--allow-random'])
     assert '11 names, embeddings 11 x 7 x 16' in capsys.readouterr().out
 
 

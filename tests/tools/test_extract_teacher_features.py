@@ -56,7 +56,9 @@ work_dir = '{data}/work'
 
 @pytest.fixture
 def main():
-    return load_tool('tools/extract_teacher_features.py').main
+    """The tool with a teacher of random weights."""
+    tool = load_tool('tools/extract_teacher_features.py')
+    return lambda words: tool.main([*words, '--allow-random'])
 
 
 @pytest.fixture
@@ -164,6 +166,13 @@ def test_a_config_without_the_step_is_refused(config, main):
     cfg.dump(config)
     with pytest.raises(SystemExit, match='needs LoadTeacherFeatures once'):
         main([str(config)])
+
+
+def test_a_teacher_of_random_weights_is_refused(config):
+    main = load_tool('tools/extract_teacher_features.py').main
+    with pytest.raises(SystemExit, match='names no weights for teacher'):
+        main([str(config)])
+    assert not files(config)
 
 
 def test_an_unfinished_folder_is_refused(tmp_path):

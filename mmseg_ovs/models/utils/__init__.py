@@ -17,10 +17,7 @@ from .model_checkpoint import (
     complete_state,
     init_own_weights,
     load_model_checkpoint,
-    parts_at_random,
-    proxies_at_random,
     unwrap_model,
-    warn_of_random_parts,
 )
 from .open_clip_models import (
     is_self_contained,
@@ -29,6 +26,7 @@ from .open_clip_models import (
     pretrained_clip,
 )
 from .precision import to_float32
+from .random_parts import brings_weights, parts_at_random, require_weights
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
 from .similarity import cosine_similarity_map
 from .trainable import Trainable, set_trainable
@@ -42,6 +40,7 @@ __all__ = [
     'RunningArgmax',
     'Trainable',
     'Window',
+    'brings_weights',
     'complete_state',
     'cosine_similarity_map',
     'describe_mismatch',
@@ -55,11 +54,11 @@ __all__ = [
     'merge_windows',
     'named_config',
     'parts_at_random',
-    'proxies_at_random',
     'pretrained_clip',
     'read_checkpoint',
     'read_state_dict',
     'require_finite',
+    'require_weights',
     'resize_argmax',
     'resize_images',
     'rows_per_chunk',
@@ -67,7 +66,6 @@ __all__ = [
     'split_windows',
     'to_float32',
     'unwrap_model',
-    'warn_of_random_parts',
     'weights_digest',
     'window_grid',
 ]

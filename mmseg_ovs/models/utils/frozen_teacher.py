@@ -39,18 +39,25 @@ class FrozenTeacher:
         self.input_size = input_size
         self.out_index = out_index
         self._network: nn.Module | None = None
+        self._has_weights = False
+
+    def outline(self) -> nn.Module:
+        """The network, built at the first call, with or without its weights."""
+        if self._network is None:
+            self._network = MODELS.build(dict(self.cfg))
+        return self._network
 
     def network(self, device: torch.device | str) -> nn.Module:
-        """The network in evaluation mode on a device, built at the first call."""
-        if self._network is None:
-            network = MODELS.build(dict(self.cfg))
+        """The network in evaluation mode on a device, loaded at the first call."""
+        network = self.outline()
+        if not self._has_weights:
             init_own_weights(network)
             network.requires_grad_(False)
             network.eval()  # of mmseg's ResNet it returns nothing
-            self._network = network
-        if any(p.device != torch.device(device) for p in self._network.parameters()):
-            self._network.to(device)  # which export cannot trace
-        return self._network
+            self._has_weights = True
+        if any(p.device != torch.device(device) for p in network.parameters()):
+            network.to(device)  # which export cannot trace
+        return network
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:

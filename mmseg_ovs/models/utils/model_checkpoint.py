@@ -24,6 +24,7 @@ from .checkpoint import (
     read_checkpoint,
     require_finite,
 )
+from .random_parts import brings_weights, names_weights, random_inside
 from .recognise import choose_share, looks_like
 
 
@@ -149,9 +150,11 @@ def _parts_with_values(
         path = f'{prefix}{name}'
         given = [key in state for key in own if key.startswith(f'{path}.')]
         if prefix:
-            ready = _names_weights(part)
+            ready = names_weights(part)
         else:
-            ready = getattr(part, 'is_init', False) or brings_weights(part)
+            ready = getattr(part, 'is_init', False) or (
+                brings_weights(part) and not random_inside(part)
+            )
         if ready and given and not any(given):
             yield path, part
         elif not all(given):
@@ -174,72 +177,3 @@ def init_own_weights(module: nn.Module) -> None:
         logger.setLevel(level)
     for value in module.state_dict().values():
         broadcast(value)
-
-
-def brings_weights(part: nn.Module) -> bool:
-    """Whether initialising a part loads published weights into it.
-
-    Text towers say so themselves (``brings_weights``), other parts by an ``init_cfg``
-    of type ``Pretrained``.
-    """
-    return any(_names_weights(module) for module in part.modules())
-
-
-def _names_weights(module: nn.Module) -> bool:
-    return getattr(module, 'brings_weights', False) or _is_pretrained(module)
-
-
-def _is_pretrained(module: nn.Module) -> bool:
-    cfgs = getattr(module, 'init_cfg', None) or []
-    cfgs = [cfgs] if isinstance(cfgs, Mapping) else cfgs
-    return any(cfg.get('type') == 'Pretrained' for cfg in cfgs)
-
-
-def parts_at_random(model: nn.Module) -> list[str]:
-    """Names of the parts with weights that ``init_weights`` leaves at random values.
-
-    A part of scales and biases only starts from set values.
-    """
-    if _is_pretrained(model):
-        return proxies_at_random(model)
-    random = [
-        name
-        for name, part in model.named_children()
-        if any(p.ndim > 1 for p in part.parameters()) and not brings_weights(part)
-    ]
-    return random + proxies_at_random(model)
-
-
-def proxies_at_random(model: nn.Module) -> list[str]:
-    """Names of networks outside the model, or of their parts, without weights.
-
-    No checkpoint brings them (:class:`ProxyCLIPImageEncoder`).
-    """
-    random = []
-    for name, module in model.named_modules():
-        if not hasattr(module, 'proxy'):
-            continue
-        network = module.proxy.network(next(model.parameters()).device)
-        if not brings_weights(network):
-            if any(p.ndim > 1 for p in network.parameters()):
-                random.append(f'{name}.proxy')
-        elif not _names_weights(network):
-            random += [f'{name}.proxy.{part}' for part in parts_at_random(network)]
-    return random
-
-
-def warn_of_random_parts(model: nn.Module, loaded: bool = False) -> None:
-    """Warn of parts that no file gives weights.
-
-    Args:
-        model: The model.
-        loaded: Whether a checkpoint of the whole model was loaded.
-    """
-    if random := proxies_at_random(model) if loaded else parts_at_random(model):
-        given = 'The config' if loaded else 'No checkpoint was given and the config'
-        print_log(
-            f'{given} names no weights for {", ".join(random)}: they are random, and '
-            'so are the results',
-            'current',
-            logging.WARNING,
-        )

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from mmseg_ovs.models.backbones import ProxyCLIPImageEncoder
 from mmseg_ovs.models.backbones.proxy_clip import proxy_attention
-from mmseg_ovs.models.utils import load_pretrained, warn_of_random_parts
+from mmseg_ovs.models.utils import CheckpointError, load_pretrained, require_weights
 from tests.tiny import BACKBONES, NECKS, WIDTH, build, make, proxyclip, shake
 
 MODEL = BACKBONES['CLIP']['model']
@@ -140,22 +140,24 @@ class Model(BaseModule):
         self.backbone = encoder(proxy)
 
 
-def test_a_proxy_of_random_weights_is_named(warned, tmp_path):
-    warn_of_random_parts(Model(BACKBONES['DINOv3']), loaded=True)
+def test_a_proxy_of_random_weights_is_refused(warned, tmp_path):
+    with pytest.raises(CheckpointError, match='no weights for backbone.proxy. Give'):
+        require_weights(Model(BACKBONES['DINOv3']), loaded=True)
+    require_weights(Model(BACKBONES['DINOv3']), loaded=True, allow_random=True)
     (text,) = warned
     assert 'names no weights for backbone.proxy: they are random' in text
-    warn_of_random_parts(Model(dict(type='AverageColours')), loaded=True)
-    assert len(warned) == 1  # it has no weights
+    require_weights(Model(dict(type='AverageColours')), loaded=True)  # it has none
     proxy = make(BACKBONES['DINOv3'])
     torch.save(proxy.state_dict(), tmp_path / 'proxy.pth')
     cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'proxy.pth'))
     whole = dict(BACKBONES['DINOv3'], init_cfg=cfg)
-    warn_of_random_parts(Model(whole), loaded=True)
-    assert len(warned) == 1
+    require_weights(Model(whole), loaded=True)
     whole['extra_outputs'] = ('cls_token', 'registers')
     part = dict(type='BackboneWithNeck', backbone=whole, neck=NECKS['dino.txt'])
-    warn_of_random_parts(Model(part), loaded=True)
-    assert 'no weights for backbone.proxy.neck: they are random' in warned[1]
+    model = Model(part)
+    with pytest.raises(CheckpointError, match='no weights for backbone.proxy.neck'):
+        require_weights(model, loaded=True)
+    assert not model.backbone.proxy._has_weights
 
 
 @torch.no_grad()
