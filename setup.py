@@ -99,6 +99,10 @@ setup(
         'page': ['gradio>=6.31,<7'],
         # Only to read HEIC images.
         'heic': ['pillow-heif>=1.0,<2'],
+        # Only for Prediction.to_supervision; 0.25 is the oldest release tested.
+        'supervision': ['supervision>=0.25,<0.32'],
+        # Only for Prediction.to_polygons.
+        'polygons': ['shapely>=2.0,<3'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },
     zip_safe=False,

@@ -50,9 +50,8 @@ def main() -> None:
             str(args.images / f'{number:05d}.png'),
             classes=classes,
             background_score=score,
-            return_vis=True,
         )
-        sheet = Image.fromarray(result['visualization'][0])
+        sheet = result.sheet()
         sheet.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
         path = OUT / f'{name}.webp'
         with replacing(path) as temporary:

@@ -17,6 +17,7 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 
 from .acceleration import add_switches, chosen_switches
 from .apis import (
+    FORMATS,
     ImageError,
     ImageSource,
     OpenVocabInferencer,
@@ -36,6 +37,7 @@ from .composition import (
 from .engine import data_vocabulary
 from .structures import Vocabulary
 from .utils import IMAGE_SUFFIXES, Device, OutputFolder, exit_with_message
+from .visualization.sheet import ALPHA
 
 # What the inferencer reads of a config.
 _READ = (
@@ -91,8 +93,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     _check_classes(args)
     if not args.inputs:
         parser.error('the following arguments are required: inputs')
-    if args.skip_existing and args.coco_rle:
-        parser.error('--skip-existing would leave images out of coco_rle.json')
+    data_sets = [FORMATS[name] for name in args.format if name != 'yolo']
+    if args.skip_existing and data_sets:
+        parser.error(f'--skip-existing would leave images out of {data_sets[0]}')
     return args
 
 
@@ -137,7 +140,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         '--out',
         required=True,
         action=OutputFolder,
-        help='output folder: vis/, pred/, legend.json',
+        help='output folder: pred/, overlay/, vis/, legend.json',
     )
     parser.add_argument(
         '--skip-existing',
@@ -148,7 +151,19 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         '--scores', action='store_true', help='also write the class scores of images'
     )
     parser.add_argument(
-        '--coco-rle', action='store_true', help='also write masks as COCO RLE'
+        '--format',
+        nargs='+',
+        default=[],
+        choices=FORMATS,
+        help='also write a COCO data set with run-length masks (coco) or polygons '
+        '(coco-polygons), or text files for YOLO (yolo)',
+    )
+    parser.add_argument(
+        '--opacity',
+        type=_share,
+        default=ALPHA,
+        metavar='0..1',
+        help=f'of the colours in overlays (default: {ALPHA})',
     )
     parser.add_argument(
         '--frames', action='store_true', help='also write label maps of video frames'
@@ -159,6 +174,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f'has to be at least 1, not {value}')
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'has to be 0 to 1, not {value}')
     return value
 
 
@@ -194,12 +216,14 @@ def main(argv: list[str] | None = None) -> int:
         args.out,
         images,
         vocabulary,
-        videos,
-        args.scores,
-        args.coco_rle,
-        args.frames,
-        args.skip_existing,
-        settings,
+        inferencer.palette(vocabulary),
+        videos=videos,
+        scores=args.scores,
+        formats=args.format,
+        frames=args.frames,
+        skip_existing=args.skip_existing,
+        settings=settings,
+        opacity=args.opacity,
     ) as folder:
         skipped = len(images) + len(videos) - len(folder.images) - len(folder.videos)
         if skipped:
@@ -248,7 +272,7 @@ def _segment_images(
         batch_size=args.batch_size,
         keep_scores=args.scores,
     ):
-        folder.write(prediction, inferencer.draw(prediction))
+        folder.write(prediction)
         if prediction.error is not None:
             failures.append(f'{prediction.source.name}: {prediction.reason}')
         bar.update()
@@ -276,7 +300,7 @@ def _segment_video(
                     raise VideoError(
                         f'frame {prediction.source.frame}: {prediction.reason}'
                     )
-                write(prediction, inferencer.overlay(prediction))
+                write(prediction)
                 bar.update()
         print(file=sys.stderr)
         video.check_complete()

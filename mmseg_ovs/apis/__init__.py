@@ -2,14 +2,14 @@
 
 from mmseg_ovs.composition import UnknownConfigError, find_config
 
-from .coco_rle import coco_rle
 from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer
 from .prediction import Prediction
-from .result_folder import ResultFolder
+from .result_folder import FORMATS, ResultFolder
 from .videos import Video, VideoError, writing_video
 
 __all__ = [
+    'FORMATS',
     'ImageError',
     'ImageSource',
     'OpenVocabInferencer',
@@ -18,7 +18,6 @@ __all__ = [
     'UnknownConfigError',
     'Video',
     'VideoError',
-    'coco_rle',
     'find_config',
     'list_files',
     'list_images',

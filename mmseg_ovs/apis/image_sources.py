@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
+from PIL import Image
 
-from mmseg_ovs.utils import IMAGE_SUFFIXES, OpenVocabError, some_of, unique_name
+from mmseg_ovs.utils import IMAGE_SUFFIXES, some_of, unique_name
+
+from .pixels import ImageError, as_bgr
 
 VIDEO_SUFFIXES = frozenset(
     ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv')
 )
 # Subfolders of the folders that prediction writes.
-RESULTS = ('vis', 'pred', 'scores')
+RESULTS = ('vis', 'overlay', 'pred', 'scores', 'yolo')
 _RESULTS_OF_BEFORE = 'as results of an earlier run'
-
-
-class ImageError(OpenVocabError):
-    """No such images, or something that is no image."""
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,32 @@ def is_video(name: str | os.PathLike) -> bool:
     return Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
-def list_images(images: object) -> list[ImageSource]:
+def list_images(images: object, color: str | None = None) -> list[ImageSource]:
     """List images in the order given; those of a folder or pattern by name.
 
     Args:
         images: Path or URL of a file, path of a folder (its images, without
-            subfolders and hidden files), pattern (see :func:`list_files`), array uint8
-            BGR (H, W, 3) as ``mmcv.imread`` gives it, or a list of those.
+            subfolders and hidden files), pattern (see :func:`list_files`), image in
+            memory (see :func:`as_bgr`), batch of tensors (B, 3, H, W), or a list of
+            those.
+        color: Order of channels, see :func:`as_bgr`.
 
     Raises:
         ImageError: A path does not exist, is a video, a folder or pattern holds no
             images, an array has another form, or nothing is given. Whether files can
             be read shows later.
     """
-    is_list = isinstance(images, Sequence) and not isinstance(images, str)
-    items = images if is_list else [images]
+    items = _as_list(images)
     paths = [item for item in items if isinstance(item, str | os.PathLike)]
     files = iter(_files_of_each(paths, IMAGE_SUFFIXES))
     sources: list[ImageSource] = []
     for position, item in enumerate(items):
         if isinstance(item, ImageSource):
             sources.append(item)
-        elif isinstance(item, np.ndarray):
-            sources.append(_array_source(item, position))
-        elif not isinstance(item, str | os.PathLike):
-            raise ImageError(
-                f'Image {position} has to be a path or an array uint8 BGR (H, W, 3), '
-                f'not {type(item).__name__}'
-            )
-        else:
+        elif isinstance(item, str | os.PathLike):
             sources.extend(ImageSource(file, file) for file in next(files))
+        else:
+            sources.append(_source_in_memory(item, position, color))
     for source in sources:
         if isinstance(source.content, str) and is_video(source.content):
             raise ImageError(
@@ -95,14 +91,24 @@ def list_images(images: object) -> list[ImageSource]:
     return sources
 
 
-def stream_images(images: object) -> Iterable[ImageSource]:
+def is_one_image(images: object) -> bool:
+    """Whether a call means a single image: no list, batch, folder or pattern."""
+    if isinstance(images, str | os.PathLike):
+        path = os.fspath(images)
+        is_file = '://' in path or os.path.isfile(path)
+        return is_file or not (os.path.isdir(path) or glob.has_magic(path))
+    items = _as_list(images)
+    return len(items) == 1 and items[0] is images
+
+
+def stream_images(images: object, color: str | None = None) -> Iterable[ImageSource]:
     """As :func:`list_images`, but iterators are read as they are consumed."""
     is_stream = isinstance(images, Iterable) and not isinstance(
-        images, Sequence | np.ndarray | os.PathLike
+        images, Sequence | np.ndarray | torch.Tensor | Image.Image | os.PathLike
     )
     if not is_stream:
-        return list_images(images)
-    return (source for item in images for source in list_images(item))
+        return list_images(images, color)
+    return (source for item in images for source in list_images(item, color))
 
 
 def list_files(
@@ -148,15 +154,18 @@ def output_names(
     return names
 
 
-def _array_source(array: np.ndarray, position: int) -> ImageSource:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ImageError(
-            f'Image {position} is an array of {array.dtype} {array.shape}; it has to '
-            'be uint8 BGR (H, W, 3), as mmcv.imread gives it'
-        )
-    if not array.size:
-        raise ImageError(f'Image {position} has no pixels: {array.shape}')
-    return ImageSource(f'array {position}', array)
+def _as_list(images: object) -> Sequence[object]:
+    if isinstance(images, torch.Tensor) and images.ndim == 4:
+        return list(images)
+    is_list = isinstance(images, Sequence) and not isinstance(images, str)
+    return images if is_list else [images]
+
+
+def _source_in_memory(image: object, position: int, color: str | None) -> ImageSource:
+    pixels = as_bgr(image, f'Image {position}', color)
+    # Of an image that Pillow has opened from a file.
+    name = getattr(image, 'filename', '') if isinstance(image, Image.Image) else ''
+    return ImageSource(name or f'array {position}', pixels)
 
 
 def _files_of_each(
@@ -240,7 +249,7 @@ def _is_result(path: Path) -> bool:
     """Whether a file is in a folder that ``ResultFolder`` has written."""
     # Without resolving, the parents of a relative path end at the working folder.
     folder = Path(os.path.realpath(path.parent))
-    return path.name in ('legend.json', 'coco_rle.json') or any(
+    return path.name in ('legend.json', 'coco.json', 'coco_polygons.json') or any(
         folder.name in RESULTS and (folder.parent / 'legend.json').is_file()
         for folder in (folder, *folder.parents)
     )

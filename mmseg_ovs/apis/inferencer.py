@@ -22,13 +22,13 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms.loading import InferencerLoader
 from mmseg.registry import MODELS, TRANSFORMS
-from PIL import Image
 from torch import nn
 
 from mmseg_ovs.acceleration import accelerate
 from mmseg_ovs.composition import find_config, read_config_file, require_model
 from mmseg_ovs.composition.compose import is_resize
 from mmseg_ovs.datasets.image_backend import read_checked_images
+from mmseg_ovs.engine.data_colours import colours_of, data_colours
 from mmseg_ovs.jobs import sha256
 from mmseg_ovs.models.utils import (
     init_own_weights,
@@ -38,10 +38,14 @@ from mmseg_ovs.models.utils import (
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 from mmseg_ovs.utils import check_device
 from mmseg_ovs.visualization import make_palette
-from mmseg_ovs.visualization.overlay import draw_overlay, write_names
-from mmseg_ovs.visualization.sheet import ALPHA, draw_sheet
 
-from .image_sources import ImageError, ImageSource, list_images, stream_images
+from .image_sources import (
+    ImageError,
+    ImageSource,
+    is_one_image,
+    list_images,
+    stream_images,
+)
 from .job_size import inference_pipeline
 from .one_class import one_class_hint
 from .prediction import Prediction
@@ -53,12 +57,14 @@ class OpenVocabInferencer:
 
     Calls change nothing in the model: threads may share an inferencer.
 
-    Used and answered like mmseg's ``MMSegInferencer``, but the classes are an argument
-    of the call, one image that fails does not lose the others, weights that do not
-    fit are refused, and results are always lists in the order of the images::
+    Calls take what mmseg's ``MMSegInferencer`` takes and classes, one image that fails
+    does not lose the others, and weights that do not fit are refused::
 
         inferencer = OpenVocabInferencer(config, checkpoint)
-        inferencer('photos/', classes=['a pikachu', 'tree', 'road'], out_dir='out')
+        result = inferencer('photo.jpg', ['a pikachu', 'tree', 'road'])
+        result.labels, result.names
+        result.plot().save('overlay.jpg')
+        inferencer('photos/', ['tree', 'road'], out_dir='out')
 
     Args:
         model: Path of a config, name of a shipped one, or the config itself.
@@ -72,6 +78,10 @@ class OpenVocabInferencer:
         compile: Compile the image trunks (see :func:`compile_trunks`).
         allow_random: Also run a model with parts that no file gives weights, for its
             shapes and times; its masks are noise.
+
+    Attributes:
+        colours: ``(R, G, B)`` by name of a class: those of the data of the config or
+            checkpoint. Other names get colours of their own.
 
     Raises:
         UnknownConfigError: There is no such config.
@@ -103,6 +113,7 @@ class OpenVocabInferencer:
         require_model(self.cfg)
         init_default_scope(self.cfg.get('default_scope', 'mmseg'))
         self.weights = self.cfg.get('load_from') if weights is None else weights
+        self.colours = data_colours(self.cfg)
         model = self._build_model(self.weights, allow_random)
         self.model = model.to(device or get_device()).eval()
         accelerate(self.model, onednn, bf16, compile)
@@ -120,12 +131,27 @@ class OpenVocabInferencer:
             )
         require_weights(model, weights is not None, allow_random)
         if weights is not None:
-            model.dataset_meta = load_model_checkpoint(model, weights).get(
-                'dataset_meta'
-            )
+            metainfo = load_model_checkpoint(model, weights).get('dataset_meta')
+            model.dataset_meta = metainfo
+            self.colours = {**colours_of(metainfo or {}), **self.colours}
         else:
             init_own_weights(model)
         return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.data_preprocessor.device
+
+    def to(self, device: str | torch.device) -> OpenVocabInferencer:
+        """Move the model to another device.
+
+        Raises:
+            ArgumentError: This machine does not have it.
+        """
+        check_device(device)
+        self.model.to(device)
+        return self
 
     def __call__(
         self,
@@ -135,53 +161,52 @@ class OpenVocabInferencer:
         background_score: float | None = None,
         batch_size: int = 1,
         out_dir: str | os.PathLike | None = None,
-        return_datasamples: bool = False,
-        return_vis: bool = False,
-        return_scores: bool = False,
-        return_coco_rle: bool = False,
+        keep_scores: bool = False,
+        color: str | None = None,
+        formats: Sequence[str] = (),
         **test_cfg,
-    ) -> dict[str, list]:
+    ) -> Prediction | list[Prediction]:
         """Segment images.
 
         Args:
-            images: Path of a file or folder, pattern, array uint8 BGR (H, W, 3), or a
-                list of those (see :func:`list_images`).
-            classes: List of words, name of a shipped vocabulary, ``.json`` or ``.txt``
-                file, or dict (see :meth:`Vocabulary.build`). None: those of the
-                config or of the checkpoint's training data.
+            images: Path, URL, PIL image, array or tensor; folder, pattern, batch of
+                tensors, or a list of those (see :func:`list_images`).
+            classes: List of words, one word, name of a shipped vocabulary, ``.json`` or
+                ``.txt`` file, or dict (see :meth:`Vocabulary.build`). None: those of
+                the config or of the checkpoint's training data.
             background: Background rule, see :meth:`Vocabulary.build`.
             background_score: Short for the most common rule: a pixel where no class
                 scores higher is background.
             batch_size: Images segmented together; they may differ in size.
-            out_dir: Folder for overlays and label maps, and for the scores and
-                run-length masks that are asked for (see :class:`ResultFolder`).
-            return_datasamples: Give ``SegDataSample`` instead of label maps.
-            return_vis: Also give the overlays.
-            return_scores: Also give the scores of the classes.
-            return_coco_rle: Also give run-length masks (see :func:`coco_rle`).
+            out_dir: Folder for overlays and label maps, and for scores that are kept
+                (see :class:`ResultFolder`).
+            keep_scores: Keep the scores of all classes: 4 bytes a class and pixel.
+            color: Order of channels of images in memory: ``'bgr'`` or ``'rgb'``.
+                None: BGR in arrays, RGB in tensors.
+            formats: What else to write to ``out_dir``: ``'coco'``, ``'coco-polygons'``,
+                ``'yolo'``.
             **test_cfg: Settings of :class:`InferenceCfg` for this call, for example
                 ``refine=False``.
 
         Returns:
-            Lists in the order of the images: ``predictions`` (label maps int64
-            (H, W), or ``SegDataSample``), ``visualization`` (uint8 RGB; empty unless
-            asked for) and, if asked for, ``scores`` (float32 (N, H, W)) and
-            ``coco_rle`` (a list of dicts each), all None for an image that failed; and
-            ``failures``, a ``dict(index=, image=, reason=)`` for each of those.
+            The result for one image; for a list, batch, folder or pattern a list in the
+            order of the images. One of several that fails is logged as an error, and
+            its result holds the error.
 
         Raises:
-            ImageError: There are no such images.
+            ImageError: There are no such images, or none could be segmented.
             VocabularyError: The classes cannot be used.
             ValueError: A setting does not fit.
-            RuntimeError: No image could be segmented.
         """
-        sources = list_images(images)
+        if formats and not out_dir:
+            raise ImageError('formats are files: give out_dir, too')
+        sources = list_images(images, color)
         vocabulary = self.read_vocabulary(classes, background, background_score)
         predictions = self.predict(
             sources,
             vocabulary,
             batch_size=batch_size,
-            keep_scores=return_scores,
+            keep_scores=keep_scores,
             **test_cfg,
         )
         folder = nullcontext()
@@ -190,27 +215,27 @@ class OpenVocabInferencer:
                 out_dir,
                 sources,
                 vocabulary,
-                scores=return_scores,
-                coco_rle=return_coco_rle,
+                self.palette(vocabulary),
+                scores=keep_scores,
+                formats=formats,
                 settings=self.settings(**test_cfg),
             )
-        results = dict(predictions=[], visualization=[], failures=[])
-        wanted = dict(scores=return_scores, coco_rle=return_coco_rle)
-        results.update((key, []) for key, asked in wanted.items() if asked)
+        results = []
         with folder:
             for prediction in predictions:
-                sheet = self.draw(prediction) if out_dir or return_vis else None
                 if out_dir:
-                    folder.write(prediction, sheet)
-                if return_vis:
-                    results['visualization'].append(sheet)
-                _collect(results, prediction, return_datasamples)
-                if len(results['failures']) == len(sources):
-                    raise RuntimeError(
-                        f'None of the {len(sources)} images could be segmented. '
-                        f'{prediction.source.name}: {prediction.reason}'
-                    ) from prediction.error
-        return results
+                    folder.write(prediction)
+                results.append(prediction)
+        if all(result.error is not None for result in results):
+            results[0].check()
+        for result in results:
+            if result.error is not None:
+                print_log(
+                    f'{result.source.name} could not be segmented: {result.reason}',
+                    logger='current',
+                    level=logging.ERROR,
+                )
+        return results[0] if is_one_image(images) else results
 
     def predict(
         self,
@@ -220,6 +245,7 @@ class OpenVocabInferencer:
         background_score: float | None = None,
         batch_size: int = 1,
         keep_scores: bool = False,
+        color: str | None = None,
         **test_cfg,
     ) -> Iterator[Prediction]:
         """Segment images one after the other, for more than memory would hold.
@@ -227,35 +253,20 @@ class OpenVocabInferencer:
         Arguments and errors are those of the call, before the first image; what goes
         wrong with an image is in its :class:`Prediction`. ``images`` may also be an
         iterator, such as a :class:`Video`, which is read as it is needed.
-        ``keep_scores`` keeps the scores of all classes; an image for which they would
-        take more than 2 GiB fails.
+        An image for which ``keep_scores`` would take more than 2 GiB fails.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size has to be at least 1, not {batch_size}')
-        sources = stream_images(images)
+        sources = stream_images(images, color)
         vocabulary = self.read_vocabulary(classes, background, background_score)
         if keep_scores:
             test_cfg['keep_logits'] = True
         self.model.inference_cfg(**test_cfg)  # what does not fit comes up here
         return self._predict(sources, vocabulary, batch_size, test_cfg)
 
-    def draw(self, prediction: Prediction) -> np.ndarray | None:
-        """Image and overlay side by side over a legend, uint8 RGB (h, w, 3)."""
-        if prediction.sample is None:
-            return None
-        classes, maps = prediction.vocabulary.classes, {'prediction': prediction.labels}
-        return draw_sheet(prediction.image, maps, classes, _palette(classes))
-
-    def overlay(self, prediction: Prediction) -> np.ndarray | None:
-        """The image under its classes and their names, uint8 RGB (H, W, 3)."""
-        if prediction.sample is None:
-            return None
-        classes, labels = prediction.vocabulary.classes, prediction.labels
-        overlay = Image.fromarray(
-            draw_overlay(prediction.image, labels, _palette(classes), ALPHA)
-        )
-        write_names(overlay, labels, classes, size=max(14, round(overlay.height / 40)))
-        return np.array(overlay)
+    def palette(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Colours of classes, uint8 RGB (N, 3), see :func:`make_palette`."""
+        return np.array(make_palette(vocabulary.classes, self.colours), dtype=np.uint8)
 
     def read_vocabulary(
         self,
@@ -283,6 +294,8 @@ class OpenVocabInferencer:
                     'Give a background rule or a background score, not both.'
                 )
             background = dict(type='threshold', value=background_score)
+        if isinstance(classes, str) and not Vocabulary.is_source(classes):
+            classes = [classes]
         vocabulary = Vocabulary.build(classes)
         if background is not None:
             recipe = dict(source=vocabulary, background=background)
@@ -322,11 +335,13 @@ class OpenVocabInferencer:
         batch_size: int,
         test_cfg: dict[str, Any],
     ) -> Iterator[Prediction]:
-        sources = iter(sources)
+        sources, palette = iter(sources), self.palette(vocabulary)
         # mmseg's ResizeShortestEdge keeps the size of the image that it works on.
         transforms = copy.deepcopy(self.pipeline.transforms)
         while members := list(islice(sources, batch_size)):
-            predictions = [Prediction(source, vocabulary) for source in members]
+            predictions = [
+                Prediction(source, vocabulary, palette) for source in members
+            ]
             batch = [(p, _load(p, transforms)) for p in predictions]
             if test_cfg.get('keep_logits'):
                 for prediction in predictions:
@@ -381,28 +396,6 @@ def _load(prediction: Prediction, transforms: Iterable[Callable]) -> dict | None
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, default=str)
-
-
-def _palette(classes: Sequence[str]) -> np.ndarray:
-    return np.array(make_palette(len(classes)), dtype=np.uint8)
-
-
-def _collect(results: dict[str, list], prediction: Prediction, as_sample: bool) -> None:
-    """Append a prediction to the lists of a call's result."""
-    index = len(results['predictions'])
-    results['predictions'].append(prediction.sample if as_sample else prediction.labels)
-    if 'scores' in results:
-        results['scores'].append(prediction.scores)
-    if 'coco_rle' in results:
-        results['coco_rle'].append(prediction.coco_rle())
-    if prediction.error is not None:
-        name, reason = prediction.source.name, prediction.reason
-        results['failures'].append(dict(index=index, image=name, reason=reason))
-        print_log(
-            f'{name} could not be segmented: {reason}',
-            logger='current',
-            level=logging.ERROR,
-        )
 
 
 def _inference_pipeline(cfg: Config) -> Compose:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
 
 from mmseg_ovs.structures import Vocabulary
 from mmseg_ovs.utils import OpenVocabError, replacing, some_of, write_whole
-from mmseg_ovs.visualization import make_palette
+from mmseg_ovs.visualization.sheet import ALPHA
 
-from .coco_rle import CocoRleFile
+from .coco import CocoFile
 from .image_sources import ImageSource, output_names
 from .prediction import Prediction
 from .videos import Video, writing_video
+from .yolo import yolo_data_file, yolo_text
+
+# What label maps can be written as besides; the first two are a file of all images.
+FORMATS = {
+    'coco': 'coco.json',
+    'coco-polygons': 'coco_polygons.json',
+    'yolo': 'yolo',
+}
 
 
 class ResultFolderError(OpenVocabError):
@@ -27,40 +36,44 @@ class ResultFolderError(OpenVocabError):
 
 
 class ResultFolder:
-    """Writes ``vis/NAME.png``, ``pred/NAME.png`` and ``legend.json``.
+    """Writes label maps, overlays, sheets and ``legend.json``.
 
     NAME is the image's file name; images of one name get ``NAME_2`` and so on.
-    Label maps are grey PNG of 8 bits, or of 16 bits with more than 255 classes.
-    ``legend.json`` holds name, synonyms and colour of each label, the settings, and the
-    absolute path of each NAME.
+    ``pred/NAME.png`` is a label map (see :func:`label_map_image`),
+    ``overlay/NAME.jpg`` what :meth:`Prediction.plot` draws without names, and
+    ``vis/NAME.png`` its sheet. ``legend.json`` holds name, synonyms and colour of each
+    label, the settings, and the absolute path of each NAME.
 
     A folder with results of the same classes and settings is added to: an image of
     before keeps its NAME.
 
-    On request also ``scores/NAME.npy``, float16 (N, H, W), and ``coco_rle.json``, for
-    which the folder is a context: the file appears at its end, however it ends. A video
-    becomes ``vis/NAME.mp4`` and, on request, the label maps of its frames
+    On request also ``scores/NAME.npy``, float16 (N, H, W), a COCO data set
+    (``coco.json``, ``coco_polygons.json``), for which the folder is a context: the file
+    appears at its end, however it ends, and ``yolo/labels/NAME.txt``. A video becomes
+    ``vis/NAME.mp4`` and, on request, the label maps of its frames
     ``pred/NAME/000012.png``.
 
     Args:
         folder: Made if it does not exist.
         images: The images that will be written, in order.
         vocabulary: Their classes, also an attribute.
+        palette: Colours of the classes, uint8 RGB (N, 3).
         videos: Paths of the videos that will be written.
         scores: Write the scores of images, which their predictions have to hold.
-        coco_rle: Write run-length masks of images and frames.
+        formats: Keys of ``FORMATS``: what to write of images and frames besides.
         frames: Write label maps of frames.
         skip_existing: Leave out images and videos whose results are there.
         settings: What else results depend on, as plain values by name, see
             :meth:`OpenVocabInferencer.settings`.
+        opacity: Of classes in overlays and sheets, 0..1.
 
     Attributes:
         images: The images that are to be written, in order.
         videos: Path and NAME of the videos that are to be written.
 
     Raises:
-        ResultFolderError: The folder has results of other classes or settings, or
-            run-length masks that would be replaced.
+        ResultFolderError: The folder has results of other classes or settings, or a
+            COCO data set that would be replaced.
     """
 
     def __init__(
@@ -68,15 +81,23 @@ class ResultFolder:
         folder: str | os.PathLike,
         images: Sequence[ImageSource],
         vocabulary: Vocabulary,
+        palette: np.ndarray,
         videos: Sequence[str] = (),
         scores: bool = False,
-        coco_rle: bool = False,
+        formats: Sequence[str] = (),
         frames: bool = False,
         skip_existing: bool = False,
         settings: Mapping[str, Any] | None = None,
+        opacity: float = ALPHA,
     ) -> None:
         self.folder, self.vocabulary = Path(folder), vocabulary
-        self.scores, self.frames = scores, frames
+        self.scores, self.frames, self.opacity = scores, frames, opacity
+        if unknown := set(formats) - set(FORMATS):
+            raise ResultFolderError(
+                f'Unknown format {min(unknown)!r}: there are {", ".join(FORMATS)}'
+            )
+        self.yolo = 'yolo' in formats
+        data_sets = [FORMATS[name] for name in formats if name != 'yolo']
         before = self._read_legend()
         clips = [ImageSource(path, path) for path in videos]
         known = {**before.get('images', {}), **before.get('videos', {})}
@@ -89,15 +110,14 @@ class ResultFolder:
         ]
         self.images = [image for image, _ in todo]
         self._image_names = iter([name for _, name in todo])
+        self._file_names = _names_in_data_set(images)
         self.videos = [
             (path, name)
             for path, name in zip(videos, video_names, strict=True)
             if not (skip_existing and name in known and self._has_video(name))
         ]
-        # As in mmseg, 255 stays free for "ignore".
-        self._dtype = np.uint8 if vocabulary.num_classes <= 255 else np.uint16
-        legend = _legend(vocabulary, settings or {})
-        self._check_before(before, legend, coco_rle)
+        legend = _legend(vocabulary, palette, settings or {})
+        self._check_before(before, legend, data_sets)
         new = dict(
             settings=legend['settings'],
             images={n: i.location for n, i in zip(image_names, images, strict=True)},
@@ -107,8 +127,12 @@ class ResultFolder:
             legend[key] = {**before.get(key, {}), **entries}
         text = json.dumps(legend, ensure_ascii=False, indent=1)
         write_whole(self.folder / 'legend.json', text + '\n')
-        self._coco = CocoRleFile(self.folder / 'coco_rle.json') if coco_rle else None
-        self._count = 0  # images and frames so far
+        if self.yolo:
+            write_whole(self.folder / 'yolo' / 'data.yaml', yolo_data_file(vocabulary))
+        self._coco = [
+            CocoFile(self.folder / name, vocabulary, polygons='polygons' in name)
+            for name in data_sets
+        ]
 
     def _read_legend(self) -> dict[str, Any]:
         """What is there from an earlier run."""
@@ -124,7 +148,9 @@ class ResultFolder:
             ) from error
         return legend
 
-    def _check_before(self, before: dict, legend: dict, coco_rle: bool) -> None:
+    def _check_before(
+        self, before: dict, legend: dict, data_sets: Sequence[str]
+    ) -> None:
         if before:
             names, new_names = (
                 [entry['name'] for entry in one['classes']] for one in (before, legend)
@@ -143,18 +169,20 @@ class ResultFolder:
                     f'{self.folder} has results {what}: give another folder, or delete '
                     'it'
                 )
-        if coco_rle and self._has('coco_rle.json'):
+        for name in filter(self._has, data_sets):
             raise ResultFolderError(
-                f'{self.folder}/coco_rle.json would be replaced: give another folder, '
-                'or delete it'
+                f'{self.folder}/{name} would be replaced: give another folder, or '
+                'delete it'
             )
 
     def _has(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
     def _has_image(self, name: str) -> bool:
-        files = [f'pred/{name}.png', f'vis/{name}.png']
-        return all(map(self._has, files + [f'scores/{name}.npy'] * self.scores))
+        files = [f'pred/{name}.png', f'overlay/{name}.jpg', f'vis/{name}.png']
+        files += [f'scores/{name}.npy'] * self.scores
+        files += [f'yolo/labels/{name}.txt'] * self.yolo
+        return all(map(self._has, files))
 
     def _has_video(self, name: str) -> bool:
         video = self.folder / 'vis' / f'{name}.mp4'
@@ -168,25 +196,30 @@ class ResultFolder:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        if self._coco is not None:
-            self._coco.close()
+        with ExitStack() as stack:
+            for data_set in self._coco:
+                stack.callback(data_set.close)
 
-    def write(self, prediction: Prediction, sheet: np.ndarray | None) -> None:
-        """Write the next image's results and its sheet (RGB), unless it failed."""
+    def write(self, prediction: Prediction) -> None:
+        """Write the next image's results, unless it failed."""
         name = next(self._image_names)
-        if prediction.error is None:
-            self._write_png(f'pred/{name}.png', self._labels(prediction))
-            self._write_png(f'vis/{name}.png', sheet)
-            if self.scores:
-                with replacing(self.folder / 'scores' / f'{name}.npy') as temporary:
-                    np.save(temporary, prediction.scores.astype(np.float16))
-        self._add_coco_rle(prediction)
+        if prediction.error is not None:
+            return
+        self._write_image(f'pred/{name}.png', prediction.label_map())
+        overlay = prediction.plot(self.opacity, names=False)
+        self._write_image(f'overlay/{name}.jpg', overlay, quality=92)
+        self._write_image(f'vis/{name}.png', prediction.sheet(self.opacity))
+        if self.scores:
+            with replacing(self.folder / 'scores' / f'{name}.npy') as temporary:
+                np.save(temporary, prediction.scores.astype(np.float16))
+        file_name = self._file_names.get(prediction.source.name, f'{name}.png')
+        self._write_formats(prediction, name, file_name)
 
     @contextmanager
     def writing_video(
         self, name: str, fps: float
-    ) -> Iterator[Callable[[Prediction, np.ndarray], None]]:
-        """Give a function that writes the next frame's results and overlay (RGB).
+    ) -> Iterator[Callable[[Prediction], None]]:
+        """Give a function that writes the next frame's results and overlay.
 
         Args:
             name: That of one of ``videos``.
@@ -196,37 +229,57 @@ class ResultFolder:
             VideoError: See :func:`writing_video`; the overlays are then lost.
         """
 
-        def write(prediction: Prediction, overlay: np.ndarray) -> None:
-            video.write(overlay)
+        def write(prediction: Prediction) -> None:
+            video.write(np.asarray(prediction.plot(self.opacity)))
+            frame = f'{name}/{prediction.source.frame:06}'
             if self.frames:
-                frame = f'{prediction.source.frame:06}'
-                self._write_png(f'pred/{name}/{frame}.png', self._labels(prediction))
-            self._add_coco_rle(prediction)
+                self._write_image(f'pred/{frame}.png', prediction.label_map())
+            self._write_formats(prediction, frame, f'{frame}.png')
 
         with writing_video(self.folder / 'vis' / f'{name}.mp4', fps) as video:
             yield write
 
-    def _labels(self, prediction: Prediction) -> np.ndarray:
-        return prediction.labels.astype(self._dtype)
-
-    def _write_png(self, name: str, pixels: np.ndarray) -> None:
+    def _write_image(self, name: str, image: Image.Image, **options: Any) -> None:
         with replacing(self.folder / name) as temporary:
-            Image.fromarray(pixels).save(temporary)
+            image.save(temporary, **options)
 
-    def _add_coco_rle(self, prediction: Prediction) -> None:
-        self._count += 1
-        if self._coco is None or prediction.error is not None:
+    def _write_formats(self, prediction: Prediction, name: str, file_name: str) -> None:
+        """Write what was asked for besides.
+
+        Args:
+            prediction: Of an image or frame that did not fail.
+            name: Of its results.
+            file_name: That of the image in data sets.
+        """
+        if not self._coco and not self.yolo:
             return
-        origin = dict(image_id=self._count, file_name=prediction.source.name)
-        if prediction.source.frame is not None:
-            origin['frame'] = prediction.source.frame
-        self._coco.add({**origin, **entry} for entry in prediction.coco_rle())
+        masks = list(prediction.masks())
+        if self.yolo:
+            path = self.folder / 'yolo' / 'labels' / f'{name}.txt'
+            write_whole(path, yolo_text(masks))
+        for data_set in self._coco:
+            data_set.add(file_name, prediction.labels.shape, masks)
 
 
-def _legend(vocabulary: Vocabulary, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _names_in_data_set(images: Sequence[ImageSource]) -> dict[str, str]:
+    """Names of files as data sets have them: from their common folder on."""
+    files = [image for image in images if isinstance(image.content, str)]
+    web = {image.name for image in files if '://' in image.name}
+    names = {name: os.path.basename(urlsplit(name).path) or name for name in web}
+    paths = {i.name: os.path.abspath(i.name) for i in files if i.name not in web}
+    if paths:
+        # Of folders, since the common part of a single file would be all of it.
+        start = os.path.commonpath([os.path.dirname(path) for path in paths.values()])
+        for name, path in paths.items():
+            names[name] = Path(os.path.relpath(path, start)).as_posix()
+    return names
+
+
+def _legend(
+    vocabulary: Vocabulary, palette: np.ndarray, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """What results depend on, with a colour for each class."""
-    colours = make_palette(vocabulary.num_classes)
-    rows = zip(vocabulary.classes, vocabulary.synonyms, colours, strict=True)
+    rows = zip(vocabulary.classes, vocabulary.synonyms, palette.tolist(), strict=True)
     return dict(
         classes=[
             dict(label=label, name=name, synonyms=list(synonyms), colour=colour)

@@ -9,6 +9,8 @@ from mmseg_ovs.visualization.palette import make_palette
 
 from .base import OpenVocabSegDataset
 
+_CLASSES = Vocabulary.build('ade20k_847').classes
+
 
 @DATASETS.register_module()
 class ADE20K847Dataset(OpenVocabSegDataset):
@@ -21,9 +23,7 @@ class ADE20K847Dataset(OpenVocabSegDataset):
     preprocessor (``seg_pad_val``), the head and ``RandomCrop`` (``ignore_index``).
     """
 
-    METAINFO = dict(
-        classes=Vocabulary.build('ade20k_847').classes, palette=make_palette(847)
-    )
+    METAINFO = dict(classes=_CLASSES, palette=make_palette(_CLASSES))
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from mmseg_ovs.visualization.palette import make_palette
 
 from .base import OpenVocabSegDataset
 
+_CLASSES = Vocabulary.build('pascal_context_459').classes
+
 
 @DATASETS.register_module()
 class PascalContext459Dataset(OpenVocabSegDataset):
@@ -27,10 +29,7 @@ class PascalContext459Dataset(OpenVocabSegDataset):
         **kwargs: See ``mmseg.datasets.BaseSegDataset``.
     """
 
-    METAINFO = dict(
-        classes=Vocabulary.build('pascal_context_459').classes,
-        palette=make_palette(459),
-    )
+    METAINFO = dict(classes=_CLASSES, palette=make_palette(_CLASSES))
 
     def __init__(
         self,

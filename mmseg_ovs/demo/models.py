@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from mmseg.registry import MODELS
 
-from mmseg_ovs.apis import ImageError, ImageSource, OpenVocabInferencer
+from mmseg_ovs.apis import ImageSource, OpenVocabInferencer
 from mmseg_ovs.composition import find_config, read_config_file
 from mmseg_ovs.models.postprocessors import ImagePostProcessor
 from mmseg_ovs.models.utils import CheckpointError, parts_at_random, require_weights
@@ -29,6 +29,7 @@ class Answer:
         image: The image, uint8 RGB (H, W, 3).
         labels: int64 (H, W).
         vocabulary: What the labels mean.
+        palette: Colours of the classes, uint8 RGB (N, 3).
         seconds: Time for words and image.
         loading_seconds: Time until the model was loaded; 0 if it was there.
         device: Where it ran.
@@ -37,6 +38,7 @@ class Answer:
     image: np.ndarray
     labels: np.ndarray
     vocabulary: Vocabulary
+    palette: np.ndarray
     seconds: float
     loading_seconds: float
     device: str
@@ -142,15 +144,13 @@ class PageModel:
         (prediction,) = inferencer.predict(
             source, vocabulary, background_score=background_score, refine=refine
         )
-        if prediction.error is not None:
-            raise ImageError(
-                f'{source.name} could not be segmented: {prediction.reason}'
-            ) from prediction.error
+        prediction.check()
         return Answer(
             image=prediction.image,
             labels=prediction.labels,
             vocabulary=prediction.vocabulary,
+            palette=prediction.palette,
             seconds=time.perf_counter() - loaded,
             loading_seconds=0.0 if there else loaded - start,
-            device=str(inferencer.model.data_preprocessor.device),
+            device=str(inferencer.device),
         )

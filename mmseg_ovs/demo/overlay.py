@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmseg_ovs.visualization import make_palette
 from mmseg_ovs.visualization.sheet import ALPHA, LARGEST_PANEL
 
 
@@ -28,10 +27,12 @@ class Overlay(NamedTuple):
 
 
 def make_overlay(
-    image: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    palette: np.ndarray,
 ) -> Overlay:
-    """Overlay of labels (H, W) on an image uint8 RGB (H, W, 3)."""
-    palette = make_palette(len(classes))
+    """Overlay of labels (H, W) in colours (N, 3) on an image uint8 RGB (H, W, 3)."""
     counts = np.bincount(labels.ravel(), minlength=len(classes))
     scale = min(1, LARGEST_PANEL / max(labels.shape))
     if scale < 1:

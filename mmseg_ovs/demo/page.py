@@ -123,7 +123,8 @@ def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., t
         except Exception as error:
             reason = html.escape(f'{type(error).__name__}: {error}')
             raise gr.Error(reason, duration=None) from error
-        overlay = make_overlay(answer.image, answer.labels, answer.vocabulary.classes)
+        classes = answer.vocabulary.classes
+        overlay = make_overlay(answer.image, answer.labels, classes, answer.palette)
         shown = gr.AnnotatedImage(
             (overlay.image, overlay.masks), color_map=overlay.colours
         )

@@ -208,6 +208,13 @@ class Vocabulary:
         return tuple(sorted(path.stem for path in _NAMED_DIR.glob('*.json')))
 
     @classmethod
+    def is_source(cls, text: str) -> bool:
+        """Whether a text names a vocabulary or a file, or looks as if it should."""
+        return text.endswith(('.json', '.txt')) or bool(
+            difflib.get_close_matches(text, cls.named(), n=1, cutoff=0.75)
+        )
+
+    @classmethod
     def from_metainfo(cls, metainfo: Mapping[str, Any]) -> Vocabulary:
         """The vocabulary of a data set: its ``metainfo['classes']``."""
         if metainfo.get('classes') is None:

@@ -16,6 +16,7 @@ from .atomic_file import (
     write_whole,
 )
 from .errors import NonFiniteError, OpenVocabError, exit_with_message, some_of
+from .extras import MissingLibraryError, load_extra
 from .image_check import (
     IMAGE_SUFFIXES,
     RefusedImageError,
@@ -30,6 +31,7 @@ __all__ = [
     'IMAGE_SUFFIXES',
     'ArgumentError',
     'Device',
+    'MissingLibraryError',
     'NonFiniteError',
     'OpenVocabError',
     'OutputFile',
@@ -40,6 +42,7 @@ __all__ = [
     'image_formats',
     'is_number',
     'is_positive',
+    'load_extra',
     'check_output_folder',
     'exit_with_message',
     'move_into_place',

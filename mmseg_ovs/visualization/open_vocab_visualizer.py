@@ -59,7 +59,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         if classes is None:
             super().set_dataset_meta(None, palette, dataset_name)
         else:
-            palette = make_palette(len(classes)) if palette is None else palette
+            palette = make_palette(classes) if palette is None else palette
             super().set_dataset_meta(list(classes), palette)
 
     @master_only
@@ -119,5 +119,5 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         classes = self.dataset_meta['classes']
         palette = self.dataset_meta.get('palette')
         if palette is None or len(palette) != len(classes):
-            palette = make_palette(len(classes))
+            palette = make_palette(classes)
         return classes, np.array(palette, dtype=np.uint8)

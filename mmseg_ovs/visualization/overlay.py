@@ -23,7 +23,11 @@ def shorten(name: str, length: int) -> str:
 
 
 def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float
+    image: np.ndarray,
+    labels: np.ndarray,
+    palette: np.ndarray,
+    alpha: float,
+    clear: int | None = None,
 ) -> np.ndarray:
     """Colour the labelled pixels of an image and darken the borders of segments.
 
@@ -32,11 +36,14 @@ def draw_overlay(
         labels: integers (H, W); values outside the palette are left undrawn.
         palette: uint8 (N, 3).
         alpha: share of the class colour.
+        clear: label that is left undrawn, too, such as a background.
 
     Returns:
         uint8 (H, W, 3).
     """
     drawn = (labels >= 0) & (labels < len(palette))
+    if clear is not None:
+        drawn &= labels != clear
     colours = palette[np.where(drawn, labels, 0)].astype(np.float32)
     mixed = image * (1 - alpha) + colours * alpha
     out = np.where(drawn[..., None], mixed, image)
@@ -48,7 +55,11 @@ def draw_overlay(
 
 
 def write_names(
-    canvas: Image.Image, labels: np.ndarray, classes: Sequence[str], size: int
+    canvas: Image.Image,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    size: int,
+    clear: int | None = None,
 ) -> None:
     """Write each class name into its largest region, where there is room.
 
@@ -60,12 +71,13 @@ def write_names(
         labels: integers (H, W) at the image's size.
         classes: class names.
         size: font size in pixels.
+        clear: label that gets no name, such as a background.
     """
     draw = ImageDraw.Draw(canvas)
     values, counts = np.unique(labels, return_counts=True)
     taken: list[tuple[int, int, int, int]] = []
     for label in values[np.argsort(-counts)]:
-        if not 0 <= label < len(classes):
+        if not 0 <= label < len(classes) or label == clear:
             continue
         text, font = fit_font(shorten(classes[label], LONGEST_NAME), size)
         left, top, right, bottom = draw.textbbox((0, 0), text, font, stroke_width=2)

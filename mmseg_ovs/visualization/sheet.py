@@ -35,6 +35,7 @@ def draw_sheet(
     palette: np.ndarray,
     alpha: float = ALPHA,
     with_labels: bool = True,
+    clear: int | None = None,
 ) -> np.ndarray:
     """An image and its label maps side by side, over a legend of the classes present.
 
@@ -45,6 +46,7 @@ def draw_sheet(
         palette: uint8 (N, 3).
         alpha: share of the class colour in the overlays.
         with_labels: write class names into the overlays as well.
+        clear: label that is left undrawn, such as a background.
 
     Returns:
         uint8 RGB (h, w, 3).
@@ -71,16 +73,19 @@ def draw_sheet(
             )
         labels = labels.astype(np.int32)
         labels = cv2.resize(labels, shape, interpolation=cv2.INTER_NEAREST)
-        panel = Image.fromarray(draw_overlay(canvas, labels, palette, alpha))
+        panel = Image.fromarray(draw_overlay(canvas, labels, palette, alpha, clear))
         if with_labels:
-            write_names(panel, labels, classes, size)
+            write_names(panel, labels, classes, size, clear)
         panels.append((title, panel))
     title = f'share of pixels: {" | ".join(maps)}'
-    return compose_sheet(panels, _legend(maps, classes, palette), title, size)
+    return compose_sheet(panels, _legend(maps, classes, palette, clear), title, size)
 
 
 def _legend(
-    maps: Mapping[str, np.ndarray], classes: Sequence[str], palette: np.ndarray
+    maps: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    palette: np.ndarray,
+    clear: int | None,
 ) -> list[LegendEntry]:
     """Classes present in any map, the largest first; undrawn pixels last."""
     counts = []
@@ -95,9 +100,10 @@ def _legend(
     for i in (*order, len(classes)):
         if shares[:, i].any():
             is_class = i < len(classes)
+            is_drawn = is_class and i != clear
             entries.append(
                 LegendEntry(
-                    colour=tuple(palette[i].tolist()) if is_class else None,
+                    colour=tuple(palette[i].tolist()) if is_drawn else None,
                     name=classes[i] if is_class else 'not labelled',
                     shares=' | '.join(f'{100 * share:.1f}%' for share in shares[:, i]),
                 )

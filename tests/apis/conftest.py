@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from tiny_model import WORDS, make_image, tiny_config
+from tiny_model import COLOURS, WORDS, make_image, tiny_config
 
 
 @pytest.fixture(scope='session')
@@ -21,7 +21,7 @@ def checkpoint(tmp_path_factory) -> Path:
             if parameter.ndim > 1:
                 parameter.normal_(std=0.3)
     path = tmp_path_factory.mktemp('tiny') / 'tiny.pth'
-    meta = dict(dataset_meta=dict(classes=WORDS, palette=[[0, 0, 0]] * len(WORDS)))
+    meta = dict(dataset_meta=dict(classes=WORDS, palette=COLOURS))
     torch.save(dict(meta=meta, state_dict=model.state_dict()), path)
     return path
 

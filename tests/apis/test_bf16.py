@@ -26,20 +26,18 @@ def both(cfg, checkpoint=None):
 def changed(first, second):
     """Share of pixels whose label differs."""
     return np.mean(
-        [
-            (a != b).mean()
-            for a, b in zip(first['predictions'], second['predictions'], strict=True)
-        ]
+        [(a.labels != b.labels).mean() for a, b in zip(first, second, strict=True)]
     )
 
 
 def test_labels_hardly_change_and_scores_are_float32(checkpoint, images):
     full, bf16 = both(tiny_config(), checkpoint)
-    a = full(images, WORDS, return_scores=True)
-    b = bf16(images, WORDS, return_scores=True, batch_size=2)
-    assert len(np.unique(a['predictions'])) > 1
+    a = full(images, WORDS, keep_scores=True)
+    b = bf16(images, WORDS, keep_scores=True, batch_size=2)
+    assert len(np.unique([result.labels for result in a])) > 1
     assert changed(a, b) < 0.03
-    for scores, rounded in zip(a['scores'], b['scores'], strict=True):
+    for exact, result in zip(a, b, strict=True):
+        scores, rounded = exact.scores, result.scores
         assert rounded.dtype == np.float32
         assert 0 < np.abs(scores - rounded).max() < 0.05
         # Had the scores themselves been rounded to 8 bits, few would remain.
@@ -88,7 +86,7 @@ def at_random(name):
 )
 def test_necks_and_heads_run_in_it_too(images, cfg):
     full, bf16 = both(cfg)
-    a = full(images[0], WORDS, return_scores=True)['scores'][0]
-    b = bf16(images[0], WORDS, return_scores=True)['scores'][0]
+    a = full(images[0], WORDS, keep_scores=True).scores
+    b = bf16(images[0], WORDS, keep_scores=True).scores
     assert b.dtype == np.float32
     assert 0 < np.abs(a - b).max() < 0.1 * np.abs(a).max()

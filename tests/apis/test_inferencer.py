@@ -37,7 +37,7 @@ def inferencer(checkpoint):
 
 def scores(inferencer, image, classes):
     """Class scores (N, H, W) of an image."""
-    return inferencer(image, classes, return_scores=True)['scores'][0]
+    return inferencer(image, classes, keep_scores=True).scores
 
 
 # ------------------------------------------------------------------------- words
@@ -106,7 +106,8 @@ def test_synonyms_count_for_their_class(inferencer, classes):
         (['tree', 'tree'], 'twice'),
         (['tree', 3], 'must be a string'),
         (['tree', ' '], 'blank'),
-        ('tree', 'single class is given as a list'),
+        ('cityscapes', "Did you mean 'cityscapes_19'"),
+        ('nowhere.txt', 'Cannot read the vocabulary nowhere.txt'),
         ({'tree': ['bush']}, "Unknown key 'tree'"),
     ],
 )
@@ -182,10 +183,10 @@ def test_two_threads_keep_their_own_words(inferencer):
         words = [f'{kind} {turn}' for kind in kinds[number : 4 + number]]
         words = [f'a long name that begins alike: {word}' for word in words[number:]]
         result = inferencer(
-            image, words, background_score=0.0, return_scores=bool(number)
+            image, words, background_score=0.0, keep_scores=bool(number)
         )
-        assert ('scores' in result) == bool(number)
-        return result['predictions'][0]
+        assert result.has_scores == bool(number)
+        return result.labels
 
     alone = [[segment(number, turn) for turn in range(20)] for number in (0, 1)]
     inferencer.model.text_encoder.weights_changed()  # forgets what it has encoded
@@ -218,8 +219,7 @@ def test_words_are_read_encoded_and_projected_once(inferencer, tmp_path, monkeyp
     count(type(inferencer.model.text_encoder), 'encode_names')
     count(PixelData, 'cpu')
     images = [make_image(seed=seed) for seed in range(4)]
-    wanted = dict(return_vis=True, return_coco_rle=True, out_dir=tmp_path)
-    inferencer(images, ['counted', 'words'], batch_size=4, **wanted)
+    inferencer(images, ['counted', 'words'], batch_size=4, out_dir=tmp_path)
     assert calls == dict(
         __post_init__=1, project_vocabulary=1, encode_names=1, cpu=len(images)
     )
@@ -228,7 +228,7 @@ def test_words_are_read_encoded_and_projected_once(inferencer, tmp_path, monkeyp
 def test_settings_of_a_call(inferencer):
     image = make_image(64, 64)
     whole, windows = (
-        inferencer(image, WORDS, **settings)['predictions'][0]
+        inferencer(image, WORDS, **settings).labels
         for settings in ({}, dict(mode='slide', crop_size=(16, 16), stride=(8, 8)))
     )
     assert not np.array_equal(whole, windows)
@@ -244,8 +244,8 @@ def test_a_batch_of_mixed_sizes_equals_single_images_in_order(inferencer, tmp_pa
     path = tmp_path / 'second.png'
     cv2.imwrite(str(path), images[1])
     mixed = [images[0], path, *images[2:]]
-    single = inferencer(mixed, WORDS)['predictions']
-    batched = inferencer(mixed, WORDS, batch_size=3)['predictions']
+    single = [result.labels for result in inferencer(mixed, WORDS)]
+    batched = [result.labels for result in inferencer(mixed, WORDS, batch_size=3)]
     assert [labels.shape for labels in single] == sizes
     for a, b in zip(single, batched, strict=True):
         assert (a == b).mean() > 0.99  # sums in another order may tip a tie
@@ -254,16 +254,17 @@ def test_a_batch_of_mixed_sizes_equals_single_images_in_order(inferencer, tmp_pa
 
 @pytest.mark.parametrize('batch_size', [1, 2, 5])
 def test_an_unreadable_file_costs_only_itself(inferencer, folder, batch_size):
-    results = inferencer(folder, WORDS, batch_size=batch_size, return_vis=True)
-    first, second, third = results['predictions']
-    assert second is None and results['visualization'][1] is None
-    assert (first.shape, third.shape) == ((40, 56), (24, 33))
-    (failure,) = results['failures']
-    assert failure['index'] == 1
-    assert failure['image'] == str(folder / 'b.png')
-    assert 'not readable as an image' in failure['reason']
-    alone = inferencer(folder / 'c.jpg', WORDS)['predictions'][0]
-    assert (alone == third).mean() > 0.99
+    first, second, third = inferencer(folder, WORDS, batch_size=batch_size)
+    assert (first.labels.shape, third.labels.shape) == ((40, 56), (24, 33))
+    assert second.source.name == str(folder / 'b.png')
+    assert 'not readable as an image' in second.reason in repr(second)
+    assert second._repr_png_() is None
+    message = 'b.png could not be segmented: ImageError: not readable'
+    for use in (lambda: second.labels, second.plot, second.to_coco):
+        with pytest.raises(ImageError, match=message):
+            use()
+    alone = inferencer(folder / 'c.jpg', WORDS)
+    assert (alone.labels == third.labels).mean() > 0.99
 
 
 def test_a_image_the_model_cannot_take_costs_only_itself(checkpoint):
@@ -272,9 +273,9 @@ def test_a_image_the_model_cannot_take_costs_only_itself(checkpoint):
     inferencer = OpenVocabInferencer(cfg, checkpoint, 'cpu')
     images = [make_image(40, 56), make_image(40, 55), make_image(16, 16)]
     results = inferencer(images, WORDS, batch_size=3)
-    assert [p is None for p in results['predictions']] == [False, True, False]
-    assert results['failures'][0]['image'] == 'array 1'
-    with pytest.raises(RuntimeError, match=r'None of the 1 images.*array 0: '):
+    assert [r.error is None for r in results] == [True, False, True]
+    assert results[1].source.name == 'array 1'
+    with pytest.raises(ImageError, match='array 0 could not be segmented: '):
         inferencer(images[1], WORDS)
 
 
@@ -286,18 +287,18 @@ def test_scores_that_are_not_finite_cost_only_their_image(checkpoint):
         for m in forward(x)
     ]
     images = [make_image(), np.full((40, 56, 3), 255, np.uint8)]
-    results = inferencer(images, WORDS, batch_size=2)
-    assert [p is None for p in results['predictions']] == [False, True]
-    (failure,) = results['failures']
-    assert failure['image'] == 'array 1' and 'NaN or infinite' in failure['reason']
+    good, bad = inferencer(images, WORDS, batch_size=2)
+    assert good.error is None and bad.source.name == 'array 1'
+    assert 'NaN or infinite' in bad.reason
 
 
 @pytest.mark.parametrize('content', [b'', b'hello'])
 def test_if_all_fail_it_raises(inferencer, tmp_path, content):
     path = tmp_path / 'x.png'
     path.write_bytes(content)
-    with pytest.raises(RuntimeError, match='None of the 1 images.*x.png.*not readable'):
-        inferencer(path, WORDS)
+    for images in (path, [path]):
+        with pytest.raises(ImageError, match='x.png could not be.*not readable'):
+            inferencer(images, WORDS)
 
 
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
@@ -306,9 +307,9 @@ def test_images_smaller_than_a_patch_or_larger_than_a_window(checkpoint, mode, s
     windows = dict(crop_size=(32, 32), stride=(16, 16)) if mode == 'slide' else {}
     cfg = tiny_config(mode=mode, **windows)
     inferencer = OpenVocabInferencer(cfg, checkpoint, 'cpu')
-    results = inferencer(make_image(*size), WORDS, return_vis=True)
-    assert results['predictions'][0].shape == size
-    assert results['visualization'][0].ndim == 3
+    result = inferencer(make_image(*size), WORDS)
+    assert result.labels.shape == size
+    assert result.plot().size == size[::-1] and result.sheet().mode == 'RGB'
 
 
 def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
@@ -335,10 +336,8 @@ def test_file_formats_are_read_as_mmseg_reads_them(inferencer, tmp_path):
         ('nowhere.png', 'No such file or folder: nowhere.png'),
         (['x.png', 'y.png'], 'x.png, y.png'),
         (['nowhere/*.png'], r'pattern nowhere/\*.png has no images'),
-        (np.zeros((4, 4), np.uint8), 'uint8 BGR'),
-        (np.zeros((4, 4, 3)), 'float64'),
         (np.zeros((0, 4, 3), np.uint8), 'no pixels'),
-        ([make_image(), 3], 'Image 1 has to be a path or an array'),
+        ([make_image(), 3], 'Image 1 is int; it has to be a path'),
     ],
 )
 def test_no_such_images(inferencer, images, message):
@@ -405,17 +404,17 @@ def test_what_is_written(inferencer, folder, tmp_path):
     other = folder / 'other'
     other.mkdir()
     cv2.imwrite(str(other / 'A.png'), make_image(16, 16))
-    results = inferencer([folder, other], WORDS, out_dir=out, return_datasamples=True)
-    assert isinstance(results['predictions'][0], SegDataSample)
+    results = inferencer([folder, other], WORDS, out_dir=out)
+    assert isinstance(results[0].sample, SegDataSample)
     legend = json.loads((out / 'legend.json').read_text())
     assert [entry['name'] for entry in legend['classes']] == list(WORDS)
     assert legend['images']['A_2'] == str(other / 'A.png')
-    for part in ('vis', 'pred'):
+    for part, suffix in dict(vis='png', pred='png', overlay='jpg').items():
         names = sorted(path.name for path in (out / part).iterdir())
-        assert names == ['A_2.png', 'a.png', 'c.png']
+        assert names == [f'{stem}.{suffix}' for stem in ('A_2', 'a', 'c')]
     written = np.array(Image.open(out / 'pred' / 'c.png'))
-    labels = results['predictions'][2].pred_sem_seg.data[0].numpy()
-    assert written.dtype == np.uint8 and np.array_equal(written, labels)
+    assert written.dtype == np.uint8 and np.array_equal(written, results[2].labels)
+    assert Image.open(out / 'overlay' / 'c.jpg').size == (33, 24)
     drawn = np.array(Image.open(out / 'vis' / 'a.png'))
     colours = {tuple(c['colour']) for c in legend['classes']}
     assert colours & set(map(tuple, drawn.reshape(-1, 3)))  # patches of the legend
@@ -424,20 +423,22 @@ def test_what_is_written(inferencer, folder, tmp_path):
 @pytest.mark.parametrize('count', [255, 256, 300])
 def test_label_maps_hold_any_number_of_classes(inferencer, tmp_path, count):
     words = [f'thing {i}' for i in range(count)]
-    labels = inferencer(make_image(), words, out_dir=tmp_path)['predictions'][0]
+    result = inferencer(make_image(), words, out_dir=tmp_path)
     with Image.open(tmp_path / 'pred' / 'array_0.png') as image:
-        assert (image.mode == 'L') == (count <= 255)
-        assert np.array_equal(np.array(image), labels)
+        assert (image.mode == 'P') == (count <= 255)
+        assert np.array_equal(np.array(image), result.labels)
+        if image.mode == 'P':  # in the colours of the classes
+            shown = np.array(image.convert('RGB'))
+            assert np.array_equal(shown, result.palette[result.labels])
 
 
 def test_scores_agree_with_labels_and_are_written(inferencer, folder, tmp_path):
     out = tmp_path / 'out'
     results = inferencer(
-        folder, WORDS, background_score=0.1, out_dir=out, return_scores=True
+        folder, WORDS, background_score=0.1, out_dir=out, keep_scores=True
     )
-    assert results['scores'][1] is None
     for place, name in ((0, 'a'), (2, 'c')):
-        labels, kept = results['predictions'][place], results['scores'][place]
+        labels, kept = results[place].labels, results[place].scores
         assert kept.shape == (len(WORDS) + 1, *labels.shape)
         assert np.array_equal(kept.argmax(0), labels)
         assert (kept[0] == np.float32(0.1)).all()
@@ -445,19 +446,19 @@ def test_scores_agree_with_labels_and_are_written(inferencer, folder, tmp_path):
         assert written.dtype == np.float16
         assert np.allclose(written, kept, rtol=1e-3)
     assert sorted(p.name for p in (out / 'scores').iterdir()) == ['a.npy', 'c.npy']
-    assert 'scores' not in inferencer(folder, WORDS)  # only when asked for
+    with pytest.raises(ImageError, match='call with keep_scores=True'):
+        inferencer(folder / 'a.png', WORDS).scores  # noqa: B018
 
 
 def test_scores_that_are_too_large_cost_only_their_image(inferencer, monkeypatch):
     limit = 4 * 3 * 100 * 100
     monkeypatch.setattr('mmseg_ovs.apis.prediction.LARGEST_SCORES', limit)
     images = [make_image(100, 100), make_image(101, 100), make_image(24, 33)]
-    results = inferencer(images, WORDS, return_scores=True, batch_size=3)
-    assert [s is None for s in results['scores']] == [False, True, False]
-    (failure,) = results['failures']
-    assert failure['index'] == 1
-    assert 'scores of 3 names at 100 x 101 pixels take 0.1 MiB' in failure['reason']
-    assert not inferencer(images, WORDS)['failures']
+    results = inferencer(images, WORDS, keep_scores=True, batch_size=3)
+    assert [r.error is None for r in results] == [True, False, True]
+    message = 'scores of 3 names at 100 x 101 pixels take 0.1 MiB'
+    assert message in results[1].reason
+    assert all(r.error is None for r in inferencer(images, WORDS))
 
 
 # ----------------------------------------------------------------------- weights
@@ -559,7 +560,7 @@ def test_mmseg_init_model_takes_the_words_of_the_training_data(checkpoint, infer
     init_default_scope('mmseg')
     model = init_model(stock_config(), str(checkpoint), 'cpu')
     labels = inference_model(model, make_image()).pred_sem_seg.data[0].numpy()
-    assert np.array_equal(labels, inferencer(make_image(), WORDS)['predictions'][0])
+    assert np.array_equal(labels, inferencer(make_image(), WORDS).labels)
     model.set_vocabulary(['tree'])
     assert not inference_model(model, make_image()).pred_sem_seg.data.any()
     assert model.dataset_meta['classes'] == ('tree',)
@@ -576,7 +577,7 @@ def test_mmseg_inferencer_works(checkpoint, inferencer, folder):
     stock.show_progress = False
     paths = [str(folder / 'a.png'), str(folder / 'c.jpg')]
     predictions = stock(paths, batch_size=2, return_vis=True)['predictions']
-    expected = inferencer(paths, WORDS)['predictions']
+    expected = [result.labels for result in inferencer(paths, WORDS)]
     for a, b in zip(predictions, expected, strict=True):
         assert (a == b).mean() > 0.99
 

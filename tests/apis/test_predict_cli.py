@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tiny_model import WORDS, make_image, tiny_config, write_clip
 
-from mmseg_ovs.apis import OpenVocabInferencer, Video
+from mmseg_ovs.apis import OpenVocabInferencer, Prediction, Video
 from mmseg_ovs.predict import main, parse_args
 from tests.tool_loader import run_process
 
@@ -47,13 +47,14 @@ def test_the_command_as_documented(folder, options, out, config, checkpoint):
         f'{folder / "b.png"}: ImageError: not readable' in done.stderr.splitlines()[-1]
     )
     assert '3/3' in done.stderr  # the progress bar
-    assert names(out) == ['legend.json', 'pred', 'vis']
+    assert names(out) == ['legend.json', 'overlay', 'pred', 'vis']
     assert names(out / 'pred') == names(out / 'vis') == ['a.png', 'c.png']
+    assert names(out / 'overlay') == ['a.jpg', 'c.jpg']
     legend = json.loads((out / 'legend.json').read_text())
     assert [entry['name'] for entry in legend['classes']] == words
     inferencer = OpenVocabInferencer(str(config), checkpoint, 'cpu')
-    expected = inferencer(folder / 'a.png', words)['predictions'][0]
-    written = cv2.imread(str(out / 'pred' / 'a.png'), cv2.IMREAD_UNCHANGED)
+    expected = inferencer(folder / 'a.png', words).labels
+    written = np.array(Image.open(out / 'pred' / 'a.png'))
     assert (written == expected).mean() > 0.99
 
 
@@ -122,7 +123,9 @@ def test_mistakes_are_told_before_anything_is_written(
     [
         ['--batch-size', '0'],
         ['--every', '0'],
-        ['--skip-existing', '--coco-rle'],
+        ['--skip-existing', '--format', 'coco'],
+        ['--opacity', '60'],
+        ['--format', 'xml'],
         ['--classes', 'a', '--vocabulary', 'b'],
     ],
 )
@@ -159,9 +162,9 @@ def test_a_folder_keeps_the_results_of_one_vocabulary(folder, options, out):
     assert after.keys() == {'a.png', 'a_2.png'} and before['a.png'] == after['a.png']
     legend = json.loads((out / 'legend.json').read_text())
     assert legend['images'] == dict(a=image, a_2=str(other / 'a.png'))
-    (out / 'coco_rle.json').write_text('[]')
-    with pytest.raises(SystemExit, match='coco_rle.json would be replaced'):
-        main([image, *options, *words, '--coco-rle'])
+    (out / 'coco.json').write_text('[]')
+    with pytest.raises(SystemExit, match='coco.json would be replaced'):
+        main([image, *options, *words, '--format', 'coco'])
     (out / 'legend.json').write_text('{')
     with pytest.raises(SystemExit, match='legend.json is damaged'):
         main([image, *options, *words])
@@ -170,21 +173,21 @@ def test_a_folder_keeps_the_results_of_one_vocabulary(folder, options, out):
 def test_an_interrupted_run_goes_on(folder, options, out, capsys, monkeypatch):
     write_clip(folder / 'd.mp4', frames=1)
     (folder / 'b.png').unlink()
-    draw, drawn = OpenVocabInferencer.draw, []
+    draw, drawn = Prediction.sheet, []
 
-    def interrupt(inferencer, prediction):
+    def interrupt(prediction, *args):
         drawn.append(prediction.source.name)
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        return draw(inferencer, prediction)
+        return draw(prediction, *args)
 
-    monkeypatch.setattr(OpenVocabInferencer, 'draw', interrupt)
+    monkeypatch.setattr(Prediction, 'sheet', interrupt)
     arguments = [str(folder), *options, '--classes', *WORDS]
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 130
     assert 'repeat the command with --skip-existing' in capsys.readouterr().err
-    assert names(out / 'pred') == ['a.png']
+    assert names(out / 'vis') == ['a.png']
     assert main([*arguments, '--skip-existing']) == 0
     assert drawn[2:] == [str(folder / 'c.jpg')]
     assert names(out / 'vis') == ['a.png', 'c.png', 'd.mp4']
@@ -277,25 +280,31 @@ def test_classes_in_one_word(folder, options, warned):
     assert 'Commas do not separate classes' in text
 
 
-def test_patterns_scores_and_run_lengths(folder, options, out):
+def test_patterns_scores_and_a_coco_data_set(folder, options, out):
     (folder / 'sub').mkdir()
     cv2.imwrite(str(folder / 'sub' / 'd.png'), make_image(seed=4))
-    extra = ['--scores', '--coco-rle', '--bf16', '--batch-size=3']
+    extra = ['--scores', '--bf16', '--batch-size=3', '--format', 'coco']
     pattern = str(folder / '**' / '[!b].*')
     assert main([pattern, *options, *extra, '--classes', *WORDS]) == 0
     stems = ['a', 'c', 'd']
-    assert names(out) == ['coco_rle.json', 'legend.json', 'pred', 'scores', 'vis']
+    assert names(out) == [
+        *('coco.json', 'legend.json', 'overlay', 'pred', 'scores', 'vis')
+    ]
     assert names(out / 'scores') == [f'{stem}.npy' for stem in stems]
-    entries = json.loads((out / 'coco_rle.json').read_text())
+    data_set = json.loads((out / 'coco.json').read_text())
+    entries = data_set['annotations']
+    file_names = [image['file_name'] for image in data_set['images']]
+    assert file_names == ['a.png', 'c.jpg', 'sub/d.png']
+    assert [entry['id'] for entry in entries] == [*range(1, len(entries) + 1)]
     for number, stem in enumerate(stems, 1):
         labels = np.array(Image.open(out / 'pred' / f'{stem}.png'))
         own = [entry for entry in entries if entry['image_id'] == number]
-        areas = {entry['category_id']: entry['area'] for entry in own}
+        areas = {entry['category_id'] - 1: entry['area'] for entry in own}
         assert areas == dict(zip(*np.unique(labels, return_counts=True), strict=True))
         kept = np.load(out / 'scores' / f'{stem}.npy')
         assert (kept.argmax(0) == labels).mean() > 0.99  # 16 bits may tip a tie
         for entry in own:
-            label = entry['category_id']
+            label = entry['category_id'] - 1
             mean = kept[label][labels == label].astype(np.float64).mean()
             assert entry['score'] == pytest.approx(mean, rel=1e-3)
 
@@ -309,7 +318,7 @@ def test_videos_beside_images(folder, options, out, capsys, config, checkpoint):
     (folder / 'half.avi').write_bytes(content[: len(content) // 2])
     whole.unlink()
     (folder / 'b.png').unlink()
-    extra = ['--frames', '--coco-rle', '--every=3', '--batch-size=2']
+    extra = ['--frames', '--every=3', '--batch-size=2', '--format', 'coco']
     arguments = [str(folder), str(folder / 'a.mp4'), *options, *extra]
     assert main([*arguments, '--classes', *WORDS]) == 1
 
@@ -328,9 +337,12 @@ def test_videos_beside_images(folder, options, out, capsys, config, checkpoint):
     assert legend['images'] == dict(a=str(folder / 'a.png'), c=str(folder / 'c.jpg'))
     assert legend['videos']['a_3'] == str(folder / 'a.mp4')
 
-    entries = json.loads((out / 'coco_rle.json').read_text())
-    frames = {entry.get('frame') for entry in entries if 'a.mp4' in entry['file_name']}
-    assert frames == {0, 3, 6}
+    images = json.loads((out / 'coco.json').read_text())['images']
+    file_names = [image['file_name'] for image in images]
+    assert file_names[:3] == ['a.png', 'c.jpg', 'a_2/000000.png']
+    assert [name for name in file_names if name.startswith('a_3')] == [
+        f'a_3/{frame:06}.png' for frame in (0, 3, 6)
+    ]
     inferencer = OpenVocabInferencer(str(config), checkpoint, 'cpu')
     overlays = list(Video(out / 'vis' / 'a_2.mp4'))
     assert len(overlays) == 3
@@ -338,7 +350,7 @@ def test_videos_beside_images(folder, options, out, capsys, config, checkpoint):
         (prediction,) = inferencer.predict(source, WORDS)
         path = out / 'pred' / 'a_2' / f'{source.frame:06}.png'
         assert (np.array(Image.open(path)) == prediction.labels).mean() > 0.99
-        expected = inferencer.overlay(prediction)[..., ::-1]
+        expected = np.asarray(prediction.plot())[..., ::-1]
         assert drawn.content.shape == expected.shape
         difference = np.abs(drawn.content.astype(int) - expected).mean()
         assert difference < 20  # the codec

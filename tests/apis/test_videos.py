@@ -53,9 +53,9 @@ def test_frames_are_read_as_they_are_needed(clip, checkpoint):
     assert read == [0, 1, 2, 3]
     frames = list(islice(Video(clip), 3))
     for prediction, source in zip(first, frames, strict=True):
-        alone = inferencer(source, WORDS)['predictions'][0]
+        alone = inferencer(source, WORDS).labels
         assert (prediction.labels == alone).mean() > 0.99
-        overlay = inferencer.overlay(prediction)
+        overlay = np.asarray(prediction.plot())
         assert overlay.shape == source.content.shape and overlay.dtype == np.uint8
 
 

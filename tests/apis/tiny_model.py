@@ -10,6 +10,7 @@ from mmengine.config import Config
 from tests.tiny import BACKBONES, HEADS, PIXELS, TEXT_ENCODERS
 
 WORDS = ('red disc', 'blue bar', 'sand')
+COLOURS = [[200, 30, 30], [40, 40, 220], [220, 200, 120]]  # of the training data
 
 
 def tiny_config(**test_cfg) -> Config:

@@ -28,6 +28,8 @@ OPTIONAL = {
     'docs': 'docs/',
     'page': 'mmseg_ovs/demo/',
     'heic': 'mmseg_ovs/utils/image_check.py',
+    'supervision': 'mmseg_ovs/apis/prediction.py',
+    'polygons': 'mmseg_ovs/apis/prediction.py',
 }
 
 

@@ -43,14 +43,27 @@ def draw(tmp_path, sample, image=GREY, classes=('sky', 'sea'), **kwargs):
     return np.array(Image.open(path))
 
 
-def test_palette_is_distinct_stable_and_of_any_length():
-    palette = make_palette(1000)
-    assert len({tuple(colour) for colour in palette}) == 1000
-    assert make_palette(7) == palette[:7]
+def test_the_colour_of_a_class_depends_on_its_name_alone():
+    names = [f'thing {i}' for i in range(1000)]
+    palette = make_palette(names)
+    assert len({tuple(colour) for colour in palette}) > 990
+    assert make_palette(names[::-1]) == palette[::-1]
+    assert make_palette(['background', 'thing 7']) == [[0, 0, 0], palette[7]]
     assert np.array(palette).min() >= 0 and np.array(palette).max() <= 255
-    first = np.array(palette[:20])
-    gaps = np.abs(first[:, None] - first[None]).sum(-1) + 999 * np.eye(20, dtype=int)
-    assert gaps.min() > 30
+    brightest = np.array(palette).max(1)
+    assert brightest.min() > 130  # visible on dark images, and no black
+    own = {'thing 1': (1, 2, 3)}
+    assert make_palette(names[:3], own) == [palette[0], [1, 2, 3], palette[2]]
+
+
+def test_a_clear_class_is_neither_coloured_nor_named():
+    image, labels = np.full((8, 8, 3), 100, np.uint8), halves(0, 1, (8, 8))
+    palette = np.array([[0, 0, 0], [200, 0, 50]], np.uint8)
+    out = draw_overlay(image, labels, palette, alpha=1, clear=0)
+    assert (out[:, :4] == 100).all() and (out[:, 5:] == palette[1]).all()
+    blank = Image.new('RGB', (400, 400))
+    write_names(blank, np.zeros((400, 400), int), ['nothing'], 16, clear=0)
+    assert not np.array(blank).any()
 
 
 def test_overlay_mixes_colours_and_leaves_ignored_pixels():

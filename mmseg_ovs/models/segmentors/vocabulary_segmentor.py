@@ -63,7 +63,7 @@ class VocabularySegmentor:
         if self.vocabulary is None:
             return None
         classes = self.vocabulary.classes
-        return dict(classes=classes, palette=make_palette(len(classes)))
+        return dict(classes=classes, palette=make_palette(classes))
 
     @dataset_meta.setter
     def dataset_meta(self, metainfo: Mapping | None) -> None:

@@ -264,7 +264,7 @@ def test_the_inferencer_runs_it_with_words_of_the_call(checkpoint, stock):
     cfg = Config(dict(default_scope='mmseg', model=config(), test_pipeline=pipeline))
     inferencer = OpenVocabInferencer(cfg, checkpoint, device='cpu')
     array = pixels().permute(1, 2, 0).numpy()
-    (default,) = inferencer(array)['predictions']
+    default = inferencer(array).labels
     with torch.no_grad():
         (theirs,) = stock.test_step(
             dict(
@@ -275,8 +275,8 @@ def test_the_inferencer_runs_it_with_words_of_the_call(checkpoint, stock):
             )
         )
     assert np.array_equal(default, theirs.pred_sem_seg.data[0].numpy())
-    found = inferencer(array, classes=['car', 'cat'], return_scores=True)
-    assert found['scores'][0].shape == (2, *SIZE) and not found['failures']
+    found = inferencer(array, classes=['car', 'cat'], keep_scores=True)
+    assert found.scores.shape == (2, *SIZE)
     with pytest.raises(VocabularyError, match='empty'):
         inferencer(array, classes=[])
 
