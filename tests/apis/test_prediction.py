@@ -163,4 +163,5 @@ def test_the_colours_of_a_data_set():
     words = [f'word {i}' for i in range(19)]
     cfg.default_hooks = dict(vocabulary=dict(vocabulary=words))
     assert data_colours(cfg)['word 0'] == [128, 64, 128]
-    assert OpenVocabInferencer(cfg, device='cpu').colours['word 0'] == [128, 64, 128]
+    inferencer = OpenVocabInferencer(cfg, device='cpu', allow_random=True)
+    assert inferencer.colours['word 0'] == [128, 64, 128]
