@@ -15,7 +15,6 @@ import argparse
 from pathlib import Path
 
 from mmengine.runner import Runner
-from mmseg.registry import RUNNERS
 
 from mmseg_ovs.acceleration import add_switches, chosen_switches
 from mmseg_ovs.composition import add_allow_random
@@ -26,6 +25,7 @@ from mmseg_ovs.engine.launch import (
     load_config,
     without_strategy,
 )
+from mmseg_ovs.engine.quiet_runner import build_runner
 from mmseg_ovs.engine.testing import (
     augment_at_test_time,
     draw_predictions,
@@ -103,6 +103,7 @@ def main() -> None:
     add_hook(cfg, 'CheckpointGuardHook')
     add_hook(cfg, 'IgnoreIndexHook')
     add_hook(cfg, 'ProtocolHook')
+    add_hook(cfg, 'RunSummaryHook')
     add_hook(cfg, 'AccelerationHook', **chosen_switches(args))
     if args.checkpoint:
         if '://' not in args.checkpoint and not Path(args.checkpoint).exists():
@@ -115,7 +116,7 @@ def main() -> None:
         add_hook(cfg, 'LabelMapsHook', out_dir=args.out)
     if args.tta:
         augment_at_test_time(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     run_test(runner, args.checkpoint, args.allow_random)
 
 

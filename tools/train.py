@@ -6,9 +6,6 @@ python tools/train.py my_config.py
 
 import argparse
 
-from mmengine.runner import Runner
-from mmseg.registry import RUNNERS
-
 from mmseg_ovs.engine.launch import (
     add_common_arguments,
     add_hook,
@@ -16,6 +13,7 @@ from mmseg_ovs.engine.launch import (
     load_config,
     make_deterministic,
 )
+from mmseg_ovs.engine.quiet_runner import build_runner
 from mmseg_ovs.engine.resume import resume_training
 from mmseg_ovs.utils import exit_with_message
 
@@ -50,11 +48,11 @@ def main() -> None:
         resume_training(cfg, args.cfg_options)
     if args.amp:
         enable_amp(cfg)
-    for hook in ('IgnoreIndexHook', 'CheckFiniteHook', 'ResumeReportHook'):
-        add_hook(cfg, hook)
+    for hook in ('IgnoreIndex', 'CheckFinite', 'ResumeReport', 'RunSummary'):
+        add_hook(cfg, f'{hook}Hook')
     if args.deterministic:
         make_deterministic(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     runner.train()
 
 

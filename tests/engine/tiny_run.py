@@ -7,10 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from mmseg_ovs.engine.launch import load_config
+from mmseg_ovs.engine.quiet_runner import build_runner
 from mmseg_ovs.engine.sharding import whole_state_dict
 from tests.tiny import BACKBONES, HEADS, PIXELS, TEXT_ENCODERS
 from tests.tool_loader import ROOT
@@ -105,7 +104,7 @@ def make_runner(config: Path, work_dir: Path, launcher: str, options: dict):
     run = dict(cfg_options={}, launcher=launcher, local_rank=0)
     cfg = load_config(argparse.Namespace(**paths, **run))
     cfg.merge_from_dict(options)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    return build_runner(cfg)
 
 
 def train(config: Path, work_dir: Path, launcher: str = 'none', **options) -> dict:

@@ -7,6 +7,7 @@ from .ignore_index_hook import IgnoreIndexHook
 from .label_maps_hook import LabelMapsHook
 from .protocol_hook import ProtocolHook
 from .resume_report_hook import ResumeReportHook
+from .run_summary_hook import RunSummaryHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .step_seed_hook import StepSeedHook
 from .visualization_hook import OpenVocabVisualizationHook
@@ -21,6 +22,7 @@ __all__ = [
     'OpenVocabVisualizationHook',
     'ProtocolHook',
     'ResumeReportHook',
+    'RunSummaryHook',
     'SafeCheckpointHook',
     'StepSeedHook',
     'VocabularyHook',
