@@ -10,9 +10,15 @@ OPTIONS = {
 }
 
 
-def run(config, folder, capsys, what, **options):
+def new_runner(config, folder, **options):
+    """A runner with a logger of its own: mmengine keeps one a name and second."""
+    options = {**OPTIONS, 'experiment_name': folder.name, **options}
+    return make_runner(config, folder, 'none', options)
+
+
+def run(config, folder, capsys, what):
     """The lines on the console and the text of the log file."""
-    runner = make_runner(config, folder, 'none', {**OPTIONS, **options})
+    runner = new_runner(config, folder)
     getattr(runner, what)()
     return capsys.readouterr().out.splitlines(), _log(folder)
 
@@ -54,7 +60,7 @@ def test_a_test_says_what_it_does(tiny_config, tmp_path, capsys):
 
 
 def test_results_and_warnings_are_no_dumps(tiny_config, tmp_path, capsys):
-    runner = make_runner(tiny_config, tmp_path, 'none', OPTIONS)
+    runner = new_runner(tiny_config, tmp_path)
     capsys.readouterr()
     messages = ['per class results:\n+---+', 'My Config: is wrong']
     for message in messages:
@@ -64,6 +70,6 @@ def test_results_and_warnings_are_no_dumps(tiny_config, tmp_path, capsys):
 
 
 def test_all_of_it_on_request(tiny_config, tmp_path, capsys):
-    make_runner(tiny_config, tmp_path, 'none', {**OPTIONS, 'log_level': 'DEBUG'})
+    new_runner(tiny_config, tmp_path, log_level='DEBUG')
     out = capsys.readouterr().out
     assert all(dump in out for dump in DUMPS)
