@@ -90,6 +90,8 @@ setup(
         ],
         # Only for tools/pseudo_masks.
         'pseudo_masks': ['nltk>=3.9.1,<4', 'transformers>=4.56,<6'],
+        # Only for the towers of GroupViT.
+        'groupvit': ['transformers>=4.56,<6'],
         # Only for ONNX files of tools/export.py.
         'export': ['onnx>=1.18,<2', 'onnxruntime>=1.22,<2', 'onnxscript>=0.7,<1'],
         # Only for the documentation site. MkDocs 2 has no plugins, so no API reference.

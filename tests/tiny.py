@@ -75,6 +75,16 @@ TEXT_ENCODERS = {
         templates='imagenet_7',
     ),
 }
+TEXT_ENCODERS['GroupViT'] = dict(
+    type='GroupViTTextEncoder',
+    config=dict(
+        hidden_size=16, intermediate_size=32, num_attention_heads=2, num_hidden_layers=2
+    ),
+    projection_channels=24,
+    embed_dims=WIDTH,
+    templates='imagenet_7',
+    template_average='normalized',
+)
 # Texts of 8, 2, 3, 77 (cut, so that the end token is the last one) and 16 tokens.
 TEXTS = [
     'a photo of a cat.',
@@ -355,6 +365,29 @@ def lposs() -> dict:
     )
 
 
+def groupvit() -> dict:
+    """Six and then four groups of patches; scores at the size of a window."""
+    return dict(
+        backbone=dict(
+            type='GroupViTImageEncoder',
+            config=dict(
+                hidden_size=16,
+                intermediate_size=32,
+                depths=[2, 1, 1],
+                num_attention_heads=2,
+                num_group_tokens=[6, 4, 0],
+                num_output_groups=[6, 4, 4],
+                image_size=32,
+                patch_size=8,
+            ),
+            projection_channels=24,
+            out_channels=WIDTH,
+        ),
+        decode_head=dict(type='GroupViTHead', text_channels=WIDTH),
+        test_cfg=dict(mode='slide', crop_size=(40, 40), stride=(24, 24)),
+    )
+
+
 # Method and the shape of the text vectors of one name.
 SYSTEMS = {
     talk2dino: (20,),
@@ -367,6 +400,7 @@ SYSTEMS = {
     tcl: (WIDTH,),
     clip_dinoiser: (WIDTH,),
     lposs: (WIDTH,),
+    groupvit: (WIDTH,),
 }
 
 

@@ -119,6 +119,7 @@ def _set_plain_names(cfg: Config) -> bool:
     test_cfg = cfg.model.get('test_cfg') or {}
     for key in ('min_probability', 'min_area'):
         test_cfg.pop(key, None)
+    cfg.model.get('decode_head', {}).pop('background_threshold', None)
     return bool(hooks)
 
 

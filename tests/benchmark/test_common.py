@@ -39,6 +39,13 @@ def test_what_takes_the_place_of_the_models_own(model, data, kept):
     assert cfg.default_hooks.vocabulary == dict(type='VocabularyHook')
 
 
+def test_a_background_that_the_head_finds_is_a_word_like_others():
+    cfg = compose('groupvit_gcc-yfcc', 'voc21')
+    assert COMMON.apply(cfg) == 'common'
+    assert 'background_threshold' not in cfg.model.decode_head
+    assert cfg.default_hooks.vocabulary == dict(type='VocabularyHook')
+
+
 def test_what_is_left_out_stays():
     cfg, own = (compose('naclip_clip-b16', 'voc21') for _ in range(2))
     assert CommonProtocol(postprocessors='none').apply(cfg) == 'common'

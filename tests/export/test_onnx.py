@@ -17,6 +17,7 @@ from tests.tiny import (
     cat_seg,
     clip_dinoiser,
     dinotxt,
+    groupvit,
     talk2dino,
 )
 
@@ -55,7 +56,10 @@ def test_the_scores_of_the_models_own_inference(exported, session, system, rows)
     expected = window_scores(model, image, text)
     (scores,) = run.run(None, dict(image=image.numpy(), text=text.numpy()))
     assert scores.shape == expected.shape
-    if rows > 1 or system is not clip_dinoiser:  # a softmax over one row is 1
+    if rows > 1 or system not in (
+        clip_dinoiser,
+        groupvit,
+    ):  # a softmax over one row is 1
         assert expected.std() > 1e-2
     np.testing.assert_allclose(scores, expected, atol=5e-5)
 

@@ -21,9 +21,10 @@ def requirements(file: str) -> dict[str, Requirement]:
 
 
 # Extras whose packages are not part of the tested set of requirements.txt: the folders
-# that alone may import them.
+# and files that alone may import them.
 OPTIONAL = {
     'pseudo_masks': 'mmseg_ovs/pseudo_masks/',
+    'groupvit': 'mmseg_ovs/models/backbones/groupvit.py',
     'export': 'mmseg_ovs/export/',
     'docs': 'docs/',
     'page': 'mmseg_ovs/demo/',

@@ -34,6 +34,8 @@ CLASSES = {
     'corrclip_context60': 60,
     'corrclip_voc20': 20,
     'corrclip_voc21': 21,
+    'groupvit_context60': 60,
+    'groupvit_voc21': 21,
     'pascal_context_459': 459,
     'pascal_context_59': 59,
     'pascal_context_59_catseg': 59,

@@ -3,6 +3,7 @@
 from .alignment_head import AlignmentHead
 from .base import FeatureAuxiliaryHead, OpenVocabHead
 from .cost_aggregation_head import CostAggregationHead
+from .groupvit_head import GroupViTHead
 from .ovs_dino_head import OVSDINOHead
 from .pixelclip_head import PixelCLIPHead
 from .talk2dino_head import Talk2DINOHead, Talk2DINOProjection
@@ -13,6 +14,7 @@ __all__ = [
     'AlignmentHead',
     'CostAggregationHead',
     'FeatureAuxiliaryHead',
+    'GroupViTHead',
     'OVSDINOHead',
     'OpenVocabHead',
     'PixelCLIPHead',

@@ -44,6 +44,7 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
         text_channels: Width of the text vectors that it takes; None: any.
         loss_sees_labels: Losses get label maps with ``ignore_index`` in them, so an
             ``ignore_index`` of their own has to be the same.
+        merges_features: Whether the feature maps of several windows can be averaged.
 
     Raises:
         ValueError: Unknown activation.
@@ -52,6 +53,7 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
     in_float32 = False
     text_channels: int | None = None
     loss_sees_labels = True
+    merges_features = True
 
     def __init__(
         self,
@@ -97,6 +99,14 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
                 'that belongs to the backbone or to the projection file, or set '
                 f'decode_head.text_channels={width} to train a projection'
             )
+
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Refuse, before the work, a vocabulary that the head cannot score.
+
+        Raises:
+            OpenVocabError: It would go wrong in silence.
+        """
+        return
 
     def warn_if_unlabelled(
         self, labels: Tensor, effect: str = 'they train nothing'

@@ -214,15 +214,18 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
             RuntimeError: There is no vocabulary.
         """
         vocabulary = self._given_or_default(vocabulary)
+        self.decode_head.check_vocabulary(vocabulary)
         return self.decode_head.project_text(self.text_encoder(vocabulary))
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Encode a vocabulary and project one row, so that trouble comes up.
 
         Raises:
-            OpenVocabError: ``test_cfg`` or a post-processor does not go with it.
+            OpenVocabError: ``test_cfg``, the head or a post-processor does not go with
+                it.
         """
         self.inference_cfg().background_of(vocabulary)
+        self.decode_head.check_vocabulary(vocabulary)
         for processor in self.postprocessors:
             if isinstance(processor, GridPostProcessor):
                 processor.check(vocabulary, self.decode_head)
@@ -266,6 +269,11 @@ class OpenVocabSegmentor(VocabularySegmentor, PretrainedModule, EncoderDecoder):
         settings = super().inference_cfg(**test_cfg)
         if isinstance(self.decode_head.activation, nn.Softmax):
             settings.check_head_softmax()
+        if settings.merges_features and not self.decode_head.merges_features:
+            raise OpenVocabError(
+                f'{type(self.decode_head).__name__} cannot score features averaged '
+                "over windows (test_cfg.aggregation='features'): use mode 'slide'"
+            )
         if settings.propagation is not None and self.graph is None:
             raise OpenVocabError(
                 'test_cfg.propagation needs a network whose features say which patches '

@@ -201,6 +201,11 @@ class InferenceCfg:
                     'too'
                 )
 
+    @property
+    def merges_features(self) -> bool:
+        """Whether feature maps of windows are averaged."""
+        return self.mode == 'local-global' and self.aggregation == 'features'
+
     def check_head_softmax(self) -> None:
         """Refuse what does not go with a head of ``activation='softmax'``.
 

@@ -110,8 +110,7 @@ class VocabularySegmentor:
         cfg = self.inference_cfg(**test_cfg)
         strategy = WindowedInference
         if cfg.mode == 'local-global':
-            by_features = cfg.aggregation == 'features'
-            strategy = FeatureAggregation if by_features else LogitsAggregation
+            strategy = FeatureAggregation if cfg.merges_features else LogitsAggregation
         return strategy(self, cfg)
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ from .base import BaseTextEncoder
 from .code import CoDeTextEncoder
 from .dinotxt import DinoTxtTextEncoder, DinoTxtTextTower
 from .embedding_file import EmbeddingFileError, load_embeddings, save_embeddings
+from .groupvit import GroupViTTextEncoder, GroupViTTextTower
 from .open_clip import (
     OpenCLIPTextEncoder,
     OpenCLIPTextTower,
@@ -22,6 +23,8 @@ __all__ = [
     'DinoTxtTextEncoder',
     'DinoTxtTextTower',
     'EmbeddingFileError',
+    'GroupViTTextEncoder',
+    'GroupViTTextTower',
     'OpenCLIPTextEncoder',
     'OpenCLIPTextTower',
     'PrecomputedTextEncoder',

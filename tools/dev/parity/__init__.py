@@ -18,6 +18,7 @@ from .cost_aggregation import (
 from .dino import run_backbone
 from .dinotxt import run_dinotxt
 from .golden import Comparison, Golden, GoldenFileError, compare
+from .groupvit import run_groupvit
 from .lposs import run_lposs
 from .pixelclip import run_pixelclip
 from .sam import run_image_encoder
@@ -43,6 +44,8 @@ RUNNERS = {
     ('dinotxt', 'DinoTxt'): run_dinotxt,
     ('dinov2', 'DinoVisionTransformer'): run_backbone,
     ('dinov3', 'DinoVisionTransformer'): run_backbone,
+    ('groupvit', 'GroupViTModel'): run_groupvit,
+    ('groupvit', 'MultiLabelContrastive'): run_groupvit,
     ('pixelclip', 'PixelCLIP'): run_pixelclip,
     ('lposs', 'slide_inference'): run_lposs,
     ('sam', 'ImageEncoderViT'): run_image_encoder,
