@@ -1,6 +1,7 @@
 """Label propagation through the public segmentor, with given features."""
 
 import torch
+from mmengine.model import BaseModule
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from mmseg_ovs.models.segmentors import LabelPropagation
 from .golden import Golden, build_segmentor
 
 
-class _Given(torch.nn.Module):
+class _Given(BaseModule):
     """Answers window by window with given maps (windows, C, h, w)."""
 
     def __init__(self, maps: Tensor) -> None:
