@@ -105,6 +105,8 @@ setup(
         'supervision': ['supervision>=0.25,<0.32'],
         # Only for Prediction.to_polygons.
         'polygons': ['shapely>=2.0,<3'],
+        # Only to read and write GeoTIFF. 1.4 is the first release for NumPy 2.
+        'geotiff': ['rasterio>=1.4,<2'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },
     zip_safe=False,

@@ -18,14 +18,20 @@ import mmseg_ovs  # noqa: F401  before anything of mmseg
 from .acceleration import add_switches, chosen_switches
 from .apis import (
     FORMATS,
+    GeoTiff,
+    GeoTiffError,
     ImageError,
     ImageSource,
     OpenVocabInferencer,
+    Reading,
     ResultFolder,
     Video,
     VideoError,
+    draw_geotiff,
     list_files,
+    segment_geotiff,
 )
+from .apis.geotiff import TIFF_SUFFIXES, is_geotiff
 from .apis.image_sources import VIDEO_SUFFIXES, is_video
 from .apis.job_size import job_size, seconds_per_window, set_short_side
 from .composition import (
@@ -36,7 +42,14 @@ from .composition import (
 )
 from .engine import data_vocabulary
 from .structures import Vocabulary
-from .utils import IMAGE_SUFFIXES, Device, OutputFolder, exit_with_message
+from .utils import (
+    IMAGE_SUFFIXES,
+    Device,
+    OutputFolder,
+    exit_with_message,
+    load_extra,
+    replacing,
+)
 from .visualization.sheet import ALPHA
 
 # What the inferencer reads of a config.
@@ -69,6 +82,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'its init_cfg)',
     )
     _add_outputs(parser)
+    _add_geotiff(parser)
     parser.add_argument(
         '--every',
         type=_positive,
@@ -170,6 +184,34 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_geotiff(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('GeoTIFF (needs mmseg_ovs[geotiff])')
+    group.add_argument(
+        '--bands',
+        type=_positive,
+        nargs='+',
+        metavar='N',
+        help='numbers, from 1, of red, green and blue, or of one grey band (default: '
+        'as the file says)',
+    )
+    group.add_argument(
+        '--limits',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='values that become black and white (default: 8 bits as they are, the 2nd '
+        'and 98th percentile of others)',
+    )
+    group.add_argument(
+        '--tile',
+        type=_positive,
+        default=Reading.tile,
+        metavar='PIXELS',
+        help=f'side of the tiles, which the model sees as images (default: '
+        f'{Reading.tile})',
+    )
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -189,7 +231,12 @@ def main(argv: list[str] | None = None) -> int:
     """Segment, write, report; returns the exit code."""
     args = parse_args(argv)
     # Cheap checks come before the weights are loaded.
-    images, videos = _list_inputs(args)
+    images, videos, geotiffs = _list_inputs(args)
+    reading = Reading(
+        bands=args.bands and tuple(args.bands),
+        limits=args.limits and tuple(args.limits),
+        tile=args.tile,
+    )
     words = args.classes or args.vocabulary
     vocabulary = None if words is None else Vocabulary.build(words)
     cfg = read_config(args, read=_READ)
@@ -211,6 +258,10 @@ def main(argv: list[str] | None = None) -> int:
     settings = inferencer.settings()
     if videos:
         settings['--every'] = str(args.every)
+    if geotiffs:
+        settings['GeoTIFF'] = (
+            f'bands {reading.bands}, limits {reading.limits}, tiles {reading.tile}'
+        )
     failures = []
     with ResultFolder(
         args.out,
@@ -218,6 +269,7 @@ def main(argv: list[str] | None = None) -> int:
         vocabulary,
         inferencer.palette(vocabulary),
         videos=videos,
+        geotiffs=geotiffs,
         scores=args.scores,
         formats=args.format,
         frames=args.frames,
@@ -225,12 +277,21 @@ def main(argv: list[str] | None = None) -> int:
         settings=settings,
         opacity=args.opacity,
     ) as folder:
-        skipped = len(images) + len(videos) - len(folder.images) - len(folder.videos)
-        if skipped:
+        kinds = dict(
+            images=len(folder.images),
+            GeoTIFFs=len(folder.geotiffs),
+            videos=len(folder.videos),
+        )
+        given = len(images) + len(geotiffs) + len(videos)
+        if skipped := given - sum(kinds.values()):
             print(f'Skipped, as they have results: {skipped}', file=sys.stderr)
         try:
             if folder.images:
                 failures += _segment_images(inferencer, folder, args)
+            for path, name in folder.geotiffs:
+                failures += _segment_geotiff(
+                    inferencer, path, name, folder, args, reading
+                )
             for path, name in folder.videos:
                 failures += _segment_video(inferencer, path, name, folder, args)
         except KeyboardInterrupt:
@@ -239,11 +300,13 @@ def main(argv: list[str] | None = None) -> int:
                 file=sys.stderr,
             )
             raise
-    return _report(len(folder.images), len(folder.videos), failures, args.out)
+    return _report(kinds, failures, args.out)
 
 
-def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]]:
-    """Images and paths of videos."""
+def _list_inputs(
+    args: argparse.Namespace,
+) -> tuple[list[ImageSource], list[str], list[str]]:
+    """Images, paths of videos and paths of GeoTIFFs."""
     files = list_files(args.inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     videos = [file for file in files if is_video(file)]
     if videos and args.scores:
@@ -251,8 +314,25 @@ def _list_inputs(args: argparse.Namespace) -> tuple[list[ImageSource], list[str]
             f'--scores is for images, and {videos[0]} is a video: its scores would be '
             'many times as large as itself'
         )
-    images = [ImageSource(file, file) for file in files if not is_video(file)]
-    return images, videos
+    asked = '--bands' if args.bands else '--limits' if args.limits else ''
+    geotiffs = [
+        file
+        for file in files
+        if (asked and Path(file).suffix.lower() in TIFF_SUFFIXES) or is_geotiff(file)
+    ]
+    if asked and not geotiffs:
+        raise GeoTiffError(f'{asked} is for TIFF files, and the inputs have none')
+    if geotiffs:
+        load_extra('rasterio', 'geotiff', asked or 'GeoTIFF')
+    if geotiffs and (args.scores or args.format):
+        option = '--scores' if args.scores else '--format'
+        raise GeoTiffError(
+            f'{option} is for images, and {geotiffs[0]} is a GeoTIFF, which is read '
+            'and written in tiles'
+        )
+    others = {*videos, *geotiffs}
+    images = [ImageSource(file, file) for file in files if file not in others]
+    return images, videos, geotiffs
 
 
 def _segment_images(
@@ -278,6 +358,44 @@ def _segment_images(
         bar.update()
     print(file=sys.stderr)
     return failures
+
+
+def _segment_geotiff(
+    inferencer: OpenVocabInferencer,
+    path: str,
+    name: str,
+    folder: ResultFolder,
+    args: argparse.Namespace,
+    reading: Reading,
+) -> list[str]:
+    """Write the results of a GeoTIFF; tells if it failed."""
+    labels, overlay, sheet = folder.geotiff_paths(name)
+    vocabulary = folder.vocabulary
+    try:
+        with GeoTiff(path, reading) as source:
+            total = len(source.tiles())
+            print(source.describe(), file=sys.stderr)
+            bar = ProgressBar(total, file=sys.stderr)
+            for done in segment_geotiff(
+                inferencer,
+                source,
+                labels,
+                vocabulary,
+                overlay,
+                batch_size=args.batch_size,
+                opacity=args.opacity,
+            ):
+                if done > bar.completed:
+                    bar.update(done - bar.completed)
+            print(file=sys.stderr)
+            drawn = draw_geotiff(
+                source, labels, vocabulary, folder.palette, args.opacity
+            )
+            with replacing(sheet) as temporary:
+                drawn.save(temporary)
+    except ImageError as error:
+        return [f'{path}: {error}']
+    return []
 
 
 def _segment_video(
@@ -309,12 +427,10 @@ def _segment_video(
     return []
 
 
-def _report(num_images: int, num_videos: int, failures: list[str], out: str) -> int:
+def _report(kinds: dict[str, int], failures: list[str], out: str) -> int:
     """Say what was done and what was not; returns the exit code."""
-    total = num_images + num_videos
-    what = ' and '.join(
-        noun for noun, n in (('images', num_images), ('videos', num_videos)) if n
-    )
+    total = sum(kinds.values())
+    what = ' and '.join(noun for noun, count in kinds.items() if count)
     what = what or 'images'  # all were there before
     print(f'{total - len(failures)} {what} segmented: {out}')
     if failures:

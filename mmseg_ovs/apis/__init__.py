@@ -2,6 +2,7 @@
 
 from mmseg_ovs.composition import UnknownConfigError, find_config
 
+from .geotiff import GeoTiff, GeoTiffError, Reading, draw_geotiff, segment_geotiff
 from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer
 from .prediction import Prediction
@@ -10,16 +11,21 @@ from .videos import Video, VideoError, writing_video
 
 __all__ = [
     'FORMATS',
+    'GeoTiff',
+    'GeoTiffError',
     'ImageError',
     'ImageSource',
     'OpenVocabInferencer',
     'Prediction',
+    'Reading',
     'ResultFolder',
     'UnknownConfigError',
     'Video',
     'VideoError',
+    'draw_geotiff',
     'find_config',
     'list_files',
     'list_images',
+    'segment_geotiff',
     'writing_video',
 ]

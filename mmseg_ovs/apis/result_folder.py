@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,14 +52,16 @@ class ResultFolder:
     (``coco.json``, ``coco_polygons.json``), for which the folder is a context: the file
     appears at its end, however it ends, and ``yolo/labels/NAME.txt``. A video becomes
     ``vis/NAME.mp4`` and, on request, the label maps of its frames
-    ``pred/NAME/000012.png``.
+    ``pred/NAME/000012.png``. A GeoTIFF becomes ``pred/NAME.tif``, ``overlay/NAME.tif``
+    and ``vis/NAME.png``.
 
     Args:
         folder: Made if it does not exist.
         images: The images that will be written, in order.
         vocabulary: Their classes, also an attribute.
-        palette: Colours of the classes, uint8 RGB (N, 3).
+        palette: Colours of the classes, uint8 RGB (N, 3), also an attribute.
         videos: Paths of the videos that will be written.
+        geotiffs: Paths of the GeoTIFFs that will be written.
         scores: Write the scores of images, which their predictions have to hold.
         formats: Keys of ``FORMATS``: what to write of images and frames besides.
         frames: Write label maps of frames.
@@ -70,6 +73,7 @@ class ResultFolder:
     Attributes:
         images: The images that are to be written, in order.
         videos: Path and NAME of the videos that are to be written.
+        geotiffs: Path and NAME of the GeoTIFFs that are to be written.
 
     Raises:
         ResultFolderError: The folder has results of other classes or settings, or a
@@ -83,6 +87,7 @@ class ResultFolder:
         vocabulary: Vocabulary,
         palette: np.ndarray,
         videos: Sequence[str] = (),
+        geotiffs: Sequence[str] = (),
         scores: bool = False,
         formats: Sequence[str] = (),
         frames: bool = False,
@@ -91,6 +96,7 @@ class ResultFolder:
         opacity: float = ALPHA,
     ) -> None:
         self.folder, self.vocabulary = Path(folder), vocabulary
+        self.palette = palette
         self.scores, self.frames, self.opacity = scores, frames, opacity
         if unknown := set(formats) - set(FORMATS):
             raise ResultFolderError(
@@ -100,9 +106,12 @@ class ResultFolder:
         data_sets = [FORMATS[name] for name in formats if name != 'yolo']
         before = self._read_legend()
         clips = [ImageSource(path, path) for path in videos]
+        maps = [ImageSource(path, path) for path in geotiffs]
         known = {**before.get('images', {}), **before.get('videos', {})}
-        names = output_names([*images, *clips], known)
-        image_names, video_names = names[: len(images)], names[len(images) :]
+        names = iter(output_names([*images, *clips, *maps], known))
+        image_names, video_names, map_names = (
+            list(islice(names, len(part))) for part in (images, clips, maps)
+        )
         todo = [
             (image, name)
             for image, name in zip(images, image_names, strict=True)
@@ -116,11 +125,21 @@ class ResultFolder:
             for path, name in zip(videos, video_names, strict=True)
             if not (skip_existing and name in known and self._has_video(name))
         ]
+        self.geotiffs = [
+            (path, name)
+            for path, name in zip(geotiffs, map_names, strict=True)
+            if not (skip_existing and name in known and self._has_geotiff(name))
+        ]
         legend = _legend(vocabulary, palette, settings or {})
         self._check_before(before, legend, data_sets)
         new = dict(
             settings=legend['settings'],
-            images={n: i.location for n, i in zip(image_names, images, strict=True)},
+            images={
+                name: image.location
+                for name, image in zip(
+                    [*image_names, *map_names], [*images, *maps], strict=True
+                )
+            },
             videos={n: i.location for n, i in zip(video_names, clips, strict=True)},
         )
         for key, entries in new.items():
@@ -184,6 +203,10 @@ class ResultFolder:
         files += [f'yolo/labels/{name}.txt'] * self.yolo
         return all(map(self._has, files))
 
+    def _has_geotiff(self, name: str) -> bool:
+        files = self.geotiff_paths(name)
+        return all(path.is_file() for path in files)
+
     def _has_video(self, name: str) -> bool:
         video = self.folder / 'vis' / f'{name}.mp4'
         if not video.is_file() or not self.frames:
@@ -214,6 +237,14 @@ class ResultFolder:
                 np.save(temporary, prediction.scores.astype(np.float16))
         file_name = self._file_names.get(prediction.source.name, f'{name}.png')
         self._write_formats(prediction, name, file_name)
+
+    def geotiff_paths(self, name: str) -> tuple[Path, Path, Path]:
+        """Where labels, overlay and sheet of a GeoTIFF go."""
+        return (
+            self.folder / 'pred' / f'{name}.tif',
+            self.folder / 'overlay' / f'{name}.tif',
+            self.folder / 'vis' / f'{name}.png',
+        )
 
     @contextmanager
     def writing_video(

@@ -7,7 +7,13 @@ import os
 from mmengine import fileio
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-from mmseg_ovs.utils import RefusedImageError, checked_image
+from mmseg_ovs.utils import (
+    RefusedImageError,
+    check_header,
+    checked_image,
+    download_image,
+    is_web_address,
+)
 
 
 def read_checked_images(step: dict) -> bool:
@@ -46,11 +52,14 @@ class CheckedImagesBackend(BaseStorageBackend):
         Raises:
             RefusedImageError: See :func:`checked_image`; names the file.
         """
-        content = fileio.get(filepath)
+        name = os.fspath(filepath)
         try:
-            return checked_image(content, os.fspath(filepath))
+            if is_web_address(name):
+                return checked_image(download_image(name), name)
+            check_header(name)
+            return checked_image(fileio.get(filepath), name)
         except RefusedImageError as error:
-            raise RefusedImageError(f'{os.fspath(filepath)}: {error}') from error
+            raise RefusedImageError(f'{name}: {error}') from error
 
     def get_text(self, filepath: str | os.PathLike, encoding: str = 'utf-8') -> str:
         """Not for images.

@@ -7,8 +7,11 @@ wrongly (12 bits in a 16-bit file) or not everywhere (GIF, AVIF, HEIC) is decode
 import functools
 import io
 import logging
-from collections.abc import Mapping
-from typing import Any
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -25,11 +28,21 @@ IMAGE_SUFFIXES = frozenset(
 )
 #: The number from which on Pillow raises by default: 0.5 GB decoded.
 MAX_PIXELS = 2 * 89_478_485
+_LARGE_FILE = 2**28  # bytes from which on it pays to look at the header alone
 # Others are left to OpenCV: some of Pillow's readers run programs.
 _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'TIFF', 'PPM', 'GIF', 'AVIF', 'HEIF')
 _DECODED_BY_PILLOW = ('GIF', 'AVIF', 'HEIF')
 _WITH_FRAMES = ('GIF', 'PNG', 'WEBP', 'TIFF', 'AVIF', 'HEIF')
+_TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')  # the last two with 64-bit places
+_SIDES = (256, 257)  # tags of TIFF
 _BITS, _BANDS, _EXTRA_BANDS, _NUMBERS = 258, 277, 338, 339  # tags of TIFF
+
+
+# What reads TIFF files of all kinds.
+_IN_TILES = (
+    'Or let python -m mmseg_ovs.predict read it, after: pip install '
+    "'mmseg_ovs[geotiff]'"
+)
 
 
 class RefusedImageError(ValueError):
@@ -47,6 +60,28 @@ def image_formats() -> tuple[str, ...]:
     else:
         pillow_heif.register_heif_opener()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def check_header(path: str) -> None:
+    """Refuse a large file by its header, before it is read into memory.
+
+    Smaller files, and what is no file of this machine, are left to
+    :func:`checked_image`.
+
+    Raises:
+        RefusedImageError: It would be refused.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
+        return
+    with open(path, 'rb') as stream:
+        try:
+            with (
+                _refusing(start := stream.read(8)),
+                Image.open(path, formats=image_formats()) as image,
+            ):
+                _check_size(image, start)
+        except UnidentifiedImageError:
+            _check_tiff_directory(stream)
 
 
 def checked_image(content: bytes, name: str) -> bytes:
@@ -72,25 +107,42 @@ def checked_image(content: bytes, name: str) -> bytes:
     if not content:
         raise RefusedImageError('the file is empty')
     try:
-        with Image.open(io.BytesIO(content), formats=image_formats()) as image:
+        with (
+            _refusing(content[:8]),
+            Image.open(io.BytesIO(content), formats=image_formats()) as image,
+        ):
             return _checked(content, name, image)
-    except RefusedImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise RefusedImageError(f'it is too large ({error})') from error
     except UnidentifiedImageError:
         _check_unidentified(content)
         return content
+
+
+@contextmanager
+def _refusing(start: bytes) -> Iterator[None]:
+    """Turn what Pillow says of a file's header into a :class:`RefusedImageError`.
+
+    Args:
+        start: The first bytes of the file.
+    """
+    try:
+        yield
+    except (RefusedImageError, UnidentifiedImageError):
+        raise
+    except Image.DecompressionBombError as error:  # the size is in its message alone
+        pixels = re.search(r'\d+', str(error))[0]
+        raise RefusedImageError(_too_large(f'{pixels} pixels', start)) from error
     except Exception as error:  # what readers make of damaged headers
         raise RefusedImageError(f'its header is damaged ({error})') from error
 
 
-def _checked(content: bytes, name: str, image: Image.Image) -> bytes:
+def _check_size(image: Image.Image, start: bytes) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise RefusedImageError(
-            f'it is too large ({width} x {height}, {MAX_PIXELS} pixels are read)'
-        )
+        raise RefusedImageError(_too_large(f'{width} x {height} pixels', start))
+
+
+def _checked(content: bytes, name: str, image: Image.Image) -> bytes:
+    _check_size(image, content[:8])
     if image.format in _WITH_FRAMES and (frames := getattr(image, 'n_frames', 1)) > 1:
         _warn(f'{name} has {frames} frames: only the first is read')
     if image.format in _DECODED_BY_PILLOW:
@@ -104,19 +156,27 @@ def _checked(content: bytes, name: str, image: Image.Image) -> bytes:
     return _in_eight_bits(content, name) if is_deep else content
 
 
+def _too_large(size: str, start: bytes) -> str:
+    more = f'. {_IN_TILES}' if start[:4] in _TIFF else ''
+    return (
+        f'it is too large ({size}, up to {MAX_PIXELS} are read): make it smaller, or '
+        f'cut it into parts{more}'
+    )
+
+
 def _check_tiff(tags: Mapping[int, Any], name: str) -> None:
     bits, numbers = max(tags.get(_BITS, (1,))), tags.get(_NUMBERS, (1,))
     if bits > 16 or any(kind not in (1, 4) for kind in numbers):
         kind = {2: 'signed', 3: 'floating-point'}.get(numbers[0], 'unsigned')
         raise RefusedImageError(
             f'it is a TIFF of {kind} {bits}-bit numbers: convert it to unsigned '
-            'numbers of 8 or 16 bits'
+            f'numbers of 8 or 16 bits. {_IN_TILES}'
         )
     bands = tags.get(_BANDS, 1)
     if bands > 4:
         raise RefusedImageError(
             f'it is a TIFF of {bands} bands: write the three that are red, green and '
-            'blue to a file'
+            f'blue to a file. {_IN_TILES}'
         )
     if bands == 4 and tags.get(_EXTRA_BANDS, (0,))[0] == 0:
         _warn(f'{name} has 4 bands: the first three are read, as red, green and blue')
@@ -133,15 +193,25 @@ def _check_unidentified(content: bytes) -> None:
         )
     if brand in (b'avif', b'avis') and 'AVIF' not in image_formats():
         raise RefusedImageError("it is AVIF, which needs: pip install 'pillow>=11.3'")
-    if content[:4] in (b'II*\0', b'MM\0*'):
-        directory = ImageFileDirectory_v2(content[:8])
-        stream = io.BytesIO(content)
+    _check_tiff_directory(io.BytesIO(content))
+
+
+def _check_tiff_directory(stream: BinaryIO) -> None:
+    """Refuse TIFF files of kinds that Pillow does not know."""
+    stream.seek(0)
+    head = stream.read(16)
+    if head[:4] not in _TIFF:
+        return
+    try:
+        directory = ImageFileDirectory_v2(head if b'+' in head[:4] else head[:8])
         stream.seek(directory.next)
-        try:
-            directory.load(stream)
-        except Exception:  # damaged: OpenCV refuses it
-            return
-        _check_tiff(directory, '')
+        directory.load(stream)
+    except Exception:  # damaged: OpenCV refuses it
+        return
+    width, height = (directory.get(tag, 0) for tag in _SIDES)
+    if width * height > MAX_PIXELS:
+        raise RefusedImageError(_too_large(f'{width} x {height} pixels', head))
+    _check_tiff(directory, '')
 
 
 def _in_eight_bits(content: bytes, name: str) -> bytes:

@@ -31,6 +31,7 @@ OPTIONAL = {
     'heic': 'mmseg_ovs/utils/image_check.py',
     'supervision': 'mmseg_ovs/apis/prediction.py',
     'polygons': 'mmseg_ovs/apis/prediction.py',
+    'geotiff': 'mmseg_ovs/apis/geotiff.py',
 }
 
 
