@@ -107,6 +107,8 @@ setup(
         'polygons': ['shapely>=2.0,<3'],
         # Only to read and write GeoTIFF. 1.4 is the first release for NumPy 2.
         'geotiff': ['rasterio>=1.4,<2'],
+        # Only for videos that browsers play. 13 is the oldest release tested.
+        'video': ['av>=13,<19'],
         'mim': ['openmim==0.3.9', 'openxlab<0.0.12', 'setuptools>=70.1,<82'],
     },
     zip_safe=False,

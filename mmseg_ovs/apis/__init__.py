@@ -7,7 +7,8 @@ from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer
 from .prediction import Prediction
 from .result_folder import FORMATS, ResultFolder
-from .videos import Video, VideoError, writing_video
+from .video_encoders import VideoError
+from .videos import Video, writing_video
 
 __all__ = [
     'FORMATS',

@@ -13,14 +13,11 @@ import numpy as np
 
 from mmseg_ovs.utils import replacing
 
-from .image_sources import ImageError, ImageSource
+from .image_sources import ImageSource
+from .video_encoders import H264Encoder, OpenCVEncoder, VideoError, make_encoder
 
 # Containers without an index estimate their number of frames.
 _TOLERANCE = 0.02
-
-
-class VideoError(ImageError):
-    """A video that cannot be read or written, or not to its end."""
 
 
 class Video:
@@ -94,6 +91,8 @@ class Video:
 def writing_video(path: str | os.PathLike, fps: float) -> Iterator[VideoWriter]:
     """Write an MP4 file, which appears under its name when it is complete.
 
+    It is H.264, which browsers play, if PyAV is installed; else MPEG-4, with a warning.
+
     ::
 
         with writing_video('out.mp4', fps=25) as writer:
@@ -104,8 +103,8 @@ def writing_video(path: str | os.PathLike, fps: float) -> Iterator[VideoWriter]:
         fps: Frames per second.
 
     Raises:
-        VideoError: OpenCV cannot encode, frames differ in size, there are none, or not
-            all could be written.
+        VideoError: The video cannot be encoded, frames differ in size, there are none,
+            or not all could be written.
     """
     with replacing(path) as temporary:
         writer = VideoWriter(temporary, fps)
@@ -119,32 +118,33 @@ def writing_video(path: str | os.PathLike, fps: float) -> Iterator[VideoWriter]:
 class VideoWriter:
     """Appends frames to an MP4 file; see :func:`writing_video`.
 
-    OpenCV drops frames that it cannot write without a word, so they are counted.
+    The encoders drop frames that they cannot write without a word, so they are counted.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
-        self._writer: cv2.VideoWriter | None = None
+        self._encoder: H264Encoder | OpenCVEncoder | None = None
         self._written = 0
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame, uint8 RGB (H, W, 3), of the size of those before."""
         size = frame.shape[1::-1]
-        if self._writer is None:
+        if self._encoder is None:
             self._size = size
-            self._writer = self._open()
+            self._encoder = make_encoder(self.path, self.fps, size)
         if size != self._size:
             raise VideoError(
                 f'frame {self._written} is {size[0]} x {size[1]} pixels, those before '
                 f'{self._size[0]} x {self._size[1]}'
             )
-        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        self._encoder.write(frame)
         self._written += 1
 
     def release(self) -> None:
         """End the file."""
-        if self._writer is not None:
-            self._writer.release()
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.release()
 
     def check(self) -> None:
         """Raise :class:`VideoError` unless the file holds what was written."""
@@ -156,13 +156,3 @@ class VideoWriter:
                 f'only {kept} of {self._written} frames could be written: is the disk '
                 'full?'
             )
-
-    def _open(self) -> cv2.VideoWriter:
-        codec = cv2.VideoWriter_fourcc(*'mp4v')  # in every build of OpenCV with FFmpeg
-        writer = cv2.VideoWriter(str(self.path), codec, self.fps, self._size)
-        if not writer.isOpened():
-            raise VideoError(
-                f'this OpenCV cannot write MP4 videos of {self._size[0]} x '
-                f'{self._size[1]} pixels (codec mp4v): install opencv-python'
-            )
-        return writer

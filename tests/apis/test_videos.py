@@ -1,5 +1,7 @@
 """Videos: read frame by frame, written whole or not at all."""
 
+import sys
+from fractions import Fraction
 from itertools import islice
 
 import cv2
@@ -13,6 +15,7 @@ from mmseg_ovs.apis import (
     Video,
     VideoError,
     list_images,
+    video_encoders,
     writing_video,
 )
 
@@ -93,8 +96,17 @@ def test_a_video_among_images_is_an_error_that_says_what_to_do(clip):
 
 
 # ----------------------------------------------------------------------- writing
+@pytest.fixture(params=['h264', 'mpeg4'])
+def codec(request, monkeypatch):
+    if request.param == 'h264':
+        pytest.importorskip('av')
+    else:
+        monkeypatch.setitem(sys.modules, 'av', None)
+    return request.param
+
+
 @pytest.mark.parametrize('size', [(40, 56), (33, 51), (2, 2), (720, 1280)])
-def test_what_is_written_is_read_back(tmp_path, size):
+def test_what_is_written_is_read_back(tmp_path, size, codec):
     colours = [(250, 20, 20), (20, 250, 20), (20, 20, 250)]
     path = tmp_path / 'out' / 'a.mp4'
     with writing_video(path, 29.97) as writer:
@@ -110,7 +122,7 @@ def test_what_is_written_is_read_back(tmp_path, size):
     assert [p.name for p in path.parent.iterdir()] == ['a.mp4']
 
 
-def test_a_failure_leaves_no_half_video(tmp_path):
+def test_a_failure_leaves_no_half_video(tmp_path, codec):
     path = tmp_path / 'a.mp4'
     with pytest.raises(KeyboardInterrupt), writing_video(path, 5) as writer:
         writer.write(make_image())
@@ -126,7 +138,7 @@ def test_a_failure_leaves_no_half_video(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_size_that_the_codec_does_not_take(tmp_path):
+def test_a_size_that_the_codec_does_not_take(tmp_path, codec):
     path = tmp_path / 'a.mp4'
     with (
         pytest.raises(VideoError, match='cannot write MP4 videos of 1 x 1 pixels'),
@@ -135,7 +147,7 @@ def test_a_size_that_the_codec_does_not_take(tmp_path):
         writer.write(make_image(1, 1))
 
 
-def test_frames_that_were_not_written_are_noticed(tmp_path):
+def test_frames_that_were_not_written_are_noticed(tmp_path, codec):
     with (
         pytest.raises(VideoError, match='only 2 of 3 frames could be written'),
         writing_video(tmp_path / 'a.mp4', 5) as writer,
@@ -146,3 +158,28 @@ def test_frames_that_were_not_written_are_noticed(tmp_path):
         with writing_video(writer.path, 5) as shorter:  # as a full disk would leave it
             shorter.write(make_image())
             shorter.write(make_image())
+
+
+def test_browsers_can_play_it_and_start_at_once(tmp_path):
+    av = pytest.importorskip('av')
+    with writing_video(tmp_path / 'a.mp4', 30000 / 1001) as writer:
+        for seed in range(5):
+            writer.write(make_image(seed=seed))
+    with av.open(str(tmp_path / 'a.mp4')) as file:
+        (stream,) = file.streams
+        assert stream.codec_context.name == 'h264'
+        assert stream.codec_context.pix_fmt == 'yuv420p'
+        assert stream.average_rate == Fraction(30000, 1001)
+    content = (tmp_path / 'a.mp4').read_bytes()
+    assert content.index(b'moov') < content.index(b'mdat')
+
+
+def test_without_the_encoder_a_warning_says_so_once(tmp_path, monkeypatch, warned):
+    monkeypatch.setitem(sys.modules, 'av', None)
+    video_encoders._warn.cache_clear()
+    for name in ('a.mp4', 'b.mp4'):
+        with writing_video(tmp_path / name, 5) as writer:
+            writer.write(make_image())
+    (text,) = warned
+    assert 'which browsers do not play' in text
+    assert "pip install 'mmseg_ovs[video]'" in text

@@ -32,6 +32,7 @@ OPTIONAL = {
     'supervision': 'mmseg_ovs/apis/prediction.py',
     'polygons': 'mmseg_ovs/apis/prediction.py',
     'geotiff': 'mmseg_ovs/apis/geotiff.py',
+    'video': 'mmseg_ovs/apis/video_encoders.py',
 }
 
 
