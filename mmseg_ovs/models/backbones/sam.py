@@ -23,7 +23,7 @@ from .common import (
     resolve_arch,
     resolve_out_indices,
 )
-from .sam_attention import FusedAttention
+from .sam_attention import FusedAttention, PlainAttention
 
 # Names and numbers of segment_anything's sam_model_registry.
 ARCHS = {
@@ -118,16 +118,15 @@ class SAMImageEncoder(ImageEncoderViT, PretrainedModule):
             use_rel_pos=True,
             window_size=window_size,
         )
-        if fused_attention:
-            for block in self.blocks:
-                if not block.window_size:
-                    block.attn = FusedAttention(
-                        embed_dims,
-                        block.attn.num_heads,
-                        qkv_bias=block.attn.qkv.bias is not None,
-                        use_rel_pos=True,
-                        input_size=(img_size // patch_size,) * 2,
-                    )
+        for block in self.blocks:
+            fused = fused_attention and not block.window_size
+            block.attn = (FusedAttention if fused else PlainAttention)(
+                embed_dims,
+                block.attn.num_heads,
+                qkv_bias=block.attn.qkv.bias is not None,
+                use_rel_pos=True,
+                input_size=(block.window_size or img_size // patch_size,) * 2,
+            )
         self.init_cfg = init_cfg
         self.embed_dims = embed_dims
         self.depth = depth

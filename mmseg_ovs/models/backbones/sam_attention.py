@@ -1,4 +1,4 @@
-"""SAM's attention without its maps of patches x patches values.
+"""SAM's attention, without transfers to a GPU and without its large maps.
 
 Source of the formula: facebookresearch/segment-anything, modeling/image_encoder.py
 (``Attention``), after Li et al., "MViTv2" (arXiv 2112.01526).
@@ -8,11 +8,60 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import Attention, get_rel_pos
+from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor
 
 
-class FusedAttention(Attention):
+def relative_positions(size: int, table: Tensor) -> Tensor:
+    """Vectors (size, size, c) of each query and key along one axis.
+
+    The package makes the indices on the CPU, for which a GPU waits in every block.
+
+    Args:
+        size: Length of the axis.
+        table: Vectors (L, c) of the distances, resampled where the axis is of another
+            length than the table was made for.
+    """
+    distances = 2 * size - 1
+    if len(table) != distances:
+        table = F.interpolate(table.t()[None], distances, mode='linear')[0].t()
+    places = torch.arange(size, device=table.device)
+    return table[places[:, None] - places + size - 1]
+
+
+class PlainAttention(Attention):
+    """The package's attention, equal to it bit for bit."""
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens (B, H, W, C) to queries, keys, values (B, heads, H, W, c)."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        return qkv.permute(3, 0, 4, 1, 2, 5).unbind()
+
+    def bias(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """What all rows (..., H, W, H) and columns (..., H, W, W) add to the logits."""
+        height, width = query.shape[-3:-1]
+        rows = relative_positions(height, self.rel_pos_h)
+        columns = relative_positions(width, self.rel_pos_w)
+        return (
+            torch.einsum('...hwc,hkc->...hwk', query, rows),
+            torch.einsum('...hwc,wkc->...hwk', query, columns),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, H, W, C) to (B, H, W, C)."""
+        query, key, value = (t.flatten(0, 1) for t in self.project(x))
+        size = query.shape[1:3]
+        to_rows, to_columns = self.bias(query)
+        query, key, value = (t.flatten(1, 2) for t in (query, key, value))
+        logits = (query * self.scale) @ key.mT
+        logits = logits.unflatten(1, size).unflatten(3, size)
+        logits = logits + to_rows[..., None] + to_columns[..., None, :]
+        out = logits.flatten(3).flatten(1, 2).softmax(dim=-1) @ value
+        out = out.unflatten(1, size).unflatten(0, (len(x), self.num_heads))
+        return self.proj(out.permute(0, 2, 3, 1, 4).flatten(3))
+
+
+class FusedAttention(PlainAttention):
     """The package's attention through ``scaled_dot_product_attention``.
 
     The bias of a query q for a key in row y and column x is ``q . Rh[y] + q . Rw[x]``.
@@ -25,15 +74,9 @@ class FusedAttention(Attention):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, H, W, C) to (B, H, W, C)."""
         height, width = x.shape[1:3]
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = qkv.permute(3, 0, 4, 1, 2, 5)  # (B, heads, H, W, c) each
+        query, key, value = self.project(x)
         dims = query.shape[-1]
-        to_rows = torch.einsum(
-            'bnhwc,hkc->bnhwk', query, get_rel_pos(height, height, self.rel_pos_h)
-        )
-        to_columns = torch.einsum(
-            'bnhwc,wkc->bnhwk', query, get_rel_pos(width, width, self.rel_pos_w)
-        )
+        to_rows, to_columns = self.bias(query)
         row = torch.eye(height, dtype=key.dtype, device=key.device)
         column = torch.eye(width, dtype=key.dtype, device=key.device)
         query = torch.cat([query * self.scale, to_rows, to_columns], dim=-1)

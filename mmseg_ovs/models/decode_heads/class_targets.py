@@ -53,15 +53,14 @@ def sample_classes(
         ignore_index: Label of unlabelled pixels.
 
     Returns:
-        LongTensor of at least ``count`` (or all) classes in ascending order.
+        LongTensor on the CPU of at least ``count`` (or all) classes in ascending order.
 
     Raises:
         ValueError: A label is of none of the classes.
     """
-    check_labels(labels, num_classes, ignore_index)
-    weight = torch.rand(num_classes, device=labels.device)
-    weight[labels[labels != ignore_index].unique()] = 2
-    number = max(int((weight == 2).sum()), min(count, num_classes))
+    named = read_classes(labels, num_classes, ignore_index).any(dim=0)
+    weight = torch.rand(num_classes).masked_fill(named, 2)
+    number = max(int(named.sum()), min(count, num_classes))
     return weight.topk(number).indices.sort().values
 
 
@@ -74,20 +73,45 @@ def labelled_classes(labels: Tensor, num_classes: int, ignore_index: int) -> Ten
         ignore_index: Label of unlabelled pixels.
 
     Returns:
-        LongTensor in ascending order, empty if nothing is labelled.
+        LongTensor on the CPU in ascending order, empty if nothing is labelled.
 
     Raises:
         ValueError: A label is of none of the classes.
     """
-    check_labels(labels, num_classes, ignore_index)
-    named = torch.zeros(num_classes, dtype=torch.bool, device=labels.device)
-    named[labels[labels != ignore_index].unique()] = True
-    return in_any_process(named).nonzero().flatten()
+    named = read_classes(labels, num_classes, ignore_index).any(dim=0)
+    return in_any_process(named, labels.device).nonzero().flatten()
+
+
+def read_classes(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Which classes each image names: one read-back from a GPU, for a whole batch.
+
+    Args:
+        labels: (B, H, W).
+        num_classes: Number of classes N.
+        ignore_index: Label of unlabelled pixels.
+
+    Returns:
+        BoolTensor (B, N) on the CPU.
+
+    Raises:
+        ValueError: A label is of none of the classes.
+    """
+    # two bins more, of unlabelled pixels and of labels that are no class
+    ignored = labels == ignore_index
+    unknown = ((labels < 0) | (labels >= num_classes)) & ~ignored
+    index = labels.long().masked_fill(ignored, num_classes)
+    index = index.masked_fill_(unknown, num_classes + 1).flatten(1)
+    shape = (len(labels), num_classes + 2)
+    named = torch.zeros(shape, dtype=torch.bool, device=labels.device)
+    named = named.scatter_(1, index, True).cpu()
+    if named[:, -1].any():
+        check_labels(labels, num_classes, ignore_index)  # which says what is wrong
+    return named[:, :num_classes]
 
 
 def renumber(labels: Tensor, kept: Tensor, ignore_index: int) -> Tensor:
     """Labels as positions in ``kept``, which names every class that is labelled."""
-    renumbered = torch.searchsorted(kept, labels)
+    renumbered = torch.searchsorted(kept.to(labels.device), labels)
     return renumbered.masked_fill(labels == ignore_index, ignore_index)
 
 

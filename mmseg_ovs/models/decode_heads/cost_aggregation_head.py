@@ -192,15 +192,15 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         )
         kept = self._classes_of_step(labels, vocabulary.num_classes)
         if kept is not None:
-            row_to_class = vocabulary.row_to_class.to(kept.device)
-            text = text[torch.isin(row_to_class, kept)]
+            rows = torch.isin(vocabulary.row_to_class, kept).nonzero().flatten()
+            text = text[rows.to(text.device)]
             labels = renumber(labels, kept, self.ignore_index)
             vocabulary = sub_vocabulary(vocabulary, kept.tolist())
         logits = vocabulary.reduce(self(features, text))
         return self.loss_by_logits(logits, labels)
 
     def _classes_of_step(self, labels: Tensor, num_classes: int) -> Tensor | None:
-        """Classes that the loss of a batch compares, ascending. None: all."""
+        """Classes (on the CPU) that the loss compares, ascending. None: all."""
         if self.loss_classes == 'labelled':
             kept = labelled_classes(labels, num_classes, self.ignore_index)
             return kept if len(kept) else None

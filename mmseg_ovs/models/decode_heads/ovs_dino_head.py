@@ -19,7 +19,7 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from ..text_encoders import BaseTextEncoder
 from ..utils.global_batch import loss_of_batch
-from .class_targets import check_labels
+from .class_targets import read_classes
 from .text_similarity_head import IMPOSSIBLE, TextSimilarityHead
 
 # Settings of the base's loss, which draws pixels and classes.
@@ -30,8 +30,8 @@ class MaskTargets(NamedTuple):
     """Masks of a batch and what they are masks of.
 
     Attributes:
-        image: Image of each mask (M,).
-        label: Class of each mask (M,).
+        image: Image of each mask (M,), on the CPU.
+        label: Class of each mask (M,), on the CPU.
         masks: (M, H, W), 1 inside, 0 outside, the ignore index where nothing is known.
     """
 
@@ -120,12 +120,13 @@ class OVSDINOHead(TextSimilarityHead):
         targets = add_negatives(targets, len(data_samples), self.negatives)
         # only the rows of nouns in this batch, however long the vocabulary
         used, label = targets.label.unique(return_inverse=True)
-        rows = vocabulary.row_to_class.to(used.device)
-        in_use = torch.isin(rows, used)
-        text = self.project_text(text[in_use])
+        rows = vocabulary.row_to_class
+        in_use = torch.isin(rows, used).nonzero().flatten()
+        text = self.project_text(text[in_use.to(text.device)])
         logits = self(features, text)
         row_label = torch.searchsorted(used, rows[in_use])
-        logits = _best_synonym(logits, row_label, len(used))[targets.image, label]
+        image, label = torch.stack([targets.image, label]).to(logits.device)
+        logits = _best_synonym(logits, row_label, len(used))[image, label]
         return self.loss_of_masks(logits, targets.masks)
 
     def loss_of_masks(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -164,12 +165,9 @@ def masks_of_nouns(
         image += [i] * len(sample.nouns)
         label += [index[noun] for noun in sample.nouns]
     masks = torch.cat([sample.gt_noun_masks.data for sample in samples])
-    device = masks.device
     if not label:
-        return _nothing_known(masks.shape[1:], device, ignore_index)
-    return MaskTargets(
-        torch.tensor(image, device=device), torch.tensor(label, device=device), masks
-    )
+        return _nothing_known(masks.shape[1:], masks.device, ignore_index)
+    return MaskTargets(torch.tensor(image), torch.tensor(label), masks)
 
 
 def masks_of_labels(
@@ -180,21 +178,15 @@ def masks_of_labels(
     Raises:
         ValueError: A label is of none of the classes.
     """
-    image, label, masks = [], [], []
-    for i, sample in enumerate(samples):
-        labels = sample.gt_sem_seg.data.squeeze(0)
-        check_labels(labels, num_classes, ignore_index)
-        known = labels != ignore_index
-        for value in labels[known].unique():
-            image.append(i)
-            label.append(value)
-            masks.append((labels == value).int().masked_fill(~known, ignore_index))
-    if not masks:
-        unlabelled = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
-        return _nothing_known(unlabelled.shape[1:], unlabelled.device, ignore_index)
-    device = masks[0].device
+    labels = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
+    image, label = read_classes(labels, num_classes, ignore_index).nonzero().t()
+    if not len(image):
+        return _nothing_known(labels.shape[1:], labels.device, ignore_index)
+    there = torch.stack([image, label]).to(labels.device)
+    labels = labels[there[0]]
+    masks = (labels == there[1, :, None, None]).int()
     return MaskTargets(
-        torch.tensor(image, device=device), torch.stack(label), torch.stack(masks)
+        image, label, masks.masked_fill_(labels == ignore_index, ignore_index)
     )
 
 
@@ -202,7 +194,7 @@ def _nothing_known(
     size: torch.Size, device: torch.device, ignore_index: int
 ) -> MaskTargets:
     """One mask without a known pixel, whose losses are 0."""
-    zero = torch.zeros(1, dtype=torch.long, device=device)
+    zero = torch.zeros(1, dtype=torch.long)
     masks = torch.full((1, *size), ignore_index, dtype=torch.int, device=device)
     return MaskTargets(zero, zero, masks)
 
@@ -222,7 +214,7 @@ def add_negatives(targets: MaskTargets, images: int, count: int) -> MaskTargets:
     for i in range(images):
         own = targets.label[targets.image == i]
         others = nouns[~torch.isin(nouns, own)]
-        drawn = others[torch.randperm(len(others), device=others.device)[:count]]
+        drawn = others[torch.randperm(len(others))[:count]]
         image.append(torch.full_like(drawn, i))
         label.append(drawn)
     label = torch.cat(label)
@@ -238,6 +230,6 @@ def _best_synonym(logits: Tensor, row_label: Tensor, count: int) -> Tensor:
     """Row logits (B, R, h, w) to class logits (B, count, h, w)."""
     if len(row_label) == count:
         return logits
-    index = row_label[None, :, None, None].expand_as(logits)
+    index = row_label.to(logits.device)[None, :, None, None].expand_as(logits)
     best = logits.new_full((len(logits), count, *logits.shape[2:]), -torch.inf)
     return best.scatter_reduce(1, index, logits, 'amax')

@@ -168,6 +168,7 @@ class TextSimilarityHead(OpenVocabHead):
         if self.loss_classes == 'labelled':
             kept = labelled_classes(labels, logits.shape[1], self.ignore_index)
             if len(kept):
+                kept = kept.to(labels.device)
                 logits = logits[:, kept]
                 labels = renumber(labels, kept, self.ignore_index)
         else:

@@ -9,6 +9,7 @@ work, and no tensor of the size of the whole matrix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,14 +76,9 @@ class AxisTile(NamedTuple):
     seen: Tensor
 
 
-def axis_tiles(
-    queries: int, keys: int, ratio: float, device: torch.device | str = 'cpu'
-) -> list[AxisTile]:
-    """Cut an axis into runs of about 16 queries.
-
-    The cuts follow the borders of cells, where the windows change: a run is a number of
-    cells, or a part of one. Arguments as :func:`window_bounds`.
-    """
+@torch.compiler.assume_constant_result
+def _cut(queries: int, keys: int, ratio: float) -> list[tuple[int, int, int, int]]:
+    """Runs of about 16 queries with the keys that they see, see :func:`lay_tiles`."""
     first, last = window_bounds(queries, keys, ratio)
     pixels = queries / keys
     if pixels < _TILE_SIDE:
@@ -90,17 +86,50 @@ def axis_tiles(
     else:
         step = pixels / round(pixels / _TILE_SIDE)
     edges = [round(i * step) for i in range(int(queries / step) + 1)] + [queries]
-    tiles = []
-    for start, stop in zip(edges, edges[1:], strict=False):
-        if start >= stop:
-            continue
-        low, high = int(first[start]), int(last[stop - 1])
-        index = np.arange(low, high)
-        seen = index >= first[start:stop, None]
-        seen &= index < last[start:stop, None]
-        seen = torch.tensor(seen, device=device)
-        tiles.append(AxisTile(slice(start, stop), slice(low, high), seen))
-    return tiles
+    return [
+        (start, stop, int(first[start]), int(last[stop - 1]))
+        for start, stop in zip(edges, edges[1:], strict=False)
+        if start < stop
+    ]
+
+
+@torch.compiler.assume_constant_result
+def _bounds(queries: Sequence[int], keys: Sequence[int], ratio: float) -> Tensor:
+    """:func:`window_bounds` of both axes, one behind the other."""
+    axes = zip(queries, keys, strict=True)
+    bounds = [bound for axis in axes for bound in window_bounds(*axis, ratio)]
+    return torch.tensor(np.concatenate(bounds))
+
+
+def lay_tiles(
+    queries: Sequence[int],
+    keys: Sequence[int],
+    ratio: float,
+    device: torch.device | str = 'cpu',
+) -> tuple[list[AxisTile], list[AxisTile]]:
+    """Cut the rows and the columns of a grid into runs of about 16.
+
+    The cuts follow the borders of cells, where the windows change: a run is a number of
+    cells, or a part of one.
+
+    Args:
+        queries: Height and width of the fine grid.
+        keys: Height and width of the coarse grid.
+        ratio: See :func:`window_bounds`.
+        device: Where the masks lie; one copy brings all there.
+    """
+    bounds = _bounds(tuple(queries), tuple(keys), ratio).to(device)
+    bounds = bounds.split([length for length in queries for _ in range(2)])
+    axes = []
+    for first, last, count in zip(bounds[::2], bounds[1::2], keys, strict=True):
+        index = torch.arange(count, device=device)
+        seen = (index >= first[:, None]) & (index < last[:, None])
+        cuts = [
+            (slice(start, stop), slice(low, high))
+            for start, stop, low, high in _cut(len(first), count, ratio)
+        ]
+        axes.append([AxisTile(*cut, seen[cut]) for cut in cuts])
+    return tuple(axes)
 
 
 class WindowedCrossAttention(nn.Module):
@@ -128,6 +157,12 @@ class WindowedCrossAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
+    def lay_tiles(
+        self, queries: Sequence[int], keys: Sequence[int], device: torch.device
+    ) -> tuple[list[AxisTile], list[AxisTile]]:
+        """:func:`lay_tiles` of this attention, the same for all images of a size."""
+        return lay_tiles(queries, keys, self.window_ratio, device)
+
     def _project_queries(self, queries: Tensor, rows: slice) -> Tensor:
         """Some rows of queries (H, W, dims) as (heads, rows, W, dims / heads)."""
         height = len(queries)
@@ -144,6 +179,7 @@ class WindowedCrossAttention(nn.Module):
         queries: Tensor,
         keys: Tensor,
         values: Tensor,
+        tiles: tuple[list[AxisTile], list[AxisTile]],
         out: Tensor | None = None,
     ) -> Tensor:
         """Attend in tiles.
@@ -152,6 +188,7 @@ class WindowedCrossAttention(nn.Module):
             queries: (H, W, dims).
             keys: (h, w, dims).
             values: (h, w, C).
+            tiles: Of :meth:`lay_tiles`.
             out: Receives the result where no gradient is needed, which saves holding
                 it twice.
 
@@ -160,14 +197,11 @@ class WindowedCrossAttention(nn.Module):
         """
         keys = self.key(self.norm_k(keys))
         keys = keys.unflatten(-1, (self.num_heads, -1)).permute(2, 0, 1, 3)
-        height, width = queries.shape[:2]
-        ratio, device = self.window_ratio, queries.device
-        row_tiles = axis_tiles(height, keys.shape[1], ratio, device)
-        column_tiles = axis_tiles(width, keys.shape[2], ratio, device)
+        row_tiles, column_tiles = tiles
         bands = []
         for rows in row_tiles:
             projected = self._project_queries(queries, rows.queries)
-            tiles = []
+            parts = []
             for columns in column_tiles:
                 part = projected[:, :, columns.queries]
                 near = keys[:, rows.keys, columns.keys].flatten(1, 2)
@@ -179,9 +213,9 @@ class WindowedCrossAttention(nn.Module):
                 near = values[rows.keys, columns.keys].flatten(0, 1)
                 tile = (weights.to(near.dtype) @ near).view(*part.shape[1:3], -1)
                 if out is None:
-                    tiles.append(tile)
+                    parts.append(tile)
                 else:
                     out[rows.queries, columns.queries] = tile
             if out is None:
-                bands.append(torch.cat(tiles, dim=1))
+                bands.append(torch.cat(parts, dim=1))
         return torch.cat(bands) if out is None else out

@@ -52,8 +52,9 @@ class PixelRoPE(nn.Module):
 
     def tables(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Angles of all rows (height, 1, dims) and of all columns (width, dims)."""
+        double = dict(dtype=torch.float64, device=self.freqs.device)
         rows, columns = (
-            torch.linspace(0, 1, length, dtype=torch.float64).to(self.freqs)
+            torch.linspace(0, 1, length, **double).to(self.freqs)
             for length in (height, width)
         )
         return rows[:, None, None] * self.freqs[0], columns[:, None] * self.freqs[1]
@@ -238,6 +239,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         out = None
         if not torch.is_grad_enabled() and not is_exporting():
             out = values.new_empty(len(values), *size, values.shape[-1])
+        tiles = self.cross_decode.lay_tiles(size, values.shape[1:3], values.device)
         results = []
         for i in range(len(image)):  # one by one: their encodings are the memory
             queries, keys = self._encode_image(
@@ -250,6 +252,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
                     queries,
                     keys[0].permute(1, 2, 0),
                     values[i],
+                    tiles,
                     None if out is None else out[i],
                 )
             )

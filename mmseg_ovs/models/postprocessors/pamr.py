@@ -20,7 +20,10 @@ from torch import Tensor
 
 from .base import ImagePostProcessor
 
+# Rows whose temporaries are made together: a CPU keeps them in its cache, a GPU is to
+# have few, large operations (1.5 KiB a pixel at the default dilations).
 _BAND_ROWS = 32
+_BAND_PIXELS_GPU = 2**19
 
 
 class Affinity(NamedTuple):
@@ -54,24 +57,24 @@ class PAMR(ImagePostProcessor):
         self.num_iter = num_iter
         self.dilations = tuple(dilations)
         self.class_chunk = class_chunk
+        steps = torch.cartesian_prod(*[torch.tensor([-1, 0, 1])] * 2)
+        around = steps[steps.any(dim=1)]
+        # a buffer, so that it lies where the images are
+        offsets = torch.cat([distance * around for distance in self.dilations])
+        self.register_buffer('offsets', offsets, persistent=False)
 
     def _neighbours(self, top: int, bottom: int, height: int, width: int) -> Tensor:
         """Flat indices (pixels, 8 * dilations) of the rows top..bottom.
 
         Clamping them replicates the border.
         """
-        rows = torch.arange(top, bottom)[:, None]
-        columns = torch.arange(width)
-        tables = []
-        for distance in self.dilations:
-            for dy in (-distance, 0, distance):
-                for dx in (-distance, 0, distance):
-                    if dy == dx == 0:
-                        continue
-                    y = (rows + dy).clamp_(0, height - 1)
-                    x = (columns + dx).clamp_(0, width - 1)
-                    tables.append((y * width + x).flatten())
-        return torch.stack(tables, dim=1)
+        device = self.offsets.device
+        rows = torch.arange(top, bottom, device=device)[:, None]
+        columns = torch.arange(width, device=device)[:, None]
+        dy, dx = self.offsets.unbind(dim=1)
+        y = (rows + dy).clamp_(0, height - 1).mul_(width)
+        x = (columns + dx).clamp_(0, width - 1)
+        return (y[:, None] + x).flatten(0, 1)
 
     @torch.no_grad()
     def prepare(self, image: Tensor) -> Affinity:
@@ -89,11 +92,13 @@ class PAMR(ImagePostProcessor):
         indices = torch.empty(shape, dtype=torch.int32, device=image.device)
         weights = torch.empty(shape, device=image.device)
         colours = image.float().flatten(1)
-        # in bands, whose temporaries are small
-        for top in range(0, height, _BAND_ROWS):
-            bottom = min(top + _BAND_ROWS, height)
+        rows = _BAND_ROWS
+        if image.device.type != 'cpu':
+            rows = max(1, _BAND_PIXELS_GPU // width)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
             band = slice(top * width, bottom * width)
-            around = self._neighbours(top, bottom, height, width).to(image.device)
+            around = self._neighbours(top, bottom, height, width)
             indices[band] = around
             weights[band] = self._affinity(colours, around, band)
         return Affinity(indices, weights)

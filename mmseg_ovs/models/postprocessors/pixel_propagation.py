@@ -17,7 +17,10 @@ from torch import Tensor
 from ..utils.conjugate_gradient import conjugate_gradient
 from .base import ImagePostProcessor
 
-_BAND_PIXELS = 2**12  # whose neighbours are looked up together, in the cache
+# Pixels whose neighbours are looked up together: a CPU keeps them in its cache, a GPU
+# is to have few, large operations (4 KiB a pixel).
+_BAND_PIXELS = 2**12
+_BAND_PIXELS_GPU = 2**17
 # sRGB to CIE XYZ over the white of D65
 _XYZ = (
     (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
@@ -34,17 +37,20 @@ def rgb_to_lab(colours: Tensor) -> Tensor:
     """
     gamma = ((colours + 0.055) / 1.055).clamp(min=0) ** 2.4
     linear = torch.where(colours > 0.04045, gamma, colours / 12.92)
-    # no matrix product, which autocast would round
-    xyz = (colours.new_tensor(_XYZ)[:, :, None] * linear).sum(dim=1)
+    # no matrix product, which autocast would round; no table, for which a GPU waits
+    xyz = torch.stack(
+        [(r * linear[0] + g * linear[1]) + b * linear[2] for r, g, b in _XYZ]
+    )
     x, y, z = torch.where(
         xyz > 0.008856, xyz.clamp(min=0.008856) ** (1 / 3), 7.787 * xyz + 4 / 29
     )
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def _bands(count: int) -> Iterator[slice]:
-    for start in range(0, count, _BAND_PIXELS):
-        yield slice(start, min(start + _BAND_PIXELS, count))
+def _bands(count: int, device: torch.device) -> Iterator[slice]:
+    step = _BAND_PIXELS if device.type == 'cpu' else _BAND_PIXELS_GPU
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 @MODELS.register_module()
@@ -103,10 +109,10 @@ class PixelPropagation(ImagePostProcessor):
         """Normalised weights (H * W, neighbours) of an RGB image (3, H, W), 0..255."""
         size = tuple(image.shape[-2:])
         lab = rgb_to_lab(image.float().flatten(1) / 255)
-        lab = lab / lab.new_tensor([100, 128, 128])[:, None]
+        lab = torch.stack([lab[0] / 100, lab[1] / 128, lab[2] / 128])
         count = lab.shape[1]
         weights = lab.new_empty(count, self.window**2 - 1)
-        for band in _bands(count):
+        for band in _bands(count, lab.device):
             indices, inside = self._neighbours(band, size, lab.device)
             squares = torch.zeros(indices.shape, device=lab.device)
             for channel in lab:
@@ -114,7 +120,7 @@ class PixelPropagation(ImagePostProcessor):
             weights[band] = squares.sqrt_().div_(-self.tau).exp_().mul_(inside)
         degree = weights.sum(dim=1)
         scale = torch.where(degree == 0, 1, degree).rsqrt()
-        for band in _bands(count):
+        for band in _bands(count, lab.device):
             indices, _ = self._neighbours(band, size, lab.device)
             weights[band].mul_(scale[band, None]).mul_(scale[indices])
         return weights
@@ -129,11 +135,10 @@ class PixelPropagation(ImagePostProcessor):
         height, width = size
         radius = self.window // 2
         pixels = torch.arange(band.start, band.stop, device=device)
-        steps = torch.arange(-radius, radius + 1, device=device)
-        dy, dx = torch.meshgrid(steps, steps, indexing='ij')
-        others = (dy != 0) | (dx != 0)
-        y = (pixels // width)[:, None] + dy[others]
-        x = (pixels % width)[:, None] + dx[others]
+        places = torch.arange(self.window**2 - 1, device=device)
+        places += places >= len(places) // 2  # all but the centre
+        y = (pixels // width)[:, None] + (places // self.window - radius)
+        x = (pixels % width)[:, None] + (places % self.window - radius)
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         indices = y.clamp_(0, height - 1).mul_(width).add_(x.clamp_(0, width - 1))
         return indices, inside
@@ -146,7 +151,7 @@ class PixelPropagation(ImagePostProcessor):
         def multiply(columns: Tensor) -> Tensor:
             """By ``I - alpha W``; neighbours are looked up anew, a band at a time."""
             spread = torch.empty_like(columns)
-            for band in _bands(len(prepared)):
+            for band in _bands(len(prepared), columns.device):
                 spread[band] = F.embedding_bag(
                     self._neighbours(band, size, columns.device)[0],
                     columns,

@@ -101,7 +101,7 @@ class WindowedInference:
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
-        return [
+        results = [
             self._finish(
                 layout, grids, tuple(meta.get('ori_shape', size)[:2]), meta, vocabulary
             )
@@ -113,6 +113,9 @@ class WindowedInference:
                 strict=True,
             )
         ]
+        labels, maps, broken = zip(*results, strict=True)
+        _require_finite(broken, labels, metas)
+        return list(zip(labels, maps, strict=True))
 
     # ----------------------------------------------------- what strategies change
     @property
@@ -224,15 +227,20 @@ class WindowedInference:
         out_size: tuple[int, int],
         meta: Mapping,
         vocabulary: Vocabulary,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Grid scores of one image's views to labels (and class scores)."""
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Grid scores of one image's views to labels (and class scores).
+
+        The last result is the number of pixels without a finite score. It is read when
+        all images are done: a GPU would wait for it.
+        """
         cfg = self.cfg
         refinements = self._prepare(layout, out_size, meta)
-        row_to_class = vocabulary.row_to_class.to(scores[0].device)
+        row_to_class = vocabulary.row_to_class
         names = None
         if cfg.best_name_before_resize:
             row_to_class, counts = row_to_class.unique_consecutive(return_counts=True)
             names = counts.tolist()
+        row_to_class = _to_device(row_to_class, scores[0].device)
         background = cfg.background_of(vocabulary)
         kept = [] if cfg.keep_logits else None
         constant = vocabulary.background_score
@@ -241,7 +249,7 @@ class WindowedInference:
         argmax = self._sweep(
             layout, scores, refinements, out_size, meta, kept, scale, names
         )
-        _require_finite(argmax.best, meta.get('img_path', 'an image'))
+        broken = argmax.best.numel() - argmax.best.isfinite().count_nonzero()
         labels, best = row_to_class[argmax.index], argmax.best
         small = None
         if cfg.min_area:
@@ -259,14 +267,14 @@ class WindowedInference:
             best = best if scale is None else argmax.probability(best)
             labels.masked_fill_(best <= constant, vocabulary.background_label)
         if kept is None:
-            return labels, None
+            return labels, None, broken
         maps = torch.cat(kept)
         if scale is not None:
             maps = argmax.probability(maps)
         maps = vocabulary.reduce(maps[None])[0] if names is None else maps
         if small is not None:
             maps.masked_fill_(small[:, None, None], 0)
-        return labels, maps
+        return labels, maps, broken
 
     def _prepare(
         self, layout: Layout, out_size: tuple[int, int], meta: Mapping
@@ -418,18 +426,33 @@ def small_classes(
     return small
 
 
-def _require_finite(best: Tensor, image: str) -> None:
+def _to_device(row_to_class: Tensor, device: torch.device) -> Tensor:
+    """Classes of the rows on a device; with one name each nothing is copied."""
+    if torch.equal(row_to_class, torch.arange(len(row_to_class))):
+        return torch.arange(len(row_to_class), device=device)
+    return row_to_class.to(device)
+
+
+def _require_finite(
+    broken: Sequence[Tensor], labels: Sequence[Tensor], metas: Sequence[Mapping]
+) -> None:
     """Refuse scores of which an arg max would make class 0.
 
-    The best score (H, W) is NaN where any is; a class may be -inf.
+    Args:
+        broken: Pixels of each image whose best score is NaN, as it is where any is, or
+            infinite; a class may be -inf.
+        labels: Label map (H, W) of each image.
+        metas: Their ``img_path``.
     """
-    broken = ~best.isfinite()
-    if broken.any():
-        raise NonFiniteError(
-            f'the scores of {int(broken.sum())} of {broken.numel()} pixels of {image} '
-            'are NaN or infinite: the weights are damaged, or numbers were too large '
-            'for the precision (try without --bf16)'
-        )
+    counts = torch.stack(broken).tolist()  # the one value of a batch that is read back
+    for count, pixels, meta in zip(counts, labels, metas, strict=True):
+        if count:
+            raise NonFiniteError(
+                f'the scores of {count} of {pixels.numel()} pixels of '
+                f'{meta.get("img_path", "an image")} are NaN or infinite: the weights '
+                'are damaged, or numbers were too large for the precision (try without '
+                '--bf16)'
+            )
 
 
 def _unflip(scores: Tensor, meta: Mapping) -> Tensor:

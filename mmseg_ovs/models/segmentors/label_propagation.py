@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmseg_ovs.utils import OpenVocabError
 
-from ..utils import FrozenTeacher, rows_per_chunk
+from ..utils import FrozenTeacher, Window, rows_per_chunk
 from ..utils.conjugate_gradient import conjugate_gradient
 from .inference import Layout, WindowedInference
 from .settings import PropagationCfg
@@ -151,12 +151,12 @@ class LabelPropagation(WindowedInference):
                 f'takes {8 * sum(counts) ** 2 / 2**30:.1f} GiB. Resize images to a '
                 'smaller size, take a larger stride, or raise max_patches'
             )
+        nodes = torch.cat([f.flatten(1).t() for f in features])
         places = [
-            _centres(grid, window.size) + torch.tensor([window.top, window.left])
+            _centres(grid, window, nodes.device)
             for grid, window in zip(grids, layout.windows, strict=True)
         ]
-        nodes = torch.cat([f.flatten(1).t() for f in features])
-        weights = patch_affinity(nodes, torch.cat(places).to(nodes.device), cfg)
+        weights = patch_affinity(nodes, torch.cat(places), cfg)
 
         def multiply(columns: Tensor) -> Tensor:
             return torch.addmm(columns, weights, columns, alpha=-cfg.alpha)
@@ -171,10 +171,11 @@ class LabelPropagation(WindowedInference):
         return [v.unflatten(1, g) for v, g in zip(views, grids, strict=True)]
 
 
-def _centres(grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def _centres(grid: tuple[int, int], window: Window, device: torch.device) -> Tensor:
     """Centres (h * w, 2), row and column, of the cells of a grid on a window."""
+    corner = window.top, window.left
     rows, columns = (
-        (torch.arange(cells) + 0.5) * (side / cells)
-        for cells, side in zip(grid, size, strict=True)
+        (torch.arange(cells, device=device) + 0.5) * (side / cells) + start
+        for cells, side, start in zip(grid, window.size, corner, strict=True)
     )
     return torch.cartesian_prod(rows, columns)

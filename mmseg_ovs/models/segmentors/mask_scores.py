@@ -92,7 +92,7 @@ class MaskInference(WindowedInference):
         out_size: tuple[int, int],
         meta: Mapping,
         vocabulary: Vocabulary,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """As in the base, where every class has one row of scores."""
         maps = [self._class_scores(masks, vocabulary) for masks in scores]
         first = tuple(names[:1] for names in vocabulary.synonyms)

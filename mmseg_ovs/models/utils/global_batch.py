@@ -66,10 +66,15 @@ def loss_of_batch(
     return value * (valid / float(average)) if average else value
 
 
-def in_any_process(flags: Tensor) -> Tensor:
-    """Flags (N,), bool, that are set in any process."""
+def in_any_process(flags: Tensor, device: torch.device) -> Tensor:
+    """Flags (N,), bool, on the CPU, that are set in any process.
+
+    Args:
+        flags: Of this process, on the CPU.
+        device: Where processes exchange tensors.
+    """
     if get_world_size() == 1:
         return flags
-    counts = flags.int()
+    counts = flags.to(device, torch.int32)
     all_reduce(counts, 'max')
-    return counts.bool()
+    return counts.cpu().bool()

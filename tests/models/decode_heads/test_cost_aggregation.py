@@ -139,8 +139,9 @@ def test_tokens_see_their_window_and_nothing_else(size):
     window, (height, width) = 4, size
     block = SpatialBlock(8, 0, num_heads=2, window_size=window)
     x = torch.randn(3, height * width, 8)
-    for swin, prepared, shift in zip(
-        (block.block_1, block.block_2), block.prepare(None, size), (0, 2), strict=True
+    prepared = block.prepare(None, block.lay_windows(size))
+    for swin, ready, shift in zip(
+        (block.block_1, block.block_2), prepared, (0, 2), strict=True
     ):
         side = window
         if min(size) <= window:
@@ -159,7 +160,7 @@ def test_tokens_see_their_window_and_nothing_else(size):
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         expected = x + attention.proj(seen.transpose(1, 2).flatten(2))
         expected = expected + swin.mlp(swin.norm2(expected))
-        assert_close(swin(x, prepared), expected)
+        assert_close(swin(x, ready), expected)
 
 
 def flops_of(model, classes):

@@ -5,7 +5,7 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_ovs.models.layers import FeatureUnification, PixelEncoder, row_bands
-from mmseg_ovs.models.layers.windowed_attention import axis_tiles
+from mmseg_ovs.models.layers.windowed_attention import lay_tiles
 from mmseg_ovs.models.necks import AnyUp
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from mmseg_ovs.structures import VisualFeatures
@@ -124,7 +124,8 @@ def test_bands_keep_the_statistics_of_a_distant_mean():
 
 @pytest.mark.parametrize('queries, keys', [(384, 24), (448, 32), (7, 13), (100, 3)])
 def test_tiles_cover_an_axis_once(queries, keys):
-    tiles = axis_tiles(queries, keys, 0.1)
+    rows, tiles = lay_tiles((5, queries), (5, keys), 0.1)
+    assert len(rows) == 1
     covered = [i for t in tiles for i in range(t.queries.start, t.queries.stop)]
     assert covered == list(range(queries))
     assert all(tile.seen.any(dim=1).all() for tile in tiles)

@@ -96,7 +96,8 @@ def run_spatial_block(golden: Golden) -> dict[str, Tensor]:
     between, out = [], []
     for x, guidance in zip(golden.inputs['x'], golden.inputs['guidance'], strict=True):
         x = _by_class(x)
-        prepared = block.prepare(guidance, tuple(guidance.shape[-2:]))
+        windows = block.lay_windows(tuple(guidance.shape[-2:]))
+        prepared = block.prepare(guidance, windows)
         between.append(block.block_1(x.flatten(1, 2), prepared[0]))
         out.append(block(x, prepared).permute(3, 0, 1, 2))
     return {'after_block_1': torch.cat(between), 'x': torch.stack(out)}

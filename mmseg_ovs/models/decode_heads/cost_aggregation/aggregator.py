@@ -19,6 +19,7 @@ from .chunks import replace_chunk
 from .class_block import ClassBlock
 from .correlation import correlation, strongest_classes
 from .guided_decoder import GuidedUpsampling
+from .shifted_windows import ShiftedWindows
 from .spatial_block import SpatialBlock
 
 # Logit of classes that truncation leaves out.
@@ -180,6 +181,7 @@ class Aggregator(nn.Module):
                 zip(self.decoder_guidance_projection, decoder_guidance, strict=True), 1
             )
         ]
+        windows = self.layers[0].swin_block.lay_windows(tuple(features.shape[-2:]))
         # One image at a time: which classes are kept and all guidance differ.
         return torch.stack(
             [
@@ -188,6 +190,7 @@ class Aggregator(nn.Module):
                     text,
                     None if appearance is None else appearance[i],
                     [guidance[i : i + 1] for guidance in decoder_guidance],
+                    windows,
                 )
                 for i in range(len(features))
             ]
@@ -199,6 +202,7 @@ class Aggregator(nn.Module):
         text: Tensor,
         appearance: Tensor | None,
         decoder_guidance: list[Tensor],
+        windows: list[ShiftedWindows],
     ) -> Tensor:
         """Logits (T, 4h, 4w) of one image."""
         count, size = text.shape[0], tuple(features.shape[-2:])
@@ -213,7 +217,7 @@ class Aggregator(nn.Module):
         parts = text.split(chunk) if chunk < count else [text]
         chunks = [self._embed(features, part) for part in parts]
         for layer in self.layers:
-            prepared = layer.swin_block.prepare(appearance, size)
+            prepared = layer.swin_block.prepare(appearance, windows)
             for i, cost in enumerate(chunks):
                 replace_chunk(chunks, i, layer.swin_block(cost, prepared))
             layer.attention(chunks, text_guidance)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 # Swin's masks subtract 100 across the seam of a shifted map, where -inf would do.
 _SEAM = -100.0
-_PADDING = -1
 
 
 @dataclass
@@ -49,27 +47,26 @@ class ShiftedWindows:
         """
         if min(size) <= window:
             window, shift = min(size), 0
-        # In numpy: while torch.export traces, tensors have no values to decide by.
-        rows, row_regions = _axis(size[0], window, shift)
-        columns, column_regions = _axis(size[1], window, shift)
-        outside = (rows == _PADDING)[:, None] | (columns == _PADDING)
+        axes = [_Axis(length, window, shift, device) for length in size]
+        rows, columns = axes
         # Fillers hold the first token: finite, never seen and never read back.
-        slots = np.where(outside, 0, rows[:, None] * size[1] + columns)
-        regions = 3 * row_regions[:, None] + column_regions
+        outside = rows.outside[:, None] | columns.outside
+        slots = (rows.position[:, None] * size[1] + columns.position).where(~outside, 0)
+        regions = 3 * rows.region[:, None] + columns.region
         slots, regions, outside = (
             _partition(grid, window) for grid in (slots, regions, outside)
         )
-        places = np.empty(size[0] * size[1], np.int64)
-        inside = ~outside.ravel()
-        places[slots.ravel()[inside]] = inside.nonzero()[0]
+        masks = torch.zeros(*slots.shape, window * window, device=device)
+        masks.masked_fill_(regions[:, :, None] != regions[:, None], _SEAM)
+        masks.masked_fill_(outside[:, :, None] != outside[:, None], -torch.inf)
+        needed = [row or column for row in rows.mixed for column in columns.mixed]
         masks = [
-            torch.tensor(_mask(region, filler), device=device)
-            if filler.any() or (region != region[0]).any()
-            else None
-            for region, filler in zip(regions, outside, strict=True)
+            mask if needs else None for mask, needs in zip(masks, needed, strict=True)
         ]
-        slots, places = (torch.tensor(x, device=device) for x in (slots, places))
-        return cls(slots, places, masks)
+        row, column = rows.place[:, None], columns.place
+        number = row // window * len(columns.mixed) + column // window
+        places = (number * window + row % window) * window + column % window
+        return cls(slots, places.flatten(), masks)
 
     def partition(self, x: Tensor) -> Tensor:
         """Grid tokens (T, h * w, C) to windows (T, W, N, C)."""
@@ -80,26 +77,38 @@ class ShiftedWindows:
         return x.flatten(1, 2).index_select(1, self.places)
 
 
-def _axis(length: int, window: int, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Position and region of each place along one axis of the shifted, padded grid."""
-    padded = -(-length // window) * window
-    place = np.arange(padded)
-    position = (place + shift) % padded
-    region = np.zeros_like(place)
-    if shift:
-        region += (place >= padded - window).astype(int) + (place >= padded - shift)
-    return np.where(position >= length, _PADDING, position), region
+class _Axis:
+    """One axis of the shifted, padded grid; no value of it is read back.
+
+    Attributes:
+        position: Position on the grid of each place.
+        outside: Which places are fillers.
+        region: Which side of the seams each place lies on.
+        place: Place of each position.
+        mixed: Whether a window sees a seam or fillers.
+    """
+
+    def __init__(
+        self, length: int, window: int, shift: int, device: torch.device | str
+    ) -> None:
+        count = -(-length // window)
+        padded = count * window
+        place = torch.arange(padded, device=device)
+        self.position = (place + shift) % padded
+        self.outside = self.position >= length
+        self.region = torch.zeros_like(place)
+        if shift:
+            self.region += place >= padded - window
+            self.region += place >= padded - shift
+        self.place = (place[:length] - shift) % padded
+        first_filler = (length - shift) % padded
+        last_filler = (padded - 1 - shift) % padded
+        self.mixed = [bool(shift) and i == count - 1 for i in range(count)]
+        for filler in (first_filler, last_filler) if padded > length else ():
+            self.mixed[filler // window] = True
 
 
-def _partition(grid: np.ndarray, window: int) -> np.ndarray:
+def _partition(grid: Tensor, window: int) -> Tensor:
     """(H, W) to windows (count, window * window)."""
-    grid = grid.reshape(len(grid) // window, window, -1, window)
-    return grid.swapaxes(1, 2).reshape(-1, window * window)
-
-
-def _mask(region: np.ndarray, filler: np.ndarray) -> np.ndarray:
-    """What is added to the logits of one window (N, N)."""
-    mask = np.zeros((len(region), len(region)), np.float32)
-    mask[region[:, None] != region] = _SEAM
-    mask[filler[:, None] != filler] = -np.inf
-    return mask
+    grid = grid.unflatten(1, (-1, window)).unflatten(0, (-1, window))
+    return grid.transpose(1, 2).flatten(2).flatten(0, 1)

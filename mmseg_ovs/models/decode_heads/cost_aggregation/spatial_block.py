@@ -104,27 +104,29 @@ class SpatialBlock(nn.Module):
         self.block_2 = SwinBlock(dims, guidance_dims, num_heads)
         self.guidance_norm = nn.LayerNorm(guidance_dims) if guidance_dims else None
 
+    def lay_windows(self, size: tuple[int, int]) -> list[ShiftedWindows]:
+        """Windows of both blocks over a grid (height, width), the same in any layer."""
+        device = self.block_1.norm1.weight.device
+        return [
+            ShiftedWindows.build(size, self.window_size, shift, device)
+            for shift in (0, self.window_size // 2)
+        ]
+
     def prepare(
-        self, guidance: Tensor | None, size: tuple[int, int]
+        self, guidance: Tensor | None, windows: list[ShiftedWindows]
     ) -> list[PreparedWindows]:
         """The work of an image that no class changes.
 
         Args:
             guidance: Guidance map (G, h, w), or None.
-            size: Height and width of the grid.
+            windows: Of :meth:`lay_windows`.
         """
         if self.guidance_norm is not None:
             guidance = self.guidance_norm(guidance.flatten(1).t())[None]
         prepared = []
-        for block, shift in (
-            (self.block_1, 0),
-            (self.block_2, self.window_size // 2),
-        ):
-            windows = ShiftedWindows.build(
-                size, self.window_size, shift, block.norm1.weight.device
-            )
-            inside = None if guidance is None else windows.partition(guidance)
-            prepared.append(PreparedWindows(windows, block.attn.share(inside)))
+        for block, laid in zip((self.block_1, self.block_2), windows, strict=True):
+            inside = None if guidance is None else laid.partition(guidance)
+            prepared.append(PreparedWindows(laid, block.attn.share(inside)))
         return prepared
 
     def forward(self, x: Tensor, prepared: list[PreparedWindows]) -> Tensor:
