@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -149,7 +150,9 @@ def output_names(
         if not isinstance(source.content, np.ndarray) and own.get(source.location):
             names.append(own[source.location].pop(0))
             continue
-        stem = Path(source.name).stem.replace(' ', '_')
+        is_address = '://' in source.name
+        path = urlsplit(source.name).path if is_address else source.name
+        stem = Path(path).stem.replace(' ', '_') or 'image'
         names.append(unique_name(stem, taken))
     return names
 
