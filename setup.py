@@ -58,6 +58,7 @@ setup(
     include_package_data=False,
     package_data={'mmseg_ovs': ['structures/vocabularies/*.*']},
     cmdclass={'build_py': BuildWithMim},
+    entry_points={'console_scripts': ['mmseg-ovs = mmseg_ovs.__main__:main']},
     # Wider than requirements.txt, which is one tested set; both ends of the torch range
     # were tested. Packages with more than one possible distribution are extras.
     install_requires=[
@@ -75,6 +76,8 @@ setup(
         'matplotlib>=3.5,<4',
         'prettytable>=3,<4',
         'filelock>=3.12,<5',
+        'huggingface_hub>=0.30,<3',
+        'tqdm>=4.60,<5',
         'scipy>=1.11,<2',
         'pyyaml>=6,<7',
     ],

@@ -1,8 +1,7 @@
 """Talk2DINO on DINOv2 with registers ViT-L.
 
-The authors' projection ``vitl_mlp_infonce.pth`` is read from ``weights/``; it is in
-the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states no
-licence.
+The authors' projection ``vitl_mlp_infonce.pth`` is downloaded from the folder
+``weights`` of their repository lorebianchi98/Talk2DINO, which states no licence.
 """
 
 _base_ = ['../_base_/models/talk2dino.py', '../_base_/default_runtime.py']
@@ -19,7 +18,12 @@ model = dict(
     decode_head=dict(
         in_channels=1024,
         text_projection=dict(
-            init_cfg=dict(type='Pretrained', checkpoint='weights/vitl_mlp_infonce.pth')
+            init_cfg=dict(
+                type='Pretrained',
+                checkpoint='https://raw.githubusercontent.com/lorebianchi98/Talk2DINO/'
+                '4918c2df1d00c644ecc7f34de070694af1a8bc69/weights/'
+                'vitl_mlp_infonce.pth',
+            )
         ),
     ),
 )

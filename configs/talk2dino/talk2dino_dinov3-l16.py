@@ -1,8 +1,7 @@
 """Talk2DINO on DINOv3 ViT-L.
 
-The authors' projection ``dinov3_vitl_mlp_infonce.pth`` is read from ``weights/``; it
-is in the folder ``weights`` of their repository lorebianchi98/Talk2DINO, which states
-no licence.
+The authors' projection ``dinov3_vitl_mlp_infonce.pth`` is downloaded from the folder
+``weights`` of their repository lorebianchi98/Talk2DINO, which states no licence.
 
 DINOv3's weights are gated: ask for access (DINOv3 License) and put the file into
 ``weights/``.
@@ -26,7 +25,10 @@ model = dict(
         in_channels=1024,
         text_projection=dict(
             init_cfg=dict(
-                type='Pretrained', checkpoint='weights/dinov3_vitl_mlp_infonce.pth'
+                type='Pretrained',
+                checkpoint='https://raw.githubusercontent.com/lorebianchi98/Talk2DINO/'
+                '4918c2df1d00c644ecc7f34de070694af1a8bc69/weights/'
+                'dinov3_vitl_mlp_infonce.pth',
             )
         ),
     ),

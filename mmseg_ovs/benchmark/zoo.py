@@ -3,7 +3,8 @@
 A metafile is that of model-index, which openmim reads, with these extra fields:
 ``Metadata`` of a collection has ``Method Class``; ``Metadata`` of a model has ``Weights
 Licence`` (which says 'not published' of weights that nobody can have) and ``Gated``
-(whether weights have to be asked for); a result has ``Origin`` ('published' or
+(whether weights have to be asked for), and the model itself may have an ``Alias``, a
+short name; a result has ``Origin`` ('published' or
 'measured') and ``Source``.
 """
 
@@ -80,6 +81,11 @@ class Model:
         return self.entry['Name']
 
     @property
+    def alias(self) -> str | None:
+        """A short name."""
+        return self.entry.get('Alias')
+
+    @property
     def method_class(self) -> str | None:
         """One of :data:`METHOD_CLASSES`."""
         return (self.collection.get('Metadata') or {}).get('Method Class')
@@ -92,7 +98,8 @@ class Model:
     @property
     def has_weights(self) -> bool:
         """Whether all its weights are published."""
-        return 'not published' not in self.metadata.get('Weights Licence', '')
+        licence = self.metadata.get('Weights Licence', '')
+        return 'not published' not in licence and not licence.startswith('none:')
 
     @property
     def results(self) -> list[Mapping[str, Any]]:

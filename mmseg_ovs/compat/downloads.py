@@ -2,18 +2,15 @@
 
 mmengine 0.10.7 leaves them to ``torch.hub``, which unpickles anything in them and takes
 a file that it has of this name, whatever its address: ``pytorch_model.bin`` of one
-model for that of another.
+model for that of another. It has no ``hf://``.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
-from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
-from filelock import FileLock
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 
@@ -21,31 +18,35 @@ from safetensors.torch import load_file
 def read_address(url: str, map_location: Any = None, **unused: Any) -> dict[str, Any]:
     """Read a checkpoint, after a download if it is not there yet.
 
-    It lies in the folder of ``torch.hub``; the processes of a machine download it once.
-
     Args:
-        url: Address (http, https) of a safetensors or torch file.
+        url: Address of a safetensors or torch file: ``https://host/file``, perhaps with
+            ``#sha256=...``, or ``hf://owner/name/file`` on the Hugging Face Hub.
         map_location: As for ``torch.load``.
         **unused: What mmengine's own loaders take.
 
     Raises:
-        OSError: It cannot be downloaded.
+        AddressError: The address has another form.
+        DownloadError: It cannot be downloaded, or is not the published file.
         UnpicklingError: It holds more than tensors and plain values.
     """
-    name = Path(urlparse(url).path).name
-    path = Path(torch.hub.get_dir(), 'checkpoints')
-    path = path / f'{sha256(url.encode()).hexdigest()[:12]}-{name}'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f'{path}.lock'):
-        if not path.is_file():
-            print(f'Downloading {url} to {path}', flush=True)
-            torch.hub.download_url_to_file(url, path)
-    if path.suffix == '.safetensors':
-        return load_file(path)
-    return torch.load(path, map_location=map_location, weights_only=True)
+    # which need the rest of the package
+    from mmseg_ovs.weights import DownloadError, local_file
+
+    path = local_file(url)
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except UnpicklingError:
+        raise
+    except Exception as error:  # of any kind: the unpickler reads what bytes there are
+        raise DownloadError(
+            f'{url} cannot be read ({error}). The file {path} is truncated or no '
+            'checkpoint: remove it, and it is downloaded again'
+        ) from error
 
 
 def register_downloads() -> None:
     """Let mmengine read addresses in this way."""
-    prefixes = ['http://', 'https://']
+    prefixes = ['http://', 'https://', 'hf://']
     CheckpointLoader.register_scheme(prefixes, read_address, force=True)

@@ -64,6 +64,14 @@ def shipped_models() -> dict[str, Path]:
     return {file.stem: file for file in files if file.parent.name != '_base_'}
 
 
+def short_names() -> dict[str, str]:
+    """Names of shipped models by the short ones in the metafiles."""
+    from mmseg_ovs.benchmark.zoo import Zoo
+
+    models = Zoo.read(configs_folder()).models.values()
+    return {model.alias: model.name for model in models if model.alias}
+
+
 def shipped_data() -> dict[str, Path]:
     """Config files of the shipped data sets by name, such as ``'ade20k-847'``."""
     files = sorted((configs_folder() / '_base_' / 'datasets').glob('*.py'))
@@ -79,8 +87,8 @@ def find_config(name: str | os.PathLike) -> Path:
     """The config file of a model.
 
     Args:
-        name: Path of a config file, or the name of a shipped model, with or without
-            ``.py``.
+        name: Path of a config file, or the name or short name of a shipped model, with
+            or without ``.py``.
 
     Raises:
         UnknownConfigError: There is neither; the message has the nearest names.
@@ -90,14 +98,18 @@ def find_config(name: str | os.PathLike) -> Path:
         return path
     models = shipped_models()
     stem = path.name.removesuffix('.py')
+    short = short_names()
+    if path.parent == Path('.'):
+        stem = short.get(stem, stem)
     if stem in models and _may_be_shipped(path, models[stem]):
         return models[stem]
-    hint = did_you_mean(stem, models)
+    hint = did_you_mean(stem, [*short, *models])
     model, _, data = stem.rpartition('_')
     if model in models and data in shipped_data():
         hint = f' Did you mean the model {model} with --data {data}?'
     raise UnknownConfigError(
-        f'{name} is neither a file nor the name of a model of mmseg_ovs.{hint}'
+        f'{name} is neither a file nor the name of a model of mmseg_ovs.{hint} '
+        'mmseg-ovs models lists them.'
     )
 
 

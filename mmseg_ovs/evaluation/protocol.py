@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urldefrag
 
 import mmengine
 import mmseg
@@ -270,7 +271,7 @@ def _weights(model: nn.Module, cfg: Config) -> dict[str, str]:
     sources = [Path(str(cfg.load_from)).name] if cfg.get('load_from') else []
     sources += sorted(
         {
-            Path(str(cfg['checkpoint'])).name
+            Path(urldefrag(str(cfg['checkpoint'])).url).name
             for module in model.modules()
             for cfg in pretrained_cfgs(module)
         }

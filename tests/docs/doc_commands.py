@@ -110,6 +110,8 @@ def check_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         _check_python(args[start:], monkeypatch)
     elif program == 'python':
         _check_python(args, monkeypatch)
+    elif program == 'mmseg-ovs':
+        _check_python(['-m', 'mmseg_ovs', *args], monkeypatch)
     else:
         raise AssertionError(f'do not know how to check {program!r}')
 

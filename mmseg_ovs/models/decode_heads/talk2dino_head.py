@@ -20,6 +20,14 @@ from ..utils import PretrainedModule
 from ..utils.global_batch import gather_batch
 from .text_similarity_head import TextSimilarityHead
 
+# The authors' model on the Hugging Face Hub: its parts, and what inference leaves out.
+_PARTS = {
+    'model.': ('backbone', ''),
+    'clip_model.': ('text_encoder', ''),
+    'proj.': ('decode_head', 'text_projection.'),
+}
+_UNUSED = ('logit_scale', 'masker.', 'pamr.', 'clip_model.visual.')
+
 
 @MODELS.register_module()
 class Talk2DINOProjection(PretrainedModule):
@@ -134,6 +142,30 @@ class Talk2DINOHead(TextSimilarityHead):
         )
         self.attention_scale = attention_scale
         self.loss_align = MODELS.build(loss_align or dict(type='InfoNCELoss'))
+
+    def split_checkpoint(
+        self, state: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]] | None:
+        """See the base class: the whole model as the authors keep it on the Hub."""
+        if not any(key.startswith('proj.linear_layer.') for key in state):
+            return None
+        shares: dict[str, dict[str, Tensor]] = {part: {} for part, _ in _PARTS.values()}
+        for key, value in state.items():
+            if key.startswith(_UNUSED):
+                continue
+            theirs = next((prefix for prefix in _PARTS if key.startswith(prefix)), '')
+            part, ours = _PARTS.get(theirs, ('decode_head', ''))
+            shares[part][ours + key.removeprefix(theirs)] = value
+        return shares
+
+    def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The projection's keys, of old and new files."""
+        prefix = 'text_projection.'
+        share = {k.removeprefix(prefix): v for k, v in state.items()}
+        if not share or not all(key.startswith(prefix) for key in state):
+            return state
+        share = self.text_projection.convert_state_dict(share)
+        return {f'{prefix}{k}': v for k, v in share.items()}
 
     def visual_embeddings(self, features: VisualFeatures) -> Tensor:
         """Head embeddings (B, heads, C) of a batch, which training aligns with text.

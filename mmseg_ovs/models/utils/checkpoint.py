@@ -19,7 +19,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmseg_ovs.utils import some_of
+from mmseg_ovs.utils import OpenVocabError, some_of
 
 from .recognise import (
     CheckpointError,
@@ -70,11 +70,10 @@ def read_checkpoint(path: str | Path) -> Mapping:
             'weights_only=True. If you trust the file, save its state dict alone: '
             'torch.save(torch.load(path, weights_only=False)["state_dict"], new_path).'
         ) from error
-    except OSError as error:  # no permission; no network, no such page
-        raise CheckpointError(
-            f'{name} cannot be read ({error}). An address needs the network; a file '
-            'that was downloaded elsewhere can be given by its path.'
-        ) from error
+    except OpenVocabError:  # of an address: no network, no permission, another file
+        raise
+    except OSError as error:  # no permission
+        raise CheckpointError(f'{name} cannot be read ({error})') from error
     except Exception as error:  # of any kind: the unpickler reads what bytes there are
         raise CheckpointError(
             f'{name} cannot be read ({error}). The file is truncated or no checkpoint; '

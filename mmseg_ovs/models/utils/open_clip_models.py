@@ -73,9 +73,11 @@ def pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
         else:
             clip = open_clip.create_model(model, pretrained, require_pretrained=True)
     except Exception as error:
+        reason = ' '.join(str(error).split())
         raise CheckpointError(
             f'The weights {pretrained or model!r} cannot be loaded into the open_clip '
-            f'model {model!r}: {error}'
+            f'model {model!r}: {reason}. Without a network give a file, pretrained=... '
+            'of the backbone and of the text encoder (docs/weights.md)'
         ) from error
     require_finite(clip.state_dict(), pretrained or model)
     return clip
