@@ -11,6 +11,7 @@ iteration is a weighted sum of table rows, which ``embedding_bag`` computes with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -57,11 +58,10 @@ class PAMR(ImagePostProcessor):
         self.num_iter = num_iter
         self.dilations = tuple(dilations)
         self.class_chunk = class_chunk
-        steps = torch.cartesian_prod(*[torch.tensor([-1, 0, 1])] * 2)
-        around = steps[steps.any(dim=1)]
+        around = [step for step in product((-1, 0, 1), repeat=2) if any(step)]
+        offsets = [(d * y, d * x) for d in self.dilations for y, x in around]
         # a buffer, so that it lies where the images are
-        offsets = torch.cat([distance * around for distance in self.dilations])
-        self.register_buffer('offsets', offsets, persistent=False)
+        self.register_buffer('offsets', torch.tensor(offsets), persistent=False)
 
     def _neighbours(self, top: int, bottom: int, height: int, width: int) -> Tensor:
         """Flat indices (pixels, 8 * dilations) of the rows top..bottom.
