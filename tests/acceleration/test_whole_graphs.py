@@ -11,6 +11,7 @@ from tests.tiny import (
     clip_dinoiser,
     dinotxt,
     dinov3_seg,
+    groupvit,
     naclip,
     ovs_dino,
     talk2dino,
@@ -27,6 +28,7 @@ WHOLE = {
     naclip: 32,
     tcl: 32,
     clip_dinoiser: 32,
+    groupvit: 40,
 }
 
 
