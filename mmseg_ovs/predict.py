@@ -11,29 +11,24 @@ import os
 import sys
 from pathlib import Path
 
-from mmengine.utils import ProgressBar
-
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 
 from .acceleration import add_switches, chosen_switches
 from .apis import (
     FORMATS,
-    GeoTiff,
     GeoTiffError,
     ImageError,
     ImageSource,
     OpenVocabInferencer,
     Reading,
     ResultFolder,
-    Video,
     VideoError,
-    draw_geotiff,
     list_files,
-    segment_geotiff,
 )
+from .apis.folder_inputs import segment_images, write_geotiff, write_video
 from .apis.geotiff import TIFF_SUFFIXES, is_geotiff
 from .apis.image_sources import VIDEO_SUFFIXES, is_video
-from .apis.job_size import job_size, seconds_per_window, set_short_side
+from .apis.job_size import set_short_side
 from .composition import (
     MODEL_KEYS,
     add_allow_random,
@@ -48,7 +43,6 @@ from .utils import (
     OutputFolder,
     exit_with_message,
     load_extra,
-    replacing,
 )
 from .visualization.sheet import ALPHA
 
@@ -205,7 +199,6 @@ def _add_geotiff(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--tile',
         type=_positive,
-        default=Reading.tile,
         metavar='PIXELS',
         help=f'side of the tiles, which the model sees as images (default: '
         f'{Reading.tile})',
@@ -235,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
     reading = Reading(
         bands=args.bands and tuple(args.bands),
         limits=args.limits and tuple(args.limits),
-        tile=args.tile,
+        tile=args.tile or Reading.tile,
     )
     words = args.classes or args.vocabulary
     vocabulary = None if words is None else Vocabulary.build(words)
@@ -287,13 +280,17 @@ def main(argv: list[str] | None = None) -> int:
             print(f'Skipped, as they have results: {skipped}', file=sys.stderr)
         try:
             if folder.images:
-                failures += _segment_images(inferencer, folder, args)
+                failures += segment_images(
+                    inferencer, folder, args.batch_size, args.scores
+                )
             for path, name in folder.geotiffs:
-                failures += _segment_geotiff(
-                    inferencer, path, name, folder, args, reading
+                failures += write_geotiff(
+                    inferencer, folder, path, name, reading, args.batch_size
                 )
             for path, name in folder.videos:
-                failures += _segment_video(inferencer, path, name, folder, args)
+                failures += write_video(
+                    inferencer, folder, path, name, args.every, args.batch_size
+                )
         except KeyboardInterrupt:
             print(
                 '\nTo continue, repeat the command with --skip-existing',
@@ -314,7 +311,8 @@ def _list_inputs(
             f'--scores is for images, and {videos[0]} is a video: its scores would be '
             'many times as large as itself'
         )
-    asked = '--bands' if args.bands else '--limits' if args.limits else ''
+    options = ('bands', 'limits', 'tile')
+    asked = next((f'--{name}' for name in options if getattr(args, name)), '')
     geotiffs = [
         file
         for file in files
@@ -333,98 +331,6 @@ def _list_inputs(
     others = {*videos, *geotiffs}
     images = [ImageSource(file, file) for file in files if file not in others]
     return images, videos, geotiffs
-
-
-def _segment_images(
-    inferencer: OpenVocabInferencer, folder: ResultFolder, args: argparse.Namespace
-) -> list[str]:
-    """Write the results of all images; tells which failed."""
-    images = folder.images
-    job = job_size(inferencer, images)
-    if job is not None and job.is_large:
-        seconds = seconds_per_window(inferencer, folder.vocabulary, job)
-        print(job.describe(seconds), file=sys.stderr)
-    failures = []
-    bar = ProgressBar(len(images), file=sys.stderr)
-    for prediction in inferencer.predict(
-        images,
-        folder.vocabulary,
-        batch_size=args.batch_size,
-        keep_scores=args.scores,
-    ):
-        folder.write(prediction)
-        if prediction.error is not None:
-            failures.append(f'{prediction.source.name}: {prediction.reason}')
-        bar.update()
-    print(file=sys.stderr)
-    return failures
-
-
-def _segment_geotiff(
-    inferencer: OpenVocabInferencer,
-    path: str,
-    name: str,
-    folder: ResultFolder,
-    args: argparse.Namespace,
-    reading: Reading,
-) -> list[str]:
-    """Write the results of a GeoTIFF; tells if it failed."""
-    labels, overlay, sheet = folder.geotiff_paths(name)
-    vocabulary = folder.vocabulary
-    try:
-        with GeoTiff(path, reading) as source:
-            total = len(source.tiles())
-            print(source.describe(), file=sys.stderr)
-            bar = ProgressBar(total, file=sys.stderr)
-            for done in segment_geotiff(
-                inferencer,
-                source,
-                labels,
-                vocabulary,
-                overlay,
-                batch_size=args.batch_size,
-                opacity=args.opacity,
-            ):
-                if done > bar.completed:
-                    bar.update(done - bar.completed)
-            print(file=sys.stderr)
-            drawn = draw_geotiff(
-                source, labels, vocabulary, folder.palette, args.opacity
-            )
-            with replacing(sheet) as temporary:
-                drawn.save(temporary)
-    except ImageError as error:
-        return [f'{path}: {error}']
-    return []
-
-
-def _segment_video(
-    inferencer: OpenVocabInferencer,
-    path: str,
-    name: str,
-    folder: ResultFolder,
-    args: argparse.Namespace,
-) -> list[str]:
-    """Write the results of a video; tells if it failed."""
-    try:
-        video = Video(path, args.every)
-        print(f'{path}:', file=sys.stderr)
-        bar = ProgressBar(video.num_frames, file=sys.stderr)
-        with folder.writing_video(name, video.fps) as write:
-            for prediction in inferencer.predict(
-                video, folder.vocabulary, batch_size=args.batch_size
-            ):
-                if prediction.error is not None:
-                    raise VideoError(
-                        f'frame {prediction.source.frame}: {prediction.reason}'
-                    )
-                write(prediction)
-                bar.update()
-        print(file=sys.stderr)
-        video.check_complete()
-    except VideoError as error:
-        return [f'{path}: {error}']
-    return []
 
 
 def _report(kinds: dict[str, int], failures: list[str], out: str) -> int:

@@ -2,7 +2,8 @@
 
 from mmseg_ovs.composition import UnknownConfigError, find_config
 
-from .geotiff import GeoTiff, GeoTiffError, Reading, draw_geotiff, segment_geotiff
+from .geotiff import GeoTiff, GeoTiffError, Reading
+from .geotiff_output import draw_geotiff, segment_geotiff
 from .image_sources import ImageError, ImageSource, list_files, list_images
 from .inferencer import OpenVocabInferencer
 from .prediction import Prediction

@@ -1,7 +1,4 @@
-"""GeoTIFF in, GeoTIFF out: read and written tile by tile, with its place on the map.
-
-Needs rasterio, which only this file imports.
-"""
+"""GeoTIFF files, read tile by tile by rasterio, which is optional."""
 
 from __future__ import annotations
 
@@ -9,27 +6,21 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import MAX_PIXELS, MissingLibraryError, load_extra, replacing
-from mmseg_ovs.visualization.overlay import draw_overlay
-from mmseg_ovs.visualization.sheet import ALPHA, LARGEST_PANEL, draw_sheet
+from mmseg_ovs.utils import MAX_PIXELS, MissingLibraryError, load_extra
+from mmseg_ovs.visualization.sheet import LARGEST_PANEL
 
-from .image_sources import ImageError, ImageSource
-from .label_map import MOST_IN_8_BITS
+from .image_sources import ImageError
 from .tiles import Box, Tile, tiles
-
-if TYPE_CHECKING:
-    from rasterio.io import DatasetWriter
 
 TIFF_SUFFIXES = ('.tif', '.tiff')
 # GeoTIFF's tags of where an image lies.
@@ -37,8 +28,6 @@ _MAP_TAGS = (33550, 33922, 34264, 34735)
 # Of values that are stretched to 8 bits, these percentiles become 0 and 255.
 _PERCENTILES = (2, 98)
 _SAMPLE_SIDE = 1024  # pixels that they are estimated from, a side
-# Of what is written; what tiles of 1024 keep begins and ends with a block.
-_BLOCK = 128
 
 
 class GeoTiffError(ImageError):
@@ -87,7 +76,7 @@ def is_geotiff(path: str | os.PathLike) -> bool:
     if Path(path).suffix.lower() not in TIFF_SUFFIXES or '://' in path:
         return False
     try:
-        file = _open(path)
+        file = open_tiff(path)
     except GeoTiffError:  # the reader of photos will tell why
         return False
     except MissingLibraryError as error:
@@ -137,7 +126,7 @@ class GeoTiff:
 
     def __init__(self, path: str | os.PathLike, reading: Reading | None = None) -> None:
         self.path, self.reading = os.fspath(path), reading or Reading()
-        self.file = _open(path)
+        self.file = open_tiff(path)
         try:
             self.height, self.width = self.file.height, self.file.width
             self.bands = self.reading.bands or self._default_bands()
@@ -176,8 +165,8 @@ class GeoTiff:
 
     def read(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """A part: uint8 RGB (h, w, 3), and where there are data, bool (h, w)."""
-        window = _window(box)
-        with _told_by(self.path):
+        window = window_of(box)
+        with told_by(self.path):
             values = self.file.read(self.bands, window=window)
             there = self.file.dataset_mask(window=window) > 0
         return self._as_rgb(values), there & np.isfinite(values).all(0)
@@ -185,7 +174,7 @@ class GeoTiff:
     def preview(self) -> np.ndarray:
         """All of it, reduced: uint8 RGB (h, w, 3)."""
         shape = self.preview_size
-        with _told_by(self.path):
+        with told_by(self.path):
             values = self.file.read(self.bands, out_shape=(len(self.bands), *shape))
         return self._as_rgb(values)
 
@@ -236,7 +225,7 @@ class GeoTiff:
         if any('complex' in kind for kind in kinds):
             raise GeoTiffError(f'{self.path} has complex numbers, which are no colours')
         shape = _reduced((self.height, self.width), _SAMPLE_SIDE)
-        with _told_by(self.path):
+        with told_by(self.path):
             sample = self.file.read(
                 self.bands, out_shape=(len(self.bands), *shape), masked=True
             )
@@ -250,223 +239,30 @@ class GeoTiff:
         return (low, high) if low < high else (low, low + 1)
 
 
-def segment_geotiff(
-    inferencer,
-    source: GeoTiff,
-    labels_path: str | os.PathLike,
-    vocabulary: Vocabulary,
-    overlay_path: str | os.PathLike | None = None,
-    batch_size: int = 1,
-    opacity: float = ALPHA,
-    **test_cfg: Any,
-) -> Iterator[int]:
-    """Segment a GeoTIFF; a few tiles are in memory at a time.
-
-    Files have size, CRS and transform (or control points) of the source. Labels are
-    uint8 with a colour table, or uint16 with more than 255 classes; the highest number
-    means no data, as in the source. The overlay is RGB, compressed as JPEG.
-
-    Args:
-        inferencer: An :class:`OpenVocabInferencer`.
-        source: The file.
-        labels_path: Where the labels go.
-        vocabulary: The classes, as :meth:`OpenVocabInferencer.read_vocabulary` gives
-            them.
-        overlay_path: Where the image under its classes goes; None: nowhere.
-        batch_size: Tiles segmented together.
-        opacity: Of the classes in the overlay.
-        **test_cfg: As for a call of the inferencer.
-
-    Yields:
-        The number of tiles that are done. The files appear after the last.
-
-    Raises:
-        ImageError: A tile cannot be read or segmented; no file is left.
-    """
-    palette = inferencer.palette(vocabulary)
-    writer = _Writer(source, labels_path, overlay_path, vocabulary, palette, opacity)
-    waiting: list[tuple[Tile, np.ndarray, np.ndarray]] = []
-    done = 0
-
-    def images() -> Iterator[ImageSource]:
-        nonlocal done
-        for tile in source.tiles():
-            rgb, there = source.read(tile.box)
-            if there.any():
-                waiting.append((tile, rgb, there))
-                bgr = np.ascontiguousarray(rgb[..., ::-1])
-                yield ImageSource(source.path, bgr)
-            else:
-                writer.write(tile, np.zeros(there.shape, np.int64), rgb, there)
-                done += 1
-
-    with writer:
-        for prediction in inferencer.predict(
-            images(), vocabulary, batch_size=batch_size, **test_cfg
-        ):
-            tile, rgb, there = waiting.pop(0)
-            if prediction.error is not None:
-                raise ImageError(
-                    f'the tile at column {tile.box.x}, row {tile.box.y}: '
-                    f'{prediction.reason}'
-                ) from prediction.error
-            writer.write(tile, prediction.labels, rgb, there)
-            done += 1
-            yield done
-        yield done
-
-
-def draw_geotiff(
-    source: GeoTiff,
-    labels_path: str | os.PathLike,
-    vocabulary: Vocabulary,
-    palette: np.ndarray,
-    opacity: float = ALPHA,
-) -> Image.Image:
-    """The sheet of a GeoTIFF and its labels, reduced before it is read.
-
-    Args:
-        source: The image.
-        labels_path: Its labels, as :func:`segment_geotiff` writes them.
-        vocabulary: The classes.
-        palette: Their colours, uint8 RGB (N, 3).
-        opacity: Of the classes.
-    """
-    with _open(labels_path) as file:
-        labels = file.read(1, out_shape=source.preview_size).astype(np.int64)
-    sheet = draw_sheet(
-        source.preview(),
-        {'prediction': labels},
-        vocabulary.classes,
-        palette,
-        opacity,
-        clear=vocabulary.background_class,
-    )
-    return Image.fromarray(sheet)
-
-
-class _Writer:
-    """Writes tiles of labels and overlay; a context, whose files appear at its end."""
-
-    def __init__(
-        self,
-        source: GeoTiff,
-        labels_path: str | os.PathLike,
-        overlay_path: str | os.PathLike | None,
-        vocabulary: Vocabulary,
-        palette: np.ndarray,
-        opacity: float,
-    ) -> None:
-        self.source, self.vocabulary = source, vocabulary
-        self.palette, self.opacity = palette, opacity
-        self._paths = (labels_path, overlay_path)
-        small = vocabulary.num_classes <= MOST_IN_8_BITS
-        self._dtype = np.dtype(np.uint8 if small else np.uint16)
-        self._no_data = int(np.iinfo(self._dtype).max)
-
-    def __enter__(self) -> _Writer:
-        labels_path, overlay_path = self._paths
-        with ExitStack() as stack:
-            self._labels = stack.enter_context(
-                self._created(
-                    labels_path,
-                    count=1,
-                    dtype=self._dtype.name,
-                    nodata=self._no_data,
-                    compress='deflate',
-                )
-            )
-            if self._dtype == np.uint8:
-                colours = dict(enumerate(map(tuple, self.palette.tolist())))
-                self._labels.write_colormap(1, colours)
-            names = enumerate(self.vocabulary.classes)
-            self._labels.update_tags(1, **{f'class_{i}': name for i, name in names})
-            self._labels.update_tags(
-                bands=str(self.source.bands), limits=str(self.source.limits)
-            )
-            self._overlay = None
-            if overlay_path is not None:
-                self._overlay = stack.enter_context(
-                    self._created(
-                        overlay_path,
-                        count=3,
-                        dtype='uint8',
-                        compress='jpeg',
-                        photometric='ycbcr',
-                        interleave='pixel',
-                    )
-                )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._stack.__exit__(*failure)
-
-    def write(
-        self, tile: Tile, labels: np.ndarray, rgb: np.ndarray, there: np.ndarray
-    ) -> None:
-        """Write what is kept of a tile."""
-        window = _window(tile.kept)
-        values = np.where(there, labels, self._no_data).astype(self._dtype)
-        with _told_by(self._paths[0]):
-            self._labels.write(values[tile.inner], 1, window=window)
-        if self._overlay is not None:
-            clear = self.vocabulary.background_class
-            values = values.astype(np.int64)
-            drawn = draw_overlay(rgb, values, self.palette, self.opacity, clear)
-            bands = np.moveaxis(drawn[tile.inner], -1, 0)
-            with _told_by(self._paths[1]):
-                self._overlay.write(bands, window=window)
-
-    @contextmanager
-    def _created(
-        self, path: str | os.PathLike, **profile: Any
-    ) -> Iterator[DatasetWriter]:
-        """A new file of the size and the place of the source."""
-        source = self.source.file
-        points, points_crs = source.gcps
-        profile.update(
-            driver='GTiff',
-            width=source.width,
-            height=source.height,
-            crs=source.crs,
-            transform=None if points else source.transform,
-            tiled=True,
-            blockxsize=_BLOCK,
-            blockysize=_BLOCK,
-            bigtiff='if_safer',
-        )
-        with replacing(path) as temporary, _open(temporary, 'w', **profile) as file:
-            if points:
-                file.gcps = points, points_crs
-            if source.rpcs:
-                file.rpcs = source.rpcs
-            yield file
-
-
 def _rasterio() -> ModuleType:
     return load_extra('rasterio', 'geotiff', 'GeoTIFF')
 
 
-def _open(path: str | os.PathLike, mode: str = 'r', **profile: Any) -> Any:
+def open_tiff(path: str | os.PathLike, mode: str = 'r', **profile: Any) -> Any:
     """Open or create a file, also one without a place on the map."""
     rasterio = _rasterio()
-    with warnings.catch_warnings(), _told_by(path):
+    with warnings.catch_warnings(), told_by(path):
         warnings.simplefilter('ignore', rasterio.errors.NotGeoreferencedWarning)
         return rasterio.open(path, mode, **profile)
 
 
 @contextmanager
-def _told_by(path: str | os.PathLike) -> Iterator[None]:
+def told_by(path: str | os.PathLike) -> Iterator[None]:
     """Raise a :class:`GeoTiffError` for what rasterio raises."""
     errors = _rasterio().errors
     try:
         yield
-    except (errors.RasterioError, errors.RasterioIOError) as error:
+    except errors.RasterioError as error:
         raise GeoTiffError(f'{path} cannot be read or written ({error})') from error
 
 
-def _window(box: Box) -> Any:
+def window_of(box: Box) -> Any:
+    """A part of an image as rasterio wants it."""
     window = load_extra('rasterio.windows', 'geotiff', 'GeoTIFF').Window
     return window(box.x, box.y, box.width, box.height)
 

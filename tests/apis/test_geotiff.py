@@ -243,9 +243,9 @@ def options(checkpoint, tmp_path):
 
 def test_the_command(photo, options, tmp_path, capsys, inferencer):
     out = tmp_path / 'out'
-    Image.fromarray(RGB).save(tmp_path / 'photo.tif')
+    Image.fromarray(RGB).save(tmp_path / 'photo.png')
     large = write(tmp_path / 'bands.tif', np.zeros((13, 8, 9), np.uint16))
-    inputs = [str(photo), str(tmp_path / 'photo.tif'), str(large)]
+    inputs = [str(photo), str(tmp_path / 'photo.png'), str(large)]
     arguments = [*options, f'--out={out}', '--tile=64', '--classes', *WORDS]
     assert main([*inputs, *arguments]) == 1
     told = capsys.readouterr()
@@ -291,5 +291,6 @@ def test_mistakes(photo, options, tmp_path, extra, message):
 def test_options_that_nothing_reads(options, tmp_path):
     Image.fromarray(RGB).save(tmp_path / 'photo.png')
     arguments = [str(tmp_path / 'photo.png'), *options, f'--out={tmp_path}/out']
-    with pytest.raises(SystemExit, match='--bands is for TIFF files, and the inputs'):
-        main([*arguments, '--bands', '1'])
+    for option in ('--bands', '--tile'):
+        with pytest.raises(SystemExit, match=f'{option} is for TIFF files, and the'):
+            main([*arguments, option, '1'])

@@ -31,7 +31,7 @@ OPTIONAL = {
     'heic': 'mmseg_ovs/utils/image_check.py',
     'supervision': 'mmseg_ovs/apis/prediction.py',
     'polygons': 'mmseg_ovs/apis/prediction.py',
-    'geotiff': 'mmseg_ovs/apis/geotiff.py',
+    'geotiff': 'mmseg_ovs/apis/geotiff',
     'video': 'mmseg_ovs/apis/video_encoders.py',
 }
 
