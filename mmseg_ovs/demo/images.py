@@ -32,11 +32,14 @@ class Limits:
         return int(self.megabytes * 2**20)
 
 
-def check_image(source: ImageSource, limits: Limits) -> None:
+def check_image(source: ImageSource, limits: Limits) -> int:
     """Refuse what is too large, before it is decoded, or is not a whole image.
 
     OpenCV, which reads images for the models, fills the missing part of a truncated
     JPEG with grey and says nothing; Pillow tells.
+
+    Returns:
+        The number of pixels.
 
     Raises:
         ImageError: With a message for the person who uploaded it.
@@ -66,6 +69,7 @@ def check_image(source: ImageSource, limits: Limits) -> None:
             raise ImageError(
                 f'{name} is damaged or only a part of a file ({error}).'
             ) from error
+    return width * height
 
 
 def _too_large(name: str, size: str, limits: Limits) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from mmseg.registry import MODELS
 
-from mmseg_ovs.apis import ImageSource, OpenVocabInferencer
+from mmseg_ovs.apis import ImageSource, OpenVocabInferencer, Prediction
 from mmseg_ovs.composition import find_config, read_config_file
 from mmseg_ovs.models.postprocessors import ImagePostProcessor
 from mmseg_ovs.models.utils import CheckpointError, parts_at_random, require_weights
@@ -26,19 +27,13 @@ class Answer:
     """What a request gets.
 
     Attributes:
-        image: The image, uint8 RGB (H, W, 3).
-        labels: int64 (H, W).
-        vocabulary: What the labels mean.
-        palette: Colours of the classes, uint8 RGB (N, 3).
+        prediction: The result.
         seconds: Time for words and image.
         loading_seconds: Time until the model was loaded; 0 if it was there.
         device: Where it ran.
     """
 
-    image: np.ndarray
-    labels: np.ndarray
-    vocabulary: Vocabulary
-    palette: np.ndarray
+    prediction: Prediction
     seconds: float
     loading_seconds: float
     device: str
@@ -56,6 +51,8 @@ class PageModel:
 
     Attributes:
         refines: Whether the config itself has a refinement.
+        background_score: Where its authors let the background begin; None: they have
+            no such rule.
         is_random: Whether parts have random weights, which ``allow_random`` allows.
 
     Raises:
@@ -85,6 +82,7 @@ class PageModel:
         )
         if not self.refines:
             self.cfg.model.postprocessors = [*processors, _REFINEMENT]
+        self.background_score = _background_score(self.cfg)
         self.checkpoint = checkpoint
         self.device = device
         self.switches = switches
@@ -122,6 +120,7 @@ class PageModel:
         vocabulary: Vocabulary,
         background_score: float | None = None,
         refine: bool = False,
+        keep_scores: bool = False,
     ) -> Answer:
         """Segment an image.
 
@@ -131,6 +130,7 @@ class PageModel:
             background_score: Pixels where no class scores higher are background;
                 None: no background.
             refine: Whether masks are refined with the image.
+            keep_scores: As for :meth:`OpenVocabInferencer.predict`.
 
         Raises:
             CheckpointError: The checkpoint does not fit.
@@ -142,15 +142,26 @@ class PageModel:
         inferencer = self.load()
         loaded = time.perf_counter()
         (prediction,) = inferencer.predict(
-            source, vocabulary, background_score=background_score, refine=refine
+            source,
+            vocabulary,
+            background_score=background_score,
+            refine=refine,
+            keep_scores=keep_scores,
         )
         prediction.check()
         return Answer(
-            image=prediction.image,
-            labels=prediction.labels,
-            vocabulary=prediction.vocabulary,
-            palette=prediction.palette,
+            prediction,
             seconds=time.perf_counter() - loaded,
             loading_seconds=0.0 if there else loaded - start,
             device=str(inferencer.device),
         )
+
+
+def _background_score(cfg: Mapping[str, Any]) -> float | None:
+    """The first threshold among the rules of a config, its own and its data sets'."""
+    for part in (cfg, *cfg.get('data_overrides', {}).values()):
+        hook = part.get('default_hooks', {}).get('vocabulary') or {}
+        rule = hook.get('background') or {}
+        if rule.get('type') == 'threshold':
+            return rule['value']
+    return None

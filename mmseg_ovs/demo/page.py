@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gradio as gr
 
 from mmseg_ovs.apis import ImageError, ImageSource
 from mmseg_ovs.apis.one_class import one_class_hint
+from mmseg_ovs.structures import VocabularyError
 from mmseg_ovs.utils import OpenVocabError
 
+from .examples import make_examples
 from .images import Limits, check_image
 from .models import Answer, PageModel
-from .overlay import make_overlay
+from .overlay import make_view, new_folder
 from .words import read_words
 
-# Uploads and overlays are deleted an hour after they were made.
+# Uploads and results are deleted an hour after they were made.
 _CLEANING = (600, 3600)
-_NO_RESULT = 'Choose an image, type classes, press *Segment*.'
-_HOVER = 'Hover over a name to see only its mask.'
+# Float32 scores of all names in MiB; what is larger is neither shown nor offered.
+_LARGEST_SCORES = 512
+_NO_SCORES = f'No scores: they would take more than {_LARGEST_SCORES} MiB.'
+_RANDOM = '**Random weights: this result is noise.**'
+_CLOSE_MESSAGES = (
+    "() => document.querySelectorAll('.toast-close').forEach(b => b.click())"
+)
+_HERE = Path(__file__).parent
+_RESULT = """
+<div class="nothing">Choose an image, type classes, press Segment.</div>
+<div class="stage">
+  <img class="photo" alt="the segmented image">
+  <canvas class="masks" role="img"></canvas>
+  <div class="tip" role="status" hidden></div>
+</div>
+<div class="below">
+  <div class="legend"></div>
+  <label class="opacity">Opacity <input type="range" value="60"></label>
+  <div class="files"></div>
+</div>
+"""
 
 
 def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
@@ -30,31 +53,48 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
         limits: Of the images that are taken.
     """
     with gr.Blocks(
-        title='mmseg_ovs', analytics_enabled=False, delete_cache=_CLEANING
+        title='mmseg_ovs',
+        analytics_enabled=False,
+        delete_cache=_CLEANING,
+        fill_width=True,
     ) as page:
-        gr.Markdown('# Segment an image by words')
+        gr.Markdown('## Segment an image by words')
         with gr.Row():
-            with gr.Column():
+            with gr.Column(scale=2, min_width=330):
                 fields = _fields(models, limits)
                 button = gr.Button('Segment', variant='primary')
-            with gr.Column():
-                # The label is a part of the masks' alternative text.
-                shown = gr.AnnotatedImage(label='classes found')
-                status = gr.Markdown(_NO_RESULT)
+                with TemporaryDirectory() as folder:  # Gradio copies them
+                    gr.Examples(
+                        make_examples(Path(folder)),
+                        fields[:2],
+                        label='Examples',
+                        visible_columns=[0],
+                        api_visibility='private',
+                    )
+            with gr.Column(scale=5, min_width=330):
+                result = gr.HTML(
+                    html_template=_RESULT,
+                    css_template=(_HERE / 'result.css').read_text('utf-8'),
+                    js_on_load=(_HERE / 'result.js').read_text('utf-8'),
+                    apply_default_css=False,
+                )
+                status = gr.Markdown()
+        outputs = [result, status]
+        button.click(None, js=_CLOSE_MESSAGES)
         pressed = button.click(
             _handler(models, limits),
             fields,
-            [shown, status],
+            outputs,
             # As uploaded (Gradio has checked that it was): a file that is no image
             # would end in Gradio's own preprocessing, without a word about it.
             preprocess=False,
-            show_progress_on=shown,
+            show_progress_on=result,
             concurrency_limit=limits.requests,
             api_name='segment',
         )
-        pressed.failure(  # the message stays until it is closed; times are another's
-            lambda: '',
-            outputs=status,
+        pressed.failure(  # what is there is of another request
+            lambda: (None, ''),
+            outputs=outputs,
             show_progress='hidden',
             api_visibility='private',
         )
@@ -64,42 +104,46 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
 def _fields(models: Mapping[str, PageModel], limits: Limits) -> list[gr.Component]:
     """Lay out what the user fills in, in the order of the arguments of the handler."""
     names = list(models)
+    first = models[names[0]]
     upload = gr.Image(
         label=f'Image (up to {limits.megabytes:g} MB, '
         f'{limits.megapixels:g} megapixels)',
         sources=['upload', 'clipboard'],
         type='filepath',
         image_mode=None,
-        height=320,
+        height=190,
         alt_text='the uploaded image',
     )
     words = gr.Textbox(
         label='Classes',
-        info='One class per line. Commas separate synonyms.',
+        info='One a line. Commas separate synonyms.',
         placeholder='building, edifice\ntree\nroad',
-        lines=5,
-        max_lines=12,
+        lines=4,
+        max_lines=4,
     )
-    model = gr.Dropdown(names, value=names[0], label='Model')
+    with gr.Row():
+        model = gr.Dropdown(names, value=names[0], label='Model', min_width=150)
+        refine = gr.Checkbox(
+            value=first.refines,
+            label='Refine masks',
+            info='Slower. Borders follow those in the image.',
+            min_width=130,
+        )
     with gr.Row():
         has_background = gr.Checkbox(
-            label='Background',
-            info='Pixels on which no class scores higher are left out.',
+            label='Background', info='Where no class scores higher.', min_width=130
         )
-        score = gr.Number(
-            0.5,
+        score = gr.Textbox(
+            _as_text(first.background_score),
             label='Background score',
-            info='The right value depends on the model.',
+            placeholder='a number',
+            max_lines=1,
+            min_width=150,
         )
-    refine = gr.Checkbox(
-        value=models[names[0]].refines,
-        label='Refine masks',
-        info='Aligns mask borders with image edges; slower.',
-    )
     model.change(
-        lambda name: models[name].refines,
+        lambda name: (_as_text(models[name].background_score), models[name].refines),
         model,
-        refine,
+        [score, refine],
         show_progress='hidden',
         api_visibility='private',
     )
@@ -107,29 +151,41 @@ def _fields(models: Mapping[str, PageModel], limits: Limits) -> list[gr.Componen
 
 
 def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., tuple]:
-    """What the button does: the values of the fields to masks and a line of status."""
+    """What the button does: the values of the fields to result and status."""
 
-    def segment(upload, words, model, has_background, score, refine):
+    def segment(image, classes, model, background, background_score, refine):
         try:
-            image = _image(upload, limits)
-            vocabulary = read_words(words)
+            source = _image(image)
+            pixels = check_image(source, limits)
+            vocabulary = read_words(classes)
+            keeps = 4 * pixels * len(vocabulary.rows) <= _LARGEST_SCORES * 2**20
+            score = _background_score(background_score) if background else None
+            if model not in models:
+                raise OpenVocabError(f'There is no model {model!r}: {list(models)}')
             answer = models[model].segment(
-                image, vocabulary, score if has_background else None, refine
+                source,
+                vocabulary,
+                score,
+                refine,
+                keep_scores=keeps,
             )
         except OpenVocabError as error:
             raise gr.Error(
-                html.escape(str(error)), duration=None, print_exception=False
+                html.escape(str(error), quote=False),
+                duration=None,
+                print_exception=False,
             ) from error
         except Exception as error:
-            reason = html.escape(f'{type(error).__name__}: {error}')
+            reason = html.escape(f'{type(error).__name__}: {error}', quote=False)
             raise gr.Error(reason, duration=None) from error
-        classes = answer.vocabulary.classes
-        overlay = make_overlay(answer.image, answer.labels, classes, answer.palette)
-        shown = gr.AnnotatedImage(
-            (overlay.image, overlay.masks), color_map=overlay.colours
-        )
-        hint = one_class_hint(answer.vocabulary) or _HOVER
-        return shown, f'{_times(answer)} {hint}'
+        notes = [
+            _RANDOM if models[model].is_random else '',
+            _times(answer),
+            '' if keeps else _NO_SCORES,
+            one_class_hint(answer.prediction.vocabulary),
+        ]
+        view = make_view(answer.prediction, new_folder())
+        return view, ' '.join(filter(None, notes))
 
     return segment
 
@@ -159,28 +215,49 @@ def launch_page(page: gr.Blocks, host: str, port: int | None, limits: Limits) ->
         run_history=False,
         footer_links=[],
         max_file_size=limits.file_bytes,
+        css_paths=_HERE / 'page.css',
         theme=gr.themes.Default(
-            font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']
+            spacing_size='sm',
+            text_size='sm',
+            font=['system-ui', 'sans-serif'],
+            font_mono=['ui-monospace', 'monospace'],
         ),
     )
     return url
 
 
-def _image(upload: dict | None, limits: Limits) -> ImageSource:
-    """The uploaded image, checked.
+def _image(upload: dict | None) -> ImageSource:
+    """The uploaded image.
 
     Raises:
-        ImageError: There is none, or it is not taken.
+        ImageError: There is none.
     """
     if not upload or not upload['path']:
         raise ImageError('Choose an image first.')
-    source = ImageSource(upload['orig_name'] or 'The image', upload['path'])
-    check_image(source, limits)
-    return source
+    return ImageSource(upload['orig_name'] or 'The image', upload['path'])
+
+
+def _as_text(number: float | None) -> str:
+    return '' if number is None else f'{number:g}'
+
+
+def _background_score(text: str | float) -> float:
+    """What people type.
+
+    Raises:
+        VocabularyError: It is no number.
+    """
+    try:
+        return float(text)
+    except (TypeError, ValueError) as error:
+        raise VocabularyError(
+            'Type the background score, a number: pixels on which no class scores '
+            'higher are background.'
+        ) from error
 
 
 def _times(answer: Answer) -> str:
-    height, width = answer.labels.shape
+    height, width = answer.prediction.labels.shape
     text = f'{answer.seconds:.3f} s on {answer.device} for {width} x {height} pixels.'
     if answer.loading_seconds:
         text += f' Loading the model took {answer.loading_seconds:.1f} s.'

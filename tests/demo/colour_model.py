@@ -40,8 +40,8 @@ class ColourPatches(BaseModule):
         return (F.avg_pool2d(inputs, 4),)
 
 
-def write_config(folder: Path, **model) -> Path:
-    """A config file of the model, with the vectors beside it."""
+def write_config(folder: Path, rest: str = '', **model) -> Path:
+    """A config file of the model and the rest, with the vectors beside it."""
     vectors = torch.tensor(list(COLOURS.values())).float() - 127.5
     save_embeddings(folder / 'colours.safetensors', list(COLOURS), vectors)
     parts = dict(
@@ -59,11 +59,11 @@ def write_config(folder: Path, **model) -> Path:
         decode_head=dict(type='TextSimilarityHead', in_channels=3, text_channels=3),
         test_cfg=dict(mode='whole'),
     )
-    path = folder / f'colours{len(model)}.py'
+    path = folder / f'colours{len(list(folder.glob("*.py")))}.py'
     path.write_text(
         "default_scope = 'mmseg'\n"
         "custom_imports = dict(imports=['mmseg_ovs', 'colour_model'])\n"
-        f'model = {parts | model!r}\n'
+        f'model = {parts | model!r}\n{rest}\n'
     )
     return path
 

@@ -55,10 +55,18 @@ def server(tmp_path_factory):
     uploads = folder / 'uploads'
     (folder / 'sitecustomize.py').write_text(AUDIT.format(path=str(connections)))
     plain = write_config(folder)
-    refining = write_config(folder, postprocessors=[dict(type='PAMR', stage='image')])
+    refining = write_config(
+        folder,
+        "hooks = dict(vocabulary=dict(background=dict(type='threshold', value=0.4)))\n"
+        "data_overrides = {'voc21': dict(default_hooks=hooks)}",
+        postprocessors=[dict(type='PAMR', stage='image')],
+    )
+    head = dict(type='TextSimilarityHead', in_channels=3, text_channels=3, channels=4)
+    untrained = write_config(folder, decode_head=head)
     command = [sys.executable, '-m', 'mmseg_ovs.demo', '--device', 'cpu']
     command += ['--model', 'colours', str(plain)]
     command += ['--model', 'refined colours', str(refining)]
+    command += ['--model', 'untrained', str(untrained), '--allow-random']
     command += ['--max-megabytes', '0.1', '--max-megapixels', '0.1']
     process = subprocess.Popen(
         command,
@@ -76,7 +84,8 @@ def server(tmp_path_factory):
         process.terminate()  # Ctrl-C is ignored by what runs in the background
         code = process.wait(timeout=120)
         assert code == 0, f'SIGTERM ended the page with exit code {code}'
-        assert not [path for path in uploads.rglob('*') if path.is_file()]
+        left = {path.name for path in uploads.rglob('*') if path.is_file()}
+        assert left <= {'lion.jpg', 'cheetah.jpg', 'tower.jpg', 'shapes.png'}
     process.kill()
 
 

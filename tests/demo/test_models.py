@@ -44,18 +44,20 @@ def test_loaded_when_first_asked_for_and_kept(tmp_path):
 def test_labels_of_own_words(models):
     image = stripes('red', 'blue', 'green')
     answer = ask(models['plain'], image, ['green', 'red', 'crimson, blue'])
-    assert answer.vocabulary.classes == ('green', 'red', 'crimson, blue')
-    assert answer.labels.shape == image.shape[:2]
-    assert answer.labels[10, 12::24].tolist() == [1, 2, 0]
-    assert np.array_equal(answer.image, image)
+    assert answer.prediction.vocabulary.classes == ('green', 'red', 'crimson, blue')
+    assert answer.prediction.labels.shape == image.shape[:2]
+    assert answer.prediction.labels[10, 12::24].tolist() == [1, 2, 0]
+    assert np.array_equal(answer.prediction.image, image)
 
 
 def test_background_below_a_score(models):
     image = stripes('red', 'blue')
     answer = ask(models['plain'], image, ['red'], background_score=0.5)
-    assert answer.vocabulary.classes == ('background', 'red')
-    assert answer.labels[10, 12::24].tolist() == [1, 0]
-    assert not ask(models['plain'], image, ['red']).labels.any()  # the next has none
+    assert answer.prediction.vocabulary.classes == ('background', 'red')
+    assert answer.prediction.labels[10, 12::24].tolist() == [1, 0]
+    assert not ask(
+        models['plain'], image, ['red']
+    ).prediction.labels.any()  # the next has none
 
 
 @pytest.mark.parametrize('name', ['plain', 'refining'])
@@ -67,7 +69,7 @@ def test_refinement_on_and_off_for_any_model(models, name):
 
     def wrong(refine):
         answer = ask(models[name], image, ['red', 'blue'], refine=refine)
-        return (answer.labels != truth).mean()
+        return (answer.prediction.labels != truth).mean()
 
     coarse, fine, again = wrong(False), wrong(True), wrong(False)
     assert fine < 0.5 * coarse
@@ -82,7 +84,7 @@ def test_two_at_once_keep_their_own_words(tmp_path):
     lists = [['red', 'blue', 'green'], ['green', 'grey', 'yellow, red', 'blue']]
     other = PageModel(str(config), device='cpu')
     alone = [
-        ask(other, image, words, refine=bool(number)).labels
+        ask(other, image, words, refine=bool(number)).prediction.labels
         for number, words in enumerate(lists)
     ]
     barrier = threading.Barrier(2)
@@ -93,7 +95,7 @@ def test_two_at_once_keep_their_own_words(tmp_path):
         for _ in range(5):
             barrier.wait(timeout=60)
             answer = ask(model, image, lists[number], **options)
-            assert np.array_equal(answer.labels, alone[number] + number)
+            assert np.array_equal(answer.prediction.labels, alone[number] + number)
 
     with ThreadPoolExecutor(2) as users:
         for result in [users.submit(user, number) for number in (0, 1)]:

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+
+from tests.docs.doc_blocks import read_blocks
 
 
 @pytest.fixture(scope='module')
@@ -31,18 +34,22 @@ def client(connect):
 
 
 def ask(client, image, words, model='colours', background=None, refine=False):
-    """Mask (H, W) by class name, and the line below the result."""
-    upload = image and handle_file(str(image))
-    has_background, score = background is not None, background or 0
-    shown, status = client.predict(
-        upload, words, model, has_background, score, refine, api_name='/segment'
+    """Mask (H, W) by class name, the line below the result, and the result."""
+    result, status = client.predict(
+        image=image and handle_file(str(image)),
+        classes=words,
+        model=model,
+        background=background is not None,
+        background_score=background,
+        refine=refine,
+        api_name='/segment',
     )
+    labels = np.array(Image.open(result['mask']))
     masks = {}
-    for annotation in shown['value']['annotations']:
-        name, share = re.fullmatch(r'(.+) \((.+) %\)', annotation['label']).groups()
-        masks[name] = np.array(Image.open(annotation['image']))[..., 3] > 0
-        assert abs(100 * masks[name].mean() - float(share)) < 0.1
-    return masks, status
+    for entry in result['classes']:
+        masks[entry['name']] = labels == entry['label']
+        assert entry['share'] == masks[entry['name']].mean()
+    return masks, status, result
 
 
 def columns(mask):
@@ -51,7 +58,7 @@ def columns(mask):
 
 
 def test_masks_names_and_time(client, image):
-    masks, status = ask(client, image, 'red\ngreen, yellow\nblue')
+    masks, status, _ = ask(client, image, 'red\ngreen, yellow\nblue')
     assert {name: columns(mask) for name, mask in masks.items()} == {
         'red': [True, False, False],
         'blue': [False, True, False],
@@ -61,13 +68,46 @@ def test_masks_names_and_time(client, image):
 
 
 def test_background_refinement_and_hint(client, image):
-    masks, status = ask(client, image, 'red, yellow', 'refined colours', 0.5, True)
+    masks, status, _ = ask(client, image, 'red, yellow', 'refined colours', 0.5, True)
     assert masks.keys() == {'background', 'red, yellow'}
     assert columns(masks['background']) == [False, True, True]
     assert 'Loading the model took' in status and 'One class' not in status
-    masks, status = ask(client, image, 'red, yellow')
+    masks, status, _ = ask(client, image, 'red, yellow')
     assert masks.keys() == {'red, yellow'}
     assert 'One class: every pixel gets it. Commas' in status
+
+
+def test_overlay_and_scores_of_full_size(client, image):
+    _, _, result = ask(client, image, 'red\nblue\ngreen')
+    assert Path(result['overlay']).name == 'stripes-overlay.jpg'
+    assert Image.open(result['overlay']).size == (72, 32)
+    with np.load(result['scores']) as content:
+        assert content['names'].tolist() == ['red', 'blue', 'green']
+        assert content['scores'].shape == (3, 32, 72)
+        assert columns(content['scores'].argmax(0)) == [0, 1, 2]
+
+
+def test_random_weights_are_called_noise(client, image):
+    _, status, _ = ask(client, image, 'red', 'untrained (RANDOM WEIGHTS: noise)')
+    assert 'Random weights: this result is noise.' in status
+
+
+def test_the_client_of_the_docs(server, image, tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / 'docs' / 'page.md'
+    (block,) = (b for b in read_blocks(page) if b.marks.get('run by'))
+    monkeypatch.chdir(tmp_path)
+    Image.open(image).save('photo.jpg', quality=100)
+    words = (('building, edifice', 'red, crimson'), ('tree', 'green'), ('road', 'blue'))
+    code = block.text.replace('http://127.0.0.1:7860/', server.url)
+    for old, new in words:
+        code = code.replace(old, new)
+    names = {}
+    exec(code, names)
+    assert columns(names['labels']) == [0, 2, 1]
+    shares = [line.split() for line in capsys.readouterr().out.splitlines()[-3:]]
+    assert sorted((s[0], s[-1]) for s in shares) == [
+        (str(n), '33.3%') for n in range(3)
+    ]
 
 
 def test_two_users_at_once(connect, client, image):
@@ -89,12 +129,32 @@ def test_two_users_at_once(connect, client, image):
     [
         ('', 'Type at least one class'),
         ('red\nred', 'appears twice'),
+        ('\n'.join(map(str, range(10_000))), '10000 names are more than the 500'),
         ('red\nunicorn', r'no text embeddings for 1 of 2 names: \[.*unicorn'),
     ],
 )
 def test_words_that_cannot_be_used(client, image, words, message):
     with pytest.raises(AppError, match=message):
         ask(client, image, words)
+
+
+@pytest.mark.parametrize('score', [None, '', 'high'])
+def test_a_background_score_that_is_no_number(client, image, score):
+    with pytest.raises(AppError, match='Type the background score, a number'):
+        client.predict(
+            handle_file(str(image)),
+            'red',
+            'colours',
+            True,
+            score,
+            False,
+            api_name='/segment',
+        )
+
+
+def test_a_model_that_is_not_there(client, image):
+    with pytest.raises(AppError, match=r"no model 'mine': \['colours'"):
+        ask(client, image, 'red', 'mine')
 
 
 def test_no_image(client):

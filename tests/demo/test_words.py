@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmseg_ovs.demo.words import MAX_CLASSES, read_words
+from mmseg_ovs.demo.words import MAX_NAMES, read_words
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 
 
@@ -22,12 +22,21 @@ def test_a_class_a_line_with_synonyms_as_in_text_files(tmp_path):
         (' \n\n ', 'Type at least one class'),
         ('tree\nroad\ntree', "'tree' appears twice"),
         ('tree,, bush', 'is blank'),
-        ('\n'.join(map(str, range(MAX_CLASSES + 1))), 'more than the .* this page'),
+        (
+            '\n'.join(map(str, range(10_000))),
+            '10000 names are more than the 500 .* page',
+        ),
+        (','.join(map(str, range(MAX_NAMES + 1))), '501 names are more than'),
     ],
 )
 def test_lists_that_cannot_be_used(text, message):
     with pytest.raises(VocabularyError, match=message):
         read_words(text)
+
+
+def test_as_many_names_as_are_taken():
+    names = list(map(str, range(MAX_NAMES)))
+    assert read_words('\n'.join(names)).classes == tuple(names)
 
 
 def test_names_of_vocabularies_and_files_are_only_words():

@@ -119,6 +119,10 @@ def test_wheel_holds_mim_and_package_data(wheel):
     assert {
         f'mmseg_ovs/structures/vocabularies/{p.name}' for p in data.iterdir()
     } <= names
+    page = {
+        f'mmseg_ovs/demo/{name}' for name in ('result.js', 'result.css', 'page.css')
+    }
+    assert page <= names
     assert not [
         name for name in names if name.startswith(('tests/', 'tools/', 'configs/'))
     ]
