@@ -66,7 +66,7 @@ setup(
     install_requires=[
         'torch>=2.4,<2.16',
         'torchvision>=0.19,<0.31',
-        'open_clip_torch>=3.0,<4',
+        'open_clip_torch>=3.1,<4',
         'timm>=1.0.17,<2',
         'segment-anything>=1.0,<2',
         'pycocotools>=2.0.7,<3',
@@ -74,7 +74,7 @@ setup(
         'ftfy>=6.1,<7',
         'regex>=2023.10.3',
         'numpy>=1.26,<3',
-        'pillow>=10,<14',
+        'pillow>=10.3,<14',
         'matplotlib>=3.5,<4',
         'prettytable>=3,<4',
         'filelock>=3.12,<5',

@@ -1,7 +1,7 @@
-"""OVS-DINO's training: a warm-up epoch and 25 epochs of cosine, AdamW, batch 64.
+"""OVS-DINO's training: 25 epochs, the first a warm-up, then cosine; AdamW, batch 64.
 
-The learning rates are lost from the paper's text: 1e-4 for what is new and 1e-5 for
-DINO's last blocks are our reading, and so is the weight decay.
+The text of the paper that we had lacks its numbers: learning rates of 1e-4 for what is
+new and 1e-5 for DINO's last blocks are our reading, and so is the weight decay.
 """
 
 optim_wrapper = dict(
@@ -9,7 +9,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.01),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
 )
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=26)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=25)
 param_scheduler = [
     dict(
         type='LinearLR',
@@ -21,8 +21,8 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=1,
-        end=26,
-        T_max=25,
+        end=25,
+        T_max=24,
         convert_to_iter_based=True,
     ),
 ]

@@ -15,7 +15,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-GATES = ('softmax', 'sigmoid')
+GATES = ('softmax', 'sigmoid', 'input')
 
 
 class GatedFusion(nn.Module):
@@ -25,7 +25,8 @@ class GatedFusion(nn.Module):
         in_channels: Channels of each layer's map.
         channels: Channels of the sum.
         gate: How the learnable gates become weights: 'softmax' over the layers or
-            'sigmoid' of each.
+            'sigmoid' of each, the same for every image; 'input' adds a linear function
+            of each layer's mean before the softmax. It starts as 'softmax' does.
         norm_cfg: Norm after each projection.
     """
 
@@ -42,17 +43,26 @@ class GatedFusion(nn.Module):
             for c in in_channels
         )
 
-    @property
-    def weights(self) -> Tensor:
-        """Weight of each layer (L,)."""
-        if self.gate == 'softmax':
-            return self.gates.softmax(dim=0)
-        return self.gates.sigmoid()
+        self.image_gates = None
+        if gate == 'input':
+            self.image_gates = nn.Parameter(torch.zeros(len(in_channels), channels))
+
+    def weights(self, layers: Sequence[Tensor]) -> Tensor:
+        """Weight of each layer (B or 1, L), for projected maps (B, channels, h, w)."""
+        gates = self.gates[None]
+        if self.gate == 'sigmoid':
+            return gates.sigmoid()
+        if self.image_gates is not None:
+            means = torch.stack([x.mean(dim=(2, 3)) for x in layers], dim=1)
+            gates = gates + (means * self.image_gates).sum(dim=2)
+        return gates.softmax(dim=1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (B, C_l, h, w), one a layer, to (B, channels, h, w)."""
-        parts = zip(self.weights, self.projections, maps, strict=True)
-        return sum(weight * project(x) for weight, project, x in parts)
+        pairs = zip(self.projections, maps, strict=True)
+        layers = [project(x) for project, x in pairs]
+        weights = self.weights(layers)[..., None, None, None]
+        return sum(weights[:, i] * x for i, x in enumerate(layers))
 
 
 class RefinementLayer(nn.Module):
