@@ -20,6 +20,8 @@ import yaml
 
 from mmseg_ovs.utils import OpenVocabError
 
+# Ten times faster than the one in Python, which builds of PyYAML may be without.
+_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 METHOD_CLASSES = (
     'mask-supervised',
     'caption-supervised',
@@ -141,7 +143,7 @@ class Zoo:
         """
         collections, models = {}, {}
         for path in sorted(Path(configs).glob('*/metafile.yml')):
-            content = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+            content = yaml.load(path.read_text(encoding='utf-8'), _LOADER) or {}
             found = {item['Name']: item for item in content.get('Collections') or []}
             collections.update(found)
             for entry in content.get('Models') or []:

@@ -98,11 +98,11 @@ def find_config(name: str | os.PathLike) -> Path:
         return path
     models = shipped_models()
     stem = path.name.removesuffix('.py')
-    short = short_names()
-    if path.parent == Path('.'):
-        stem = short.get(stem, stem)
     if stem in models and _may_be_shipped(path, models[stem]):
         return models[stem]
+    short = short_names()
+    if stem in short and path.parent == Path('.'):
+        return models[short[stem]]
     hint = did_you_mean(stem, [*short, *models])
     model, _, data = stem.rpartition('_')
     if model in models and data in shipped_data():
