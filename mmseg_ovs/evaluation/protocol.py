@@ -268,10 +268,10 @@ def _settings(module: nn.Module) -> str:
 
 
 def _weights(model: nn.Module, cfg: Config) -> dict[str, str]:
-    sources = [Path(str(cfg.load_from)).name] if cfg.get('load_from') else []
+    sources = [_file_name(cfg.load_from)] if cfg.get('load_from') else []
     sources += sorted(
         {
-            Path(urldefrag(str(cfg['checkpoint'])).url).name
+            _file_name(cfg['checkpoint'])
             for module in model.modules()
             for cfg in pretrained_cfgs(module)
         }
@@ -284,6 +284,12 @@ def _weights(model: nn.Module, cfg: Config) -> dict[str, str]:
     kinds = sorted({str(p.dtype).removeprefix('torch.') for p in parameters})
     lines['parameters'] = f'{count:,} ({_join(kinds)})'
     return lines
+
+
+def _file_name(address: object) -> str:
+    """The name of a checkpoint; of the Hub, where many have one name, its address."""
+    bare = urldefrag(str(address)).url
+    return bare if bare.startswith('hf://') else Path(bare).name
 
 
 def _evaluators(cfg: Config) -> list[str]:

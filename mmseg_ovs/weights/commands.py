@@ -116,9 +116,9 @@ def _look(
             else:
                 size = file.ask()
                 todo.append((file, size))
-                note = f'{file.address} ({_megabytes(size)})'
+                note = f'{file.url} ({_megabytes(size)})'
         except DownloadError as error:
-            state, note = 'cannot be had', str(error)
+            state, note = 'cannot be had', 'see below'
             missing.append((file, str(error)))
         print(f'  {file.part}: {state}, {note}', flush=True)
     return missing, todo

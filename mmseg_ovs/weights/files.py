@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urldefrag
 from urllib.request import Request, urlopen
 
 from mmengine.config import Config
@@ -40,6 +41,11 @@ class WeightFile:
     option: str
 
     @property
+    def url(self) -> str:
+        """The address without what it says of the digest."""
+        return urldefrag(self.address).url
+
+    @property
     def path(self) -> Path | None:
         """Where it lies or will lie; None: in the Hub's cache, and not there yet."""
         if self.address.startswith(HUB):
@@ -62,7 +68,7 @@ class WeightFile:
         asked = [place for start, place in _ASK.items() if name.startswith(start)]
         if asked:
             return asked[0]
-        return self.address if '://' in self.address else 'see the README of the config'
+        return self.url if '://' in self.address else 'see the README of the config'
 
     def ask(self) -> int | None:
         """Bytes of a file that is not here, as its server says.
@@ -73,18 +79,16 @@ class WeightFile:
         try:
             if self.address.startswith(HUB):
                 return hub.size(HubFile.parse(self.address))
-            request = Request(self.address, method='HEAD')
+            request = Request(self.url, method='HEAD')
             with urlopen(request, timeout=_TIMEOUT) as answer:
                 length = answer.headers.get('Content-Length')
                 return int(length) if length else None
         except HTTPError as error:
-            raise DownloadError(f'{self.address}: {web_reason(error)}') from error
+            raise DownloadError(f'{self.url}: {web_reason(error)}') from error
         except hub.HubError as error:
             raise DownloadError(str(error)) from error
         except OSError as error:
-            raise DownloadError(
-                f'{self.address} cannot be reached ({error})'
-            ) from error
+            raise DownloadError(f'{self.url} cannot be reached ({error})') from error
 
     def check(self) -> None:
         """Look at a file that is here: its size where that is told, and its digest.
@@ -104,7 +108,7 @@ class WeightFile:
         if not is_web(self.address):
             self._check_own(digest)
         elif digest:
-            check_digest(self.path, digest, self.address)
+            check_digest(self.path, digest, self.url)
         elif (size := self._size_or_none()) and size != self.path.stat().st_size:
             there = self.path.stat().st_size
             self.path.unlink()
