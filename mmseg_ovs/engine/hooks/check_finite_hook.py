@@ -37,7 +37,7 @@ class CheckFiniteHook(Hook):
         Raises:
             NonFiniteError: One is NaN or infinite; names all losses and the step.
         """
-        losses = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k}
+        losses = {k: v.item() for k, v in (outputs or {}).items() if 'loss' in k}
         if not all(map(math.isfinite, losses.values())):
             values = ', '.join(f'{name} = {value:g}' for name, value in losses.items())
             raise NonFiniteError(
