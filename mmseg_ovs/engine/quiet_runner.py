@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from typing import Any
 
 from mmengine.config import Config
@@ -19,13 +18,6 @@ _DUMPS = re.compile(
     r'|Exp name: |Checkpoints will be saved to |Distributed training is not used, all '
     r'|The prefix is not set in metric|"(FileClient|HardDiskBackend)" )'
 )
-# Warnings of MMSegmentation and MMEngine about their own code and defaults.
-_WARNINGS = (
-    '``build_loss`` would be deprecated',
-    'Default ``avg_non_ignore`` is False',
-    'The draw is False, it means that the',
-    r'`torch\.cuda\.amp\.autocast\(args',
-)
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -39,8 +31,6 @@ def build_runner(cfg: Config) -> Runner:
     base = RUNNERS.get(cfg.get('runner_type', 'Runner'))
     if cfg.get('log_level') in ('DEBUG', logging.DEBUG):
         return base.from_cfg(cfg)
-    for message in _WARNINGS:
-        warnings.filterwarnings('ignore', message)
     return type(base.__name__, (_QuietConsole, base), {}).from_cfg(cfg)
 
 

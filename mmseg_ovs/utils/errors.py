@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from .upstream_warnings import without_upstream_warnings
+
 # No room, or no permission.
 _OF_THE_SYSTEM = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -36,13 +38,15 @@ def exit_with_message() -> Iterator[None]:
     """End a command with the message of an :class:`OpenVocabError` alone.
 
     So do a full disk and a missing permission. Ctrl-C ends it with exit code 130.
-    Other errors keep their traceback. Also a decorator: ``@exit_with_message()``.
+    Other errors keep their traceback. Warnings of MMSegmentation that no user can act
+    on are left out. Also a decorator: ``@exit_with_message()``.
 
     Raises:
         SystemExit: Instead of an :class:`OpenVocabError` or KeyboardInterrupt.
     """
     try:
-        yield
+        with without_upstream_warnings():
+            yield
     except OpenVocabError as error:
         raise SystemExit(f'error: {error}') from error
     except OSError as error:
