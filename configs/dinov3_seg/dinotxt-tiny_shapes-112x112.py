@@ -49,3 +49,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=False, begin=warmup, end=max_iters),
 ]
 default_hooks = dict(checkpoint=dict(interval=max_iters))
+
+# every weight gets a gradient here
+find_unused_parameters = False

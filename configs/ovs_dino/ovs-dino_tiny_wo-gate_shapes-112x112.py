@@ -21,3 +21,5 @@ model = dict(
         ),
     ],
 )
+# DDP has to know: without the gate nothing goes through DINO's last norm.
+find_unused_parameters = True

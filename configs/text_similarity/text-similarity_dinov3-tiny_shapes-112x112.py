@@ -17,3 +17,6 @@ model = dict(
     decode_head=dict(in_channels=channels, text_channels=channels, in_index=-1),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+
+# every weight gets a gradient here
+find_unused_parameters = False

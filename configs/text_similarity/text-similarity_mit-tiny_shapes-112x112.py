@@ -76,3 +76,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=False, begin=warmup, end=max_iters),
 ]
 default_hooks = dict(checkpoint=dict(interval=max_iters))
+# DDP has to know: nothing reads the coarser outputs of the FPN.
+find_unused_parameters = True

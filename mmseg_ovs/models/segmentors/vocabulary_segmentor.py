@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import NoReturn
 
 import torch
 from mmengine.structures import PixelData
@@ -35,6 +36,30 @@ class VocabularySegmentor:
     vocabulary: Vocabulary | None
     postprocessors: nn.ModuleList
     window_bytes: dict[Hashable, int]
+
+    def half(self) -> NoReturn:
+        """Refused; see :meth:`to`."""
+        return self.to(torch.half)
+
+    def bfloat16(self) -> NoReturn:
+        """Refused; see :meth:`to`."""
+        return self.to(torch.bfloat16)
+
+    def to(self, *args, **kwargs) -> nn.Module:
+        """As in torch, but weights stay in single precision or better.
+
+        Raises:
+            OpenVocabError: A lower precision is asked for.
+        """
+        wanted = [x for x in (*args, *kwargs.values()) if isinstance(x, torch.dtype)]
+        if {torch.half, torch.bfloat16}.intersection(wanted):
+            raise OpenVocabError(
+                'The weights stay float32: images, text vectors and scores do. To '
+                'compute in bfloat16 use --bf16, in Python accelerate(model, '
+                'bf16=True) of mmseg_ovs.acceleration; to train in half precision, '
+                'tools/train.py --amp'
+            )
+        return super().to(*args, **kwargs)
 
     def set_vocabulary(self, vocabulary: object) -> Vocabulary:
         """Set the default vocabulary, for training and for calls that name none.

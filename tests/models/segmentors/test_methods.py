@@ -104,3 +104,20 @@ def test_labels_of_another_size_than_their_image(mode, tmp_path):
     message = r'a\.png.* 28 x 28|28 x 28 .*a\.png'
     with pytest.raises(OpenVocabError, match=message):
         model(torch.randn(1, 3, 56, 56), samples, mode=mode)
+
+
+@pytest.mark.parametrize(
+    'convert',
+    [
+        lambda model: model.half(),
+        lambda model: model.bfloat16(),
+        lambda model: model.to('cpu', torch.bfloat16),
+        lambda model: model.to(dtype=torch.half),
+    ],
+)
+def test_weights_of_half_precision_are_refused(convert, tmp_path):
+    model = build(talk2dino, tmp_path, NAMES)
+    with pytest.raises(OpenVocabError, match=r'use --bf16.* --amp'):
+        convert(model)
+    assert model.to('cpu').to(torch.float32) is model
+    assert next(model.double().parameters()).dtype == torch.float64
