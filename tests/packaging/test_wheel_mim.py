@@ -104,6 +104,13 @@ def python(folder, wheel) -> Path:
     return python
 
 
+def test_wheel_has_the_console_command(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (n for n in archive.namelist() if n.endswith('/entry_points.txt'))
+        text = archive.read(path).decode()
+    assert 'mmseg-ovs = mmseg_ovs.__main__:main' in text.splitlines()
+
+
 def test_wheel_holds_mim_and_package_data(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for part in ('model-index.yml', 'tools/train.py', 'tools/test.py'):
