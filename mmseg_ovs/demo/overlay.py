@@ -19,7 +19,9 @@ from mmseg_ovs.visualization.sheet import LARGEST_PANEL
 
 def new_folder() -> Path:
     """Where Gradio finds the files of a result, and deletes them later."""
-    return Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    parent = Path(get_upload_folder())
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=parent))
 
 
 def make_view(prediction: Prediction, folder: Path) -> dict[str, Any]:

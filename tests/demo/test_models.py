@@ -113,6 +113,20 @@ def test_what_cannot_be_segmented(models, tmp_path):
         models['plain'].segment(source, Vocabulary.build(['red']))
 
 
+@pytest.mark.parametrize(
+    ('name', 'score'),
+    [
+        ('talk2dino_dinov2-reg-b14', 0.55),
+        ('talk2dino_dinov2-l14', 0.54),
+        ('tcl_clip-b16', 0.4),
+        ('lposs_clip-b16', None),  # its background has names
+        ('maskclip_clip-b16', None),
+    ],
+)
+def test_the_background_score_is_that_of_the_config(name, score):
+    assert PageModel(name, allow_random=True).background_score == score
+
+
 def test_files_that_are_not_there_are_told_at_once(tmp_path):
     with pytest.raises(UnknownConfigError, match='neither a file nor the name'):
         PageModel('no_such_config')

@@ -9,10 +9,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from colour_model import write_config
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from mmseg_ovs.demo import page
+from mmseg_ovs.demo.images import Limits
+from mmseg_ovs.demo.models import PageModel
 from tests.docs.doc_blocks import read_blocks
 
 
@@ -87,14 +91,26 @@ def test_overlay_and_scores_of_full_size(client, image):
         assert columns(content['scores'].argmax(0)) == [0, 1, 2]
 
 
+def test_scores_that_would_take_too_much_are_left_out(image, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, '_LARGEST_SCORES', 4 * 2 * 72 * 32 / 2**20)  # two names
+    monkeypatch.setenv('GRADIO_TEMP_DIR', str(tmp_path / 'gradio'))
+    models = {'colours': PageModel(str(write_config(tmp_path)), device='cpu')}
+    press = page._handler(models, Limits())
+    upload = dict(path=str(image), orig_name='stripes.png')
+    for words, kept in (('red\nblue', True), ('red\nblue\ngreen', False)):
+        result, status = press(upload, words, 'colours', False, '', False)
+        assert ('scores' in result) == kept == (result['score_range'] is not None)
+        assert ('No scores: they would take more than' in status) == (not kept)
+
+
 def test_random_weights_are_called_noise(client, image):
     _, status, _ = ask(client, image, 'red', 'untrained (RANDOM WEIGHTS: noise)')
     assert 'Random weights: this result is noise.' in status
 
 
 def test_the_client_of_the_docs(server, image, tmp_path, monkeypatch, capsys):
-    page = Path(__file__).parents[2] / 'docs' / 'page.md'
-    (block,) = (b for b in read_blocks(page) if b.marks.get('run by'))
+    docs = Path(__file__).parents[2] / 'docs'
+    (block,) = (b for b in read_blocks(docs / 'page.md') if b.marks.get('run by'))
     monkeypatch.chdir(tmp_path)
     Image.open(image).save('photo.jpg', quality=100)
     words = (('building, edifice', 'red, crimson'), ('tree', 'green'), ('road', 'blue'))
