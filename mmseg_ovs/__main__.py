@@ -1,9 +1,11 @@
-"""The commands of the package: ``mmseg-ovs COMMAND``, ``python -m mmseg_ovs COMMAND``.
+"""Commands: mmseg-ovs COMMAND ..., or python -m mmseg_ovs COMMAND ...
 
 models   the shipped models, and which can be used on this machine
 fetch    download the weights of a model
 predict  segment images and videos
 page     serve a web page for trying models
+
+mmseg-ovs COMMAND --help lists the options of one.
 """
 
 from __future__ import annotations

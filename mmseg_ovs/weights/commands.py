@@ -45,7 +45,7 @@ def list_models(argv: list[str]) -> int:
         size = '?' if item.parameters is None else f'{item.parameters / 1e6:.1f} M'
         print(
             f'{model.name}{short}\n    {item.state}{detail}\n'
-            f'    {model.method_class}, {size} parameters, {model.weights}',
+            f'    {model.method_class}, {size} parameters, weights: {model.weights}',
             flush=True,
         )
         count += 1
@@ -69,7 +69,7 @@ def fetch(argv: list[str]) -> int:
     require_model(cfg)
     model = Zoo.read(configs_folder()).models.get(path.stem)
     if model is not None:
-        print(f'{model.name}: {model.weights}')
+        print(f'{model.name}, licence of the weights: {model.weights}')
 
     missing, todo = _look(weight_files(cfg))
     _check_room([size for _, size in todo if size])

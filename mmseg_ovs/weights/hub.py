@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from socket import gaierror
 
 from mmseg_ovs.jobs import file_digest
 from mmseg_ovs.utils import OpenVocabError
@@ -16,11 +17,15 @@ class HubError(OpenVocabError):
 
     Attributes:
         needs_access: Whether access has to be asked for.
+        no_network: Whether the Hub could not be reached.
     """
 
-    def __init__(self, message: str, needs_access: bool = False) -> None:
+    def __init__(
+        self, message: str, needs_access: bool = False, no_network: bool = False
+    ) -> None:
         super().__init__(message)
         self.needs_access = needs_access
+        self.no_network = no_network
 
 
 def cached(file: HubFile) -> Path | None:
@@ -107,5 +112,15 @@ def _explained(file: HubFile, error: Exception) -> HubError:
     reason = ' '.join(str(error).split())[:200]
     return HubError(
         f'{place} cannot be downloaded ({type(error).__name__}: {reason}). Without a '
-        'network, download it elsewhere and give its path instead'
+        'network, download it elsewhere and give its path instead',
+        no_network=_not_reached(error),
     )
+
+
+def _not_reached(error: BaseException | None) -> bool:
+    """Whether a connection failed; its library wraps the system's error."""
+    while error is not None:
+        if isinstance(error, ConnectionError | TimeoutError | gaierror):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

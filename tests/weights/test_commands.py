@@ -188,7 +188,7 @@ def test_the_list(server, capsys, monkeypatch, tmp_path):
     assert state['talk2dino_dinov3-b16'].startswith('needs access: weights/dinov3_vitb')
     assert state['talk2dino_dinov3-b16_hub'] == 'can be used now: downloads 1 file'
     assert state['talk2dino_dinov2-b14'] == 'untrained: decode_head'
-    assert 'caption-supervised, 151.0 M parameters, DINOv2: Apache-2.0' in told
+    assert 'caption-supervised, 151.0 M parameters, weights: DINOv2: Apache-2.0' in told
     assert main(['models', 'code_clip']) == 0
     assert 'needs a file: a checkpoint with neck' in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, 'transformers', None)

@@ -16,6 +16,12 @@ from torch import Tensor, nn
 from .checkpoint import CheckpointError, require_finite
 
 _SCHEMES = ('hf-hub:', 'local-dir:')
+_HUB_FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
+_OWN_FILE = (
+    'To give a file: --cfg-options model.backbone.pretrained=FILE '
+    'model.text_encoder.pretrained=FILE; mmseg-ovs fetch MODEL lists all files of a '
+    'model (docs/weights.md)'
+)
 _QKV = tuple(f'{part}_proj_weight' for part in 'qkv')
 
 
@@ -60,6 +66,7 @@ def pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
                 f'pretrained={pretrained!r} is neither a file nor one of the tags of '
                 f'{model!r}: {tags}.'
             )
+        _require_hub(model, pretrained)
     try:
         if pretrained is not None and _is_torchscript(pretrained):
             if not open_clip.get_model_config(model).get('quick_gelu'):
@@ -76,11 +83,36 @@ def pretrained_clip(model: str, pretrained: str | None) -> nn.Module:
         reason = ' '.join(str(error).split())
         raise CheckpointError(
             f'The weights {pretrained or model!r} cannot be loaded into the open_clip '
-            f'model {model!r}: {reason}. Without a network give a file, pretrained=... '
-            'of the backbone and of the text encoder (docs/weights.md)'
+            f'model {model!r}: {reason.rstrip(".")}. {_OWN_FILE}'
         ) from error
     require_finite(clip.state_dict(), pretrained or model)
     return clip
+
+
+def _require_hub(model: str, pretrained: str) -> None:
+    """Say at once that the Hub is out of reach: open_clip tries for a minute.
+
+    Raises:
+        CheckpointError: The weights are not in its cache, and there is no network.
+    """
+    import open_clip  # takes seconds, and models without a tower do not need it
+
+    from mmseg_ovs.weights import hub  # which imports this package
+    from mmseg_ovs.weights.address import HubFile
+
+    known = open_clip.get_pretrained_cfg(model.replace('/', '-'), pretrained) or {}
+    repo, _, file = (known.get('hf_hub') or '').rpartition('/')
+    names = [file] if file else _HUB_FILES
+    files = [HubFile(repo, name) for name in names]
+    if not repo or os.path.isfile(pretrained) or any(map(hub.cached, files)):
+        return
+    try:
+        hub.size(files[0])
+    except hub.HubError as error:
+        if error.no_network:
+            raise CheckpointError(
+                f'{error} (page: {files[0].page}). {_OWN_FILE}'
+            ) from error
 
 
 def _is_torchscript(path: str) -> bool:

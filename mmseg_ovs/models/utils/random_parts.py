@@ -116,9 +116,10 @@ def require_weights(
         what = f'{given} names no weights for {", ".join(random)}'
         if not allow_random:
             raise CheckpointError(
-                f'The results would be noise: {what}. Give a checkpoint, or name a '
-                "file in the part's init_cfg (docs/weights.md); to try shapes with "
-                'random weights, --allow-random or allow_random=True'
+                f'The results would be noise: {what}. Give a checkpoint (mmseg-ovs '
+                'fetch MODEL says whether one is published, and where), or name a file '
+                "in the part's init_cfg (docs/weights.md); to try shapes with random "
+                'weights, --allow-random or allow_random=True'
             )
         print_log(
             f'{what[0].upper()}{what[1:]}: they are random, and so are the results',
