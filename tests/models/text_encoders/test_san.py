@@ -1,8 +1,11 @@
 """Our text encoders inside mmseg's SAN."""
 
+from pathlib import Path
+
+import mmseg
 import pytest
 import torch
-from mmengine.hub import get_config
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
@@ -21,7 +24,9 @@ def san(text_encoder, **changes):
 
 def san_config(text_encoder):
     init_default_scope('mmseg')
-    model = get_config('mmseg::_base_/models/san_vit-b16.py').model
+    # not 'mmseg::', for which mmengine imports pkg_resources
+    folder = Path(mmseg.__file__).parent / '.mim/configs/_base_/models'
+    model = Config.fromfile(folder / 'san_vit-b16.py').model
     model.pretrained = None
     model.text_encoder = text_encoder
     model.image_encoder.update(
