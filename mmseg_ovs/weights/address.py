@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import parse_qs, urldefrag, urlparse
+from urllib.parse import urldefrag, urlparse
 
 import torch
 
@@ -15,6 +15,7 @@ from mmseg_ovs.utils import OpenVocabError
 WEB, HUB = ('http://', 'https://'), 'hf://'
 # As torch.hub and OpenMMLab name files: the SHA-256 begins with these digits.
 _IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
+_FRAGMENT = re.compile(r'sha256=([0-9a-fA-F]{8,64})')
 _HUB_FORM = 'hf://owner/name/file or hf://owner/name@revision/file'
 
 
@@ -78,9 +79,17 @@ def published_digest(address: str) -> str | None:
 
     Either by a fragment, ``https://host/file.pth#sha256=...``, or by the name of the
     file, ``name-08c60483.pth``.
+
+    Raises:
+        AddressError: The fragment is something else, which nothing would compare.
     """
     bare, fragment = urldefrag(address)
-    if given := parse_qs(fragment).get('sha256'):
-        return given[0].lower()
+    if fragment and is_web(address):  # files of one's own may have # in their names
+        given = _FRAGMENT.fullmatch(fragment)
+        if not given:
+            raise AddressError(
+                f'{address}: #{fragment} is no #sha256= with 8 to 64 hexadecimal digits'
+            )
+        return given[1].lower()
     match = _IN_NAME.search(urlparse(bare).path)
     return match[1] if match else None

@@ -57,9 +57,10 @@ def download(address: str, path: Path) -> None:
     What came of an interrupted download lies beside it and is gone on with.
 
     Raises:
+        AddressError: Its fragment is no digest.
         DownloadError: Says what is wrong and where the file belongs.
     """
-    url = urldefrag(address).url
+    url, digest = urldefrag(address).url, published_digest(address)
     part, tag = (path.with_name(f'{path.name}.{end}') for end in ('part', 'tag'))
     try:
         _fill(url, part, tag)
@@ -72,7 +73,7 @@ def download(address: str, path: Path) -> None:
             f'{url} cannot be downloaded ({error}).{kept if there else ""} '
             f'{_ELSEWHERE.format(path=path)}'
         ) from error
-    check_digest(part, published_digest(address), url)
+    check_digest(part, digest, url)
     os.replace(part, path)
     tag.unlink(missing_ok=True)
 

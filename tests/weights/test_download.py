@@ -117,3 +117,9 @@ def test_a_file_that_is_cut_is_named(server, tmp_path):
     server.files['/a.pth'] = path.read_bytes()[:2000]
     with pytest.raises(CheckpointError, match=f'{local_path(address)} is truncated'):
         read_state_dict(address)
+
+
+@pytest.mark.parametrize('fragment', ['sha256=', 'sha256=zz', 'md5=0123456789abcdef'])
+def test_a_digest_that_nothing_would_compare_is_an_error(server, fragment):
+    with pytest.raises(AddressError, match=f'#{fragment} is no #sha256='):
+        local_file(f'{server.url}/model.pth#{fragment}')
