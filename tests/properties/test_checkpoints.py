@@ -176,3 +176,21 @@ def test_safetensors_are_read_as_they_are(tmp_path):
     loaded = read_state_dict(path)
     assert loaded.keys() == state.keys()
     assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+def test_a_web_page_is_no_checkpoint(tmp_path):
+    path = tmp_path / 'x.pth'
+    path.write_text('<!DOCTYPE html>\n<html><body>Log in</body></html>')
+    with pytest.raises(
+        CheckpointError, match='is a web page, and no checkpoint'
+    ) as caught:
+        read_state_dict(path)
+    assert '\n' not in str(caught.value)
+
+
+def test_half_a_checkpoint_is_called_truncated(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save({'weight': torch.randn(300, 300)}, path)
+    path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(CheckpointError, match='is truncated or no checkpoint'):
+        read_state_dict(path)

@@ -44,6 +44,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return find_state_dict(read_checkpoint(path), str(path))
 
 
+def _is_markup(path: str) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(64).lstrip().startswith(b'<')
+
+
 def read_checkpoint(path: str | Path) -> Mapping:
     """Read all that a checkpoint holds; arguments as :func:`read_state_dict`.
 
@@ -65,6 +70,11 @@ def read_checkpoint(path: str | Path) -> Mapping:
         else:
             content = torch.load(name, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
+        if is_local and _is_markup(name):
+            raise CheckpointError(
+                f'{name} is a web page, and no checkpoint: save the file itself, not '
+                'the page that tells of it.'
+            ) from error
         raise CheckpointError(
             f'{name} is not a plain state dict: {error}. Checkpoints are read with '
             'weights_only=True. If you trust the file, save its state dict alone: '
@@ -72,7 +82,7 @@ def read_checkpoint(path: str | Path) -> Mapping:
         ) from error
     except OpenVocabError:  # of an address: no network, no permission, another file
         raise
-    except OSError as error:  # no permission
+    except PermissionError as error:
         raise CheckpointError(f'{name} cannot be read ({error})') from error
     except Exception as error:  # of any kind: the unpickler reads what bytes there are
         raise CheckpointError(
