@@ -11,6 +11,8 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from mmseg_ovs.composition import ConfigError
+
 # How the messages begin that describe a run in hundreds of lines, or that nobody can
 # act on. The log file has all of them.
 _DUMPS = re.compile(
@@ -27,8 +29,14 @@ def build_runner(cfg: Config) -> Runner:
 
     Args:
         cfg: A whole config; ``runner_type`` chooses the class.
+
+    Raises:
+        ConfigError: There is no such class.
     """
-    base = RUNNERS.get(cfg.get('runner_type', 'Runner'))
+    kind = cfg.get('runner_type', 'Runner')
+    base = RUNNERS.get(kind)
+    if base is None:
+        raise ConfigError(f'runner_type {kind!r} is no registered runner')
     if cfg.get('log_level') in ('DEBUG', logging.DEBUG):
         return base.from_cfg(cfg)
     return type(base.__name__, (_QuietConsole, base), {}).from_cfg(cfg)

@@ -1,6 +1,11 @@
 """What a run prints, and what goes to the log file alone."""
 
+import pytest
+from mmengine.config import Config
 from tiny_run import make_runner
+
+from mmseg_ovs.composition import ConfigError
+from mmseg_ovs.engine.quiet_runner import build_runner
 
 DUMPS = ('System environment:', 'Config:', 'Hooks will be executed')
 OPTIONS = {
@@ -73,3 +78,10 @@ def test_all_of_it_on_request(tiny_config, tmp_path, capsys):
     new_runner(tiny_config, tmp_path, log_level='DEBUG')
     out = capsys.readouterr().out
     assert all(dump in out for dump in DUMPS)
+
+
+def test_a_runner_that_does_not_exist(tiny_config):
+    cfg = Config.fromfile(tiny_config)
+    cfg.runner_type = 'Foo'
+    with pytest.raises(ConfigError, match="runner_type 'Foo'"):
+        build_runner(cfg)
