@@ -80,9 +80,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--every',
         type=_positive,
-        default=1,
         metavar='N',
-        help='use every Nth frame',
+        help='use every Nth frame of videos',
     )
     parser.add_argument(
         '--batch-size', type=_positive, default=1, help='images per batch (default: 1)'
@@ -230,6 +229,7 @@ def main(argv: list[str] | None = None) -> int:
         limits=args.limits and tuple(args.limits),
         tile=args.tile or Reading.tile,
     )
+    every = args.every or 1
     words = args.classes or args.vocabulary
     vocabulary = None if words is None else Vocabulary.build(words)
     cfg = read_config(args, read=_READ)
@@ -250,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
 
     settings = inferencer.settings()
     if videos:
-        settings['--every'] = str(args.every)
+        settings['--every'] = str(every)
     if geotiffs:
         settings['GeoTIFF'] = (
             f'bands {reading.bands}, limits {reading.limits}, tiles {reading.tile}'
@@ -289,7 +289,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
             for path, name in folder.videos:
                 failures += write_video(
-                    inferencer, folder, path, name, args.every, args.batch_size
+                    inferencer, folder, path, name, every, args.batch_size
                 )
         except KeyboardInterrupt:
             print(
@@ -311,6 +311,9 @@ def _list_inputs(
             f'--scores is for images, and {videos[0]} is a video: its scores would be '
             'many times as large as itself'
         )
+    for option in ('every', 'frames'):
+        if getattr(args, option) and not videos:
+            raise VideoError(f'--{option} is for videos, and the inputs have none')
     options = ('bands', 'limits', 'tile')
     asked = next((f'--{name}' for name in options if getattr(args, name)), '')
     geotiffs = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -56,7 +57,9 @@ class Reading:
                 f'{len(self.bands)} bands were given: give the numbers of red, green '
                 'and blue, or of one grey band'
             )
-        if self.limits is not None and not self.limits[0] < self.limits[1]:
+        if self.limits is not None and not (
+            self.limits[0] < self.limits[1] and all(map(math.isfinite, self.limits))
+        ):
             raise GeoTiffError(f'The limits {self.limits} have to be a low and a high')
 
     @property

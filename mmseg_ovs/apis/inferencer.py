@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -29,7 +30,7 @@ from mmseg_ovs.composition import find_config, read_config_file, require_model
 from mmseg_ovs.composition.compose import is_resize
 from mmseg_ovs.datasets.image_backend import read_checked_images
 from mmseg_ovs.engine.data_colours import colours_of, data_colours
-from mmseg_ovs.jobs import sha256
+from mmseg_ovs.jobs import file_digest, sha256
 from mmseg_ovs.models.utils import (
     init_own_weights,
     load_model_checkpoint,
@@ -319,7 +320,7 @@ class OpenVocabInferencer:
         rest = [self.cfg.model, [step for step in steps if not is_resize(step)]]
         place = str(self.weights)
         if self.weights is not None and '://' not in place:
-            place = os.path.realpath(place)
+            place = f'{os.path.realpath(place)} ({self._weights_digest[:8]})'
         name = os.path.basename(self.cfg.filename or 'of no file')
         return {
             'config': f'{name} ({sha256(_as_json(rest))[:8]})',
@@ -327,6 +328,11 @@ class OpenVocabInferencer:
             'image size': _as_json(resizes),
             'test_cfg': _as_json(test_cfg),
         }
+
+    @cached_property
+    def _weights_digest(self) -> str:
+        """A training that is repeated writes other weights to the same path."""
+        return file_digest(self.weights)
 
     def _predict(
         self,

@@ -19,7 +19,7 @@ from mmseg_ovs.utils import OpenVocabError, replacing, some_of, write_whole
 from mmseg_ovs.visualization.sheet import ALPHA
 
 from .coco import CocoFile
-from .image_sources import ImageSource, output_names
+from .image_sources import RESULTS, ImageSource, output_names
 from .prediction import Prediction
 from .videos import Video, writing_video
 from .yolo import yolo_data_file, yolo_text
@@ -159,6 +159,7 @@ class ResultFolder:
             legend = json.loads((self.folder / 'legend.json').read_text('utf-8'))
             _basis(legend), legend['images'], legend['videos']
         except FileNotFoundError:
+            self._refuse_others()
             return {}
         except (KeyError, TypeError, ValueError) as error:
             raise ResultFolderError(
@@ -166,6 +167,16 @@ class ResultFolder:
                 'another folder, or delete it'
             ) from error
         return legend
+
+    def _refuse_others(self) -> None:
+        """Labels that somebody has drawn may lie in a folder called pred, too."""
+        for name in RESULTS:
+            folder = self.folder / name
+            if folder.is_dir() and any(folder.iterdir()):
+                raise ResultFolderError(
+                    f'{folder} has files of something else, which results might '
+                    'replace: give another folder'
+                )
 
     def _check_before(
         self, before: dict, legend: dict, data_sets: Sequence[str]

@@ -279,6 +279,8 @@ def test_the_command(photo, options, tmp_path, capsys, inferencer):
         (['--scores'], '--scores is for images, and .*field.tif is a GeoTIFF'),
         (['--format', 'coco'], '--format is for images'),
         (['--bands', '1', '2'], '2 bands were given: give the numbers of red, green'),
+        (['--limits', '0', 'inf'], r'limits \(0.0, inf\) have to be'),
+        (['--every', '2'], '--every is for videos, and the inputs have none'),
         (['--limits', '9', '1'], r'limits \(9.0, 1.0\) have to be a low and a high'),
     ],
 )

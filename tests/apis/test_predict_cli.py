@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_model import WORDS, make_image, tiny_config, write_clip
 
@@ -97,6 +98,7 @@ def test_settings_override_the_config(folder, options, capsys):
         (['{empty}'], 'has no images'),
         (['{empty}/**/*.png'], 'has no images'),
         (['{clip}', '--scores'], '--scores is for images, and .*clip.mp4 is a video'),
+        (['{folder}', '--frames'], '--frames is for videos, and the inputs have none'),
         (['{folder}', '--classes', 'tree', 'tree'], "'tree' appears twice"),
         (['{folder}', '--vocabulary', 'no_such_list'], 'Unknown vocabulary'),
         (['{folder}', '--config', 'no_such_config'], 'neither a file nor the name'),
@@ -242,6 +244,27 @@ def test_a_folder_keeps_the_results_of_the_same_settings(
     with pytest.raises(SystemExit, match=f'^error: .*with other settings .*{message}'):
         main([*arguments, *changed, '--skip-existing'])
     assert (out / 'legend.json').read_bytes() == before
+
+
+def test_weights_that_were_trained_again(folder, options, out, tmp_path, checkpoint):
+    weights = tmp_path / 'last.pth'
+    weights.write_bytes(checkpoint.read_bytes())
+    arguments = [str(folder / 'a.png'), *options, '--checkpoint', str(weights)]
+    assert main([*arguments, '--classes', 'tree', 'road']) == 0
+    content = torch.load(weights, weights_only=True)
+    next(iter(content['state_dict'].values())).add_(1)
+    torch.save(content, weights)
+    with pytest.raises(SystemExit, match='with other settings .*last.pth'):
+        main([*arguments, '--classes', 'tree', 'road', '--skip-existing'])
+
+
+def test_files_of_something_else_are_not_replaced(folder, options, out):
+    drawn = out / 'pred' / 'a.png'
+    drawn.parent.mkdir(parents=True)
+    drawn.write_bytes(b'by hand')
+    with pytest.raises(SystemExit, match='pred has files of something else'):
+        main([str(folder / 'a.png'), *options, '--classes', 'tree', 'road'])
+    assert drawn.read_bytes() == b'by hand'
 
 
 def test_frames_that_are_missing_are_no_results(folder, options, out, capsys):
