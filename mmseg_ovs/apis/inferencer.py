@@ -38,6 +38,7 @@ from mmseg_ovs.models.utils import (
 )
 from mmseg_ovs.structures import Vocabulary, VocabularyError
 from mmseg_ovs.utils import check_device
+from mmseg_ovs.utils.upstream_warnings import without_upstream_warnings
 from mmseg_ovs.visualization import make_palette
 
 from .image_sources import (
@@ -124,7 +125,8 @@ class OpenVocabInferencer:
     def _build_model(
         self, weights: str | os.PathLike | None, allow_random: bool
     ) -> nn.Module:
-        model = revert_sync_batchnorm(MODELS.build(self.cfg.model))
+        with without_upstream_warnings():
+            model = revert_sync_batchnorm(MODELS.build(self.cfg.model))
         if not hasattr(model, 'set_vocabulary'):
             raise TypeError(
                 f'{type(model).__name__} has a fixed set of classes, which words '

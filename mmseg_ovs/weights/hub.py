@@ -61,6 +61,7 @@ def download(file: HubFile) -> Path:
 
     if path := cached(file):
         return path
+    size(file)  # fails at once without a network; the Hub's library tries for long
     try:
         path = hf_hub_download(file.repo, file.file, revision=file.revision)
     except Exception as error:
