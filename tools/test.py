@@ -81,7 +81,7 @@ def run_test(runner: Runner, checkpoint: str | None, allow_random: bool) -> None
     model, loaded = unwrap_model(runner.model), bool(runner._load_from)
     require_weights(model, loaded, allow_random)
     if not loaded:  # CheckpointGuardHook initialises what a checkpoint may lack
-        init_own_weights(model)
+        init_own_weights(model, allow_random)
     try:
         runner.test()
     except CheckpointError:

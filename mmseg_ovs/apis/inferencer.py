@@ -138,7 +138,7 @@ class OpenVocabInferencer:
             model.dataset_meta = metainfo
             self.colours = {**colours_of(metainfo or {}), **self.colours}
         else:
-            init_own_weights(model)
+            init_own_weights(model, allow_random)
         return model
 
     @property

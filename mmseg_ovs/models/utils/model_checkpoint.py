@@ -161,19 +161,51 @@ def _parts_with_values(
             yield from _parts_with_values(part, own, state, f'{path}.')
 
 
-def init_own_weights(module: nn.Module) -> None:
+def init_own_weights(module: nn.Module, allow_random: bool = False) -> None:
     """Let a model or a part load the weights that its config names.
 
     Rank 0's values go to all ranks, since what has no published weights is initialised
     at random.
+
+    Args:
+        module: The model or the part.
+        allow_random: Only warn of files that lack weights.
+
+    Raises:
+        CheckpointError: A file lacks weights of the part that names it, or has them in
+            another shape. Parts of MMSegmentation and MMPretrain only log that.
     """
     logger = MMLogger.get_current_instance()
     level = logger.level
     # Without a log file, mmengine would print three lines for each parameter.
     logger.setLevel(logging.WARNING)
+    mismatches = _Mismatches()
+    logger.addHandler(mismatches)
     try:
         module.init_weights()
     finally:
         logger.setLevel(level)
+        logger.removeHandler(mismatches)
+    if mismatches.found and not allow_random:
+        raise CheckpointError(
+            'A file that init_cfg names does not fit its part, which would keep random '
+            'weights: correct the file, its prefix or the part\n'
+            + '\n'.join(mismatches.found)
+        )
     for value in module.state_dict().values():
         broadcast(value)
+
+
+class _Mismatches(logging.Handler):
+    """Collects what mmengine logs of weights that a file lacks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith('The model and loaded state dict do not match exactly'):
+            lines = map(str.strip, message.splitlines())
+            kinds = ('missing keys', 'size mismatch')
+            self.found += [line[:500] for line in lines if line.startswith(kinds)]
