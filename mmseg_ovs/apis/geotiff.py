@@ -28,6 +28,8 @@ TIFF_SUFFIXES = ('.tif', '.tiff')
 _MAP_TAGS = (33550, 33922, 34264, 34735)
 # Of values that are stretched to 8 bits, these percentiles become 0 and 255.
 _PERCENTILES = (2, 98)
+# With given limits: a picture with more values at its ends shows nothing.
+_MOST_OUTSIDE = 0.99
 _SAMPLE_SIDE = 1024  # pixels that they are estimated from, a side
 
 
@@ -138,7 +140,7 @@ class GeoTiff:
                     f'{self.path} has the bands 1 to {self.file.count}, no {unknown[0]}'
                 )
             self._colours = self._colour_table()
-            self.limits = self.reading.limits or self._default_limits()
+            self.limits = self._checked_limits() or self._default_limits()
         except BaseException:
             self.file.close()
             raise
@@ -221,12 +223,31 @@ class GeoTiff:
             return None
         return np.array([table.get(i, (0,) * 4)[:3] for i in range(256)], np.uint8)
 
+    def _checked_limits(self) -> tuple[float, float] | None:
+        """The limits given, unless nearly every value would be black or white."""
+        if self.reading.limits is None:
+            return None
+        low, high = self.reading.limits
+        values = self._sample()
+        outside = np.mean((values < low) | (values > high))
+        if outside > _MOST_OUTSIDE:
+            raise GeoTiffError(
+                f'{outside:.1%} of the values in {self.path} lie outside the limits '
+                f'{low:g} and {high:g}: it has {values.min():g} to {values.max():g}'
+            )
+        return low, high
+
     def _default_limits(self) -> tuple[float, float]:
         kinds = {self.file.dtypes[band - 1] for band in self.bands}
         if kinds == {'uint8'}:
             return (0, 255)
         if any('complex' in kind for kind in kinds):
             raise GeoTiffError(f'{self.path} has complex numbers, which are no colours')
+        low, high = np.percentile(self._sample(), _PERCENTILES).tolist()
+        return (low, high) if low < high else (low, low + 1)
+
+    def _sample(self) -> np.ndarray:
+        """Values of all bands, from pixels all over the file (n,)."""
         shape = _reduced((self.height, self.width), _SAMPLE_SIDE)
         with told_by(self.path):
             sample = self.file.read(
@@ -238,8 +259,7 @@ class GeoTiff:
             raise GeoTiffError(
                 f'{self.path} has no values: all pixels are without data'
             )
-        low, high = np.percentile(values, _PERCENTILES).tolist()
-        return (low, high) if low < high else (low, low + 1)
+        return values
 
 
 def _rasterio() -> ModuleType:

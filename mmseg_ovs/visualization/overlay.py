@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mmseg_ovs.utils import OpenVocabError
+
 from .fonts import fit_font
 
 LONGEST_NAME = 24
@@ -40,7 +42,12 @@ def draw_overlay(
 
     Returns:
         uint8 (H, W, 3).
+
+    Raises:
+        OpenVocabError: ``alpha`` is not in 0..1.
     """
+    if not 0 <= alpha <= 1:
+        raise OpenVocabError(f'The opacity has to be in 0..1, not {alpha}')
     drawn = (labels >= 0) & (labels < len(palette))
     if clear is not None:
         drawn &= labels != clear

@@ -290,6 +290,15 @@ def test_mistakes(photo, options, tmp_path, extra, message):
     assert not (tmp_path / 'out').exists()
 
 
+def test_limits_beside_the_values(photo):
+    """All would be black or white, and the labels those of nothing."""
+    with pytest.raises(
+        GeoTiffError, match=r'100.0% of the values .* it has 0 to 2\d\d'
+    ):
+        GeoTiff(photo, Reading(limits=(1000, 2000)))
+    GeoTiff(photo, Reading(limits=(0, 2000))).__exit__()
+
+
 def test_options_that_nothing_reads(options, tmp_path):
     Image.fromarray(RGB).save(tmp_path / 'photo.png')
     arguments = [str(tmp_path / 'photo.png'), *options, f'--out={tmp_path}/out']

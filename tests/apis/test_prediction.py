@@ -13,6 +13,7 @@ from mmseg_ovs.apis import ImageError, OpenVocabInferencer
 from mmseg_ovs.engine.data_colours import data_colours
 from mmseg_ovs.utils import ArgumentError, OpenVocabError
 from mmseg_ovs.visualization import make_palette
+from mmseg_ovs.visualization.overlay import draw_overlay
 
 
 @pytest.fixture(scope='module')
@@ -165,3 +166,10 @@ def test_the_colours_of_a_data_set():
     assert data_colours(cfg)['word 0'] == [128, 64, 128]
     inferencer = OpenVocabInferencer(cfg, device='cpu', allow_random=True)
     assert inferencer.colours['word 0'] == [128, 64, 128]
+
+
+@pytest.mark.parametrize('opacity', [-0.1, 5, float('nan')])
+def test_an_opacity_beyond_0_to_1(opacity):
+    image = np.zeros((2, 2, 3), np.uint8)
+    with pytest.raises(OpenVocabError, match='opacity has to be in 0..1'):
+        draw_overlay(image, image[..., 0], image[0], opacity)
