@@ -341,6 +341,8 @@ def _report(kinds: dict[str, int], failures: list[str], out: str) -> int:
     total = sum(kinds.values())
     what = ' and '.join(noun for noun, count in kinds.items() if count)
     what = what or 'images'  # all were there before
+    if total == 1:
+        what = what.removesuffix('s')
     print(f'{total - len(failures)} {what} segmented: {out}')
     if failures:
         print(f'{len(failures)} of {total} {what} failed:', file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from mmengine.logging import print_log
 from PIL import Image
 
 from mmseg_ovs.structures import Vocabulary
@@ -103,6 +105,7 @@ class ResultFolder:
                 f'Unknown format {min(unknown)!r}: there are {", ".join(FORMATS)}'
             )
         self.yolo = 'yolo' in formats
+        self._renamed = False  # whether a text of YOLO has another name than its image
         data_sets = [FORMATS[name] for name in formats if name != 'yolo']
         before = self._read_legend()
         clips = [ImageSource(path, path) for path in videos]
@@ -247,6 +250,15 @@ class ResultFolder:
             with replacing(self.folder / 'scores' / f'{name}.npy') as temporary:
                 np.save(temporary, prediction.scores.astype(np.float16))
         file_name = self._file_names.get(prediction.source.name, f'{name}.png')
+        if self.yolo and Path(name).name != Path(file_name).stem and not self._renamed:
+            self._renamed = True
+            print_log(
+                f'yolo/labels/{name}.txt is that of {file_name}: trainings look for a '
+                'text with the name of the image. Rename this image and others whose '
+                'names have other characters or are the same',
+                'current',
+                logging.WARNING,
+            )
         self._write_formats(prediction, name, file_name)
 
     def geotiff_paths(self, name: str) -> tuple[Path, Path, Path]:

@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.parse import urldefrag
 from urllib.request import Request, urlopen
 
+from filelock import FileLock
 from mmengine.config import Config
 
 from . import hub
@@ -142,7 +143,8 @@ class WeightFile:
         if is_web(self.address):
             path = local_path(self.address)
             path.parent.mkdir(parents=True, exist_ok=True)
-            download(self.address, path)
+            with FileLock(f'{path}.lock'):
+                download(self.address, path)
             return path
         return local_file(self.address)
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from pycocotools.coco import COCO
 from tiny_model import WORDS, make_image, tiny_config
 
@@ -98,6 +99,19 @@ def test_the_files_of_a_call(checkpoint, tmp_path):
         inferencer(images, WORDS, out_dir=tmp_path, formats=['xml'])
     with pytest.raises(ValueError, match='give out_dir'):
         inferencer(images, WORDS, formats=formats)
+
+
+def test_a_text_of_another_name_than_its_image(checkpoint, tmp_path, warned):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    for name in ('b.png', 'a b.png', 'c d.png'):
+        Image.fromarray(make_image()).save(tmp_path / name)
+    images = [str(tmp_path / 'b.png')]
+    inferencer(images, WORDS, out_dir=tmp_path / 'out', formats=['yolo'])
+    assert not warned
+    images += [str(tmp_path / 'a b.png'), str(tmp_path / 'c d.png')]
+    inferencer(images, WORDS, out_dir=tmp_path / 'out2', formats=['yolo'])
+    (message,) = warned
+    assert 'is that of a b.png' in message and 'Rename' in message
 
 
 def test_yolo_texts_fill_to_the_labels():
