@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ def list_models(argv: list[str]) -> int:
         'pattern', nargs='?', default='', help='only names and methods with this in it'
     )
     args = parser.parse_args(argv)
-    count = 0
+    counts: Counter[str] = Counter()
     for item in catalogue(args.pattern):
         model, detail = item.model, f': {item.detail}' if item.detail else ''
         short = f' = {model.alias}' if model.alias else ''
@@ -48,9 +49,10 @@ def list_models(argv: list[str]) -> int:
             f'    {model.method_class}, {size} parameters, weights: {model.weights}',
             flush=True,
         )
-        count += 1
-    print(f'{count} models; weights of one: mmseg-ovs fetch NAME')
-    return 0 if count else 1
+        counts[item.state] += 1
+    states = ', '.join(f'{count} {state}' for state, count in counts.most_common())
+    print(f'{counts.total()} models: {states}. Weights of one: mmseg-ovs fetch NAME')
+    return 0 if counts else 1
 
 
 @exit_with_message()
