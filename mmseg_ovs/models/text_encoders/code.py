@@ -7,15 +7,13 @@ Segmentation" (CVPR 2024, arXiv 2404.04231); authors' code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-
-from mmseg_ovs.structures import Vocabulary
 
 from .name_check import warn_of_truncated_names
 from .open_clip import OpenCLIPTextEncoder
@@ -83,20 +81,19 @@ class CoDeTextEncoder(OpenCLIPTextEncoder):
         in_templates = super().encode_names(names)
         tokens = self.tokenizer(list(names), context_length=self.name_length)
         context = self.context.to(self.tower.token_table())
-        behind = [
-            self.tower.embed_behind(context, chunk.to(self.device))
-            for chunk in tokens.split(self.chunk_size)
-        ]
-        return torch.cat([F.normalize(torch.cat(behind), dim=-1), in_templates], -1)
+        tokens = tokens.to(self.device)
+        behind = self.tower.embed_behind(context, tokens, self.chunk_size)
+        return torch.cat([F.normalize(behind, dim=-1), in_templates], -1)
 
-    def _check_names(self, vocabulary: Vocabulary) -> None:
-        super()._check_names(vocabulary)
-        if self.tower is None:
-            return
-        lengths = self.tower.used_lengths(self.tokenizer(list(vocabulary.rows)))
-        pairs = zip(vocabulary.rows, lengths.tolist(), strict=True)
-        if cut := [name for name, length in pairs if length > self.name_length]:
-            warn_of_truncated_names(cut, self.name_length)
+    def read_names(self, names: Sequence[str]) -> Sequence[Hashable]:
+        """See :class:`TowerTextEncoder`; behind the context less of a name is read."""
+        read = super().read_names(names)
+        if self.tower is not None:
+            lengths = self.tower.used_lengths(self.tokenizer(list(names)))
+            pairs = zip(names, lengths.tolist(), strict=True)
+            if cut := [name for name, length in pairs if length > self.name_length]:
+                warn_of_truncated_names(cut, self.name_length)
+        return read
 
     def convert_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The authors' ``clip_text_encoder``, which holds the tower twice."""

@@ -106,12 +106,13 @@ class OpenCLIPTextTower(TextTower):
         """The vectors of the tokens (V, C)."""
         return self.get_parameter(f'{self._prefix}token_embedding.weight')
 
-    def embed_behind(self, context: Tensor, tokens: Tensor) -> Tensor:
+    def embed_behind(self, context: Tensor, tokens: Tensor, chunk_size: int) -> Tensor:
         """Embed texts with vectors between their start and their first token.
 
         Args:
             context: (k, C).
             tokens: (n, context length - k).
+            chunk_size: Texts that go through the tower at a time.
 
         Returns:
             (n, D), if ``pool`` is 'argmax'.
@@ -122,7 +123,11 @@ class OpenCLIPTextTower(TextTower):
         ids = torch.cat([tokens[:, :1] + count, ids, tokens[:, 1:] + count], dim=1)
         name = f'{self._prefix}token_embedding.weight'
         table = torch.cat([context, self.token_table()])
-        return functional_call(self, {name: table}, (ids,))
+        parts = [
+            functional_call(self, {name: table}, (chunk,))
+            for chunk in ids.split(chunk_size)
+        ]
+        return torch.cat(parts)
 
     def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
         """Embed tokens (n, length) whose first has the place ``start``: (n, D)."""
