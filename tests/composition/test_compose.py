@@ -86,7 +86,10 @@ def test_other_data_replace_those_of_a_whole_config():
     ('model', 'data'),
     [(m, 'coco-captions') for m in shipped_models() if m.startswith('talk2dino')]
     + [(m, 'coco-pseudo-masks') for m in shipped_models() if 'ovs-dino_dino' in m]
-    + [(m, 'coco-stuff164k') for m in ('cat-seg_clip-b16', 'dinov3-seg_l16_wo-spe')],
+    + [
+        (m, 'coco-stuff164k')
+        for m in ('cat-seg_clip-b16', 'dinov3-seg_l16_wo-spe', 'dinov3-seg_clip-l14')
+    ],
 )
 def test_training_has_data_and_a_schedule(model, data):
     if model.endswith(('_camvid', '_coco-features')):

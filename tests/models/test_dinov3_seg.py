@@ -1,11 +1,22 @@
-"""dinov3.seg: what is trained of it, and both text halves."""
+"""dinov3.seg: what is trained of it, both text halves, and on CLIP."""
 
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from tests.models.module_tester import check_gradients
-from tests.tiny import TEXT_ENCODERS, build, dinov3_seg
+from tests.tiny import (
+    BACKBONES,
+    CLIP_VISION,
+    NAMES,
+    TEXT_ENCODERS,
+    WIDTH,
+    build,
+    dinov3_seg,
+    vectors,
+)
 
 
 def parts(tower=True, upsampled=1, necks=False):
@@ -76,3 +87,39 @@ def test_both_text_halves_count(tmp_path):
         changed = text.clone()
         changed[:, half] = text[:, half].roll(1, 0)
         assert (model.decode_head(features, changed) - logits).abs().max() > 1e-4
+
+
+def test_on_clip_with_a_prior_of_another_patch(tmp_path):
+    """As ``dinov3-seg_clip-l14``: one text vector a name, grids of two strides."""
+    system, clip = dinov3_seg(), dict(CLIP_VISION, patch_size=7, image_size=28)
+    (anyup, prior), head = system['neck'], system['decode_head']
+    guidance = [dict(g, stride=7) for g in head['decoder_guidance']]
+    model = build(
+        dinov3_seg,
+        tmp_path,
+        backbone=dict(
+            BACKBONES['dense CLIP'],
+            model=dict(embed_dim=WIDTH, quick_gelu=True, vision_cfg=clip),
+            trainable='query_value',
+        ),
+        neck=[anyup, dict(prior, strides=(7, 7, 7))],
+        text_encoder=vectors(tmp_path / 'clip.safetensors', NAMES, WIDTH),
+        decode_head=dict(
+            head, stride=7, text_parts=1, prompt_channels=1, decoder_guidance=guidance
+        ),
+        train_cfg=dict(input_size=(35, 35)),
+        test_cfg=dict(
+            mode='local-global',
+            aggregation='features',
+            image_size=(49, 49),
+            crop_size=(35, 35),
+            stride=(7, 7),
+        ),
+    )
+    labels = PixelData(data=torch.arange(32 * 32).view(1, 32, 32) // 256)
+    samples = [SegDataSample(gt_sem_seg=labels)]
+    losses = model.train().loss(torch.randn(1, 3, 32, 32), samples)
+    trained = check_gradients(model, list(losses.values()))
+    assert {n.split('.')[-2] for n in trained if n.startswith('backbone')} == {'qkv'}
+    (result,) = model.eval().predict(torch.randn(1, 3, 40, 60))
+    assert result.pred_sem_seg.data.shape == (1, 40, 60)

@@ -310,7 +310,7 @@ class Chain:
 
             def dense() -> list:
                 (f,) = features
-                image = f.image * neck.image_scale + neck.image_shift
+                image = neck.renormalise(f.image)
                 source = f.maps[neck.in_index]
                 up = plain(image, source, neck._target_size(f.image, source))
                 return [f._replace(maps=(*f.maps[: neck.in_index], up))]

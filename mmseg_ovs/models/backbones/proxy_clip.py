@@ -16,11 +16,10 @@ from torch import Tensor
 
 from mmseg_ovs.utils import OpenVocabError, is_positive
 
-from ..utils import FrozenTeacher
+from ..utils import IMAGENET_MEAN, IMAGENET_STD, FrozenTeacher, Renormalise
 from .clip import OpenCLIPImageEncoder
 
 _CLIP = ([122.7709383, 116.7460125, 104.09373615], [68.5005327, 66.6321579, 70.3231630])
-_IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 # The last block gives values only: no attention, no residual, no feed-forward.
 _VALUES = dict(attention='identity', residual=None, feed_forward=False)
 _FIXED = ('last_block', 'out_indices', 'final_norm', 'extra_outputs')
@@ -78,8 +77,8 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
         proxy: Mapping[str, Any],
         proxy_index: int = -1,
         proxy_input_size: tuple[int, int] | None = None,
-        proxy_mean: Sequence[float] = _IMAGENET[0],
-        proxy_std: Sequence[float] = _IMAGENET[1],
+        proxy_mean: Sequence[float] = IMAGENET_MEAN,
+        proxy_std: Sequence[float] = IMAGENET_STD,
         mean: Sequence[float] = _CLIP[0],
         std: Sequence[float] = _CLIP[1],
         beta: float = 1.2,
@@ -98,13 +97,7 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
         self.normalisation = tuple(mean), tuple(std)
         self.beta = beta
         self.gamma = gamma
-        scale, shift = torch.tensor(std), torch.tensor(mean)
-        proxy_scale, proxy_shift = torch.tensor(proxy_std), torch.tensor(proxy_mean)
-        for name, value in (
-            ('proxy_scale', scale / proxy_scale),
-            ('proxy_shift', (shift - proxy_shift) / proxy_scale),
-        ):
-            self.register_buffer(name, value.view(3, 1, 1), persistent=False)
+        self.for_proxy = Renormalise(mean, std, proxy_mean, proxy_std)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Images (B, 3, H, W) to one map (B, C, h, w) on the proxy's grid.
@@ -112,7 +105,7 @@ class ProxyCLIPImageEncoder(OpenCLIPImageEncoder):
         Raises:
             ValueError: The proxy's grid does not lie on the image as CLIP's does.
         """
-        features = self.proxy.on_image(x * self.proxy_scale + self.proxy_shift)
+        features = self.proxy.on_image(self.for_proxy(x))
         size = features.shape[-2:]
         tokens, grid = self.embed(x)
         *blocks, last = self.blocks

@@ -27,12 +27,16 @@ from ..layers import (
     WindowedCrossAttention,
     row_bands,
 )
-from ..utils import PretrainedModule, Trainable, is_exporting, set_trainable
+from ..utils import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PretrainedModule,
+    Renormalise,
+    Trainable,
+    is_exporting,
+    set_trainable,
+)
 from .base import FeatureNeck
-
-# RGB, 0..255: what the published weights expect
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class PixelRoPE(nn.Module):
@@ -146,13 +150,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
         self.output_size = _check_output_size(output_size)
         self.in_index = in_index
         self.chunk_pixels = chunk_pixels
-        mean, std, wanted_mean, wanted_std = (
-            torch.tensor(values).view(3, 1, 1)
-            for values in (mean, std, IMAGENET_MEAN, IMAGENET_STD)
-        )
-        scale, shift = std / wanted_std, (mean - wanted_mean) / wanted_std
-        self.register_buffer('image_scale', scale, persistent=False)
-        self.register_buffer('image_shift', shift, persistent=False)
+        self.renormalise = Renormalise(mean, std)
 
         def conv(channels: int, side: int) -> nn.Conv2d:
             # a reflected border of no width would only copy the image
@@ -232,7 +230,7 @@ class AnyUp(PretrainedModule, FeatureNeck):
             ValueError: Images and maps do not belong together, or are too small.
         """
         self._check_inputs(image, features)
-        image = image.to(self.rope.freqs) * self.image_scale + self.image_shift
+        image = self.renormalise(image.to(self.rope.freqs))
         normalized = F.normalize(features.to(image), dim=1)
         unified = self.key_features_encoder(normalized)
         values = features.permute(0, 2, 3, 1).contiguous()

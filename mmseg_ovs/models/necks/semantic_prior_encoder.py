@@ -16,7 +16,14 @@ from torch import Tensor
 
 from mmseg_ovs.structures import VisualFeatures
 
-from ..utils import Trainable, resize_images, set_trainable
+from ..utils import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Renormalise,
+    Trainable,
+    resize_images,
+    set_trainable,
+)
 from .base import FeatureNeck, as_visual_features
 
 
@@ -28,9 +35,6 @@ class SemanticPriorEncoder(FeatureNeck):
     by index: behind one map of the first backbone, the prior's are 1, 2, ... Weights
     come by the backbone's ``init_cfg``; a checkpoint may then leave them out.
 
-    The prior sees images as the data preprocessor normalises them; SAM and DINO were
-    trained with ImageNet's mean and standard deviation.
-
     Args:
         backbone: Config of the backbone.
         input_size: Height and width to which images are resized for it (bilinear,
@@ -38,6 +42,10 @@ class SemanticPriorEncoder(FeatureNeck):
         strides: Strides with respect to the image of the features at which its maps
             are handed on, one for each; maps of other sizes are resized (bilinear).
             None: as they come. Needed where ``input_size`` changes the strides.
+        mean, std: What the data preprocessor normalises images with (RGB, 0..255). The
+            prior sees them as ImageNet's mean and standard deviation have them, which
+            SAM and DINO were trained with and are the default; images normalised
+            otherwise, for CLIP for example, are converted.
         trainable: What is trained of it, see :func:`set_trainable`. False, the default:
             no gradient, always in evaluation mode.
         init_cfg: Initialisation.
@@ -48,6 +56,8 @@ class SemanticPriorEncoder(FeatureNeck):
         backbone: dict,
         input_size: tuple[int, int] | None = None,
         strides: Sequence[float] | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
         trainable: Trainable = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -56,6 +66,7 @@ class SemanticPriorEncoder(FeatureNeck):
         self.prior = MODELS.build(backbone)
         self.input_size = input_size
         self.strides = strides
+        self.renormalise = Renormalise(mean, std)
         self.frozen = trainable is False
         set_trainable(self.prior, trainable)
         self.train(self.training)
@@ -83,7 +94,9 @@ class SemanticPriorEncoder(FeatureNeck):
                 "neck=dict(type='SemanticPriorEncoder', backbone=...))."
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            outputs = self.prior(resize_images(image, self.input_size))
+            outputs = self.prior(
+                resize_images(self.renormalise(image), self.input_size)
+            )
             maps = as_visual_features(outputs, image).maps
             if self.strides is not None:
                 maps = self._at_strides(maps, image.shape[-2:])

@@ -12,7 +12,7 @@ from .checkpoint import (
 )
 from .exporting import is_exporting
 from .frozen_teacher import FrozenTeacher
-from .images import resize_images
+from .images import IMAGENET_MEAN, IMAGENET_STD, Renormalise, resize_images
 from .model_checkpoint import (
     complete_state,
     init_own_weights,
@@ -34,9 +34,12 @@ from .weights_digest import weights_digest
 from .windows import Window, merge_windows, split_windows, window_grid
 
 __all__ = [
+    'IMAGENET_MEAN',
+    'IMAGENET_STD',
     'CheckpointError',
     'FrozenTeacher',
     'PretrainedModule',
+    'Renormalise',
     'RunningArgmax',
     'Trainable',
     'Window',

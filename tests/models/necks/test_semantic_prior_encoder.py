@@ -55,6 +55,22 @@ def test_strides_round_up_like_padding():
 
 
 @torch.no_grad()
+def test_images_normalised_for_another_network():
+    pixels = 255 * torch.rand(2, 3, 56, 56, generator=torch.Generator().manual_seed(1))
+
+    def normalised(mean, std):
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (mean, std))
+        return features(image=(pixels - mean) / std)
+
+    clip = dict(mean=[122.77, 116.75, 104.09], std=[68.5, 66.63, 70.32])
+    imagenet = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+    expected = prior()(normalised(**imagenet)).maps[1:]
+    found = prior(**clip)(normalised(**clip)).maps[1:]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert (prior()(normalised(**clip)).maps[1] - expected[0]).abs().max() > 1e-2
+
+
+@torch.no_grad()
 def test_any_backbone():
     neck = make(NECKS['prior'], backbone=STOCK_BACKBONES['MixVisionTransformer'])
     maps = neck(features(64, 64)).maps
