@@ -4,6 +4,8 @@
     python tools/benchmark.py --models Talk2DINO ovs-dino_dinov2-b14 \\
         --datasets voc21 ade20k --devices 0 1
     python tools/benchmark.py common_protocol --datasets voc20 ade20k
+    python tools/benchmark.py ovs-dino_table1 \\
+        --checkpoints ovs-dino_dinov2-b14=work_dirs/mine/epoch_25.pth
 
 Models are names or paths of configs, methods of the metafiles (all their models with
 published scores), or ``all`` (the models of all methods that have published weights).
@@ -13,7 +15,8 @@ are YAML files or names of ``configs/plans``: see ``docs/benchmarks.md`` and
 
 Each test runs in its own process. Results are kept in ``--out`` under the hash of
 config, weights, data and versions, so a restart computes only what is missing or has
-changed. Missing data sets are reported as absent. The exit code is 1 if a test failed.
+changed. Missing data sets are reported as absent. The exit code is 1 if a test failed
+or a model has no weights: it has to be trained first.
 """
 
 import argparse
@@ -23,7 +26,14 @@ import torch
 
 from mmseg_ovs.benchmark.plan import Plan, make_plan, read_plan
 from mmseg_ovs.benchmark.processes import run_rows
-from mmseg_ovs.benchmark.rows import DONE, FAILED, Row, prepare_rows
+from mmseg_ovs.benchmark.rows import (
+    DONE,
+    FAILED,
+    PUBLISHED,
+    UNTRAINED,
+    Row,
+    prepare_rows,
+)
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
 from mmseg_ovs.composition import ConfigOptions, add_allow_random
@@ -52,6 +62,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="data sets (default: the plan's, else the methods')",
     )
     parser.add_argument(
+        '--checkpoints',
+        nargs='+',
+        default=[],
+        metavar='NAME=FILE',
+        help='checkpoints of whole models by their names in the plan or their configs',
+    )
+    parser.add_argument(
         '--out',
         type=Path,
         action=OutputFolder,
@@ -74,6 +91,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not (args.plan or args.models):
         parser.error('give a plan or --models')
+    args.checkpoints = read_checkpoints(parser, args.checkpoints)
     if args.devices is None:
         args.devices = [str(i) for i in range(torch.cuda.device_count())] or ['cpu']
     if len(set(args.devices)) < len(args.devices):
@@ -83,13 +101,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def read_checkpoints(
+    parser: argparse.ArgumentParser, items: list[str]
+) -> dict[str, str]:
+    """``NAME=FILE`` by name."""
+    pairs = [item.partition('=') for item in items]
+    for name, equals, file in pairs:
+        if not (name and equals and file):
+            parser.error(f'--checkpoints takes NAME=FILE, not {name}{equals}{file}')
+    return {name: file for name, _, file in pairs}
+
+
 def plan_of(args: argparse.Namespace, zoo: Zoo) -> Plan:
     """The plan of the command line."""
     if args.plan:
-        return read_plan(
+        plan = read_plan(
             args.plan, zoo, args.models or (), args.datasets, args.cfg_options
         )
-    return make_plan(args.models, args.datasets, zoo, args.cfg_options)
+    else:
+        plan = make_plan(args.models, args.datasets, zoo, args.cfg_options)
+    return plan.with_checkpoints(args.checkpoints)
 
 
 @exit_with_message()
@@ -102,28 +133,35 @@ def main(argv: list[str] | None = None) -> None:
         for folder in (args.out, *args.out.glob('runs/*/')):
             remove_leftovers(folder)
         rows = run(plan, zoo, args)
-    if any(row.status == FAILED for row in rows):
+    if any(row.status in (FAILED, UNTRAINED) for row in rows):
         raise SystemExit(1)
 
 
 def run(plan: Plan, zoo: Zoo, args: argparse.Namespace) -> list[Row]:
     """With the folder to oneself."""
+    print(plan.title)
+    others = [model.name for model in plan.models if model.config is None]
+    if others:
+        print(f'Published figures alone, the methods are not here: {"; ".join(others)}')
+    for model in plan.models:
+        if model.untrained and not args.allow_random:
+            print(f'To be trained first: {model.name}: {model.untrained}')
     if plan.left_out:
         print(f'Without published weights, left out: {", ".join(plan.left_out)}')
     if plan.protocol:
         print(f'Common protocol: {plan.protocol}')
     print('Looking at configs, weights and data ...', flush=True)
-    rows = prepare_rows(plan, args.out)
-    for row in rows:
+    rows = prepare_rows(plan, args.out, args.allow_random)
+    for row in [row for row in rows if row.status not in (PUBLISHED, UNTRAINED)]:
         note = 'done before' if row.status == DONE else row.status
         print(f'  {row.title}: {note}{row.reason and f" ({row.reason})"}', flush=True)
 
     def report(row: Row) -> None:
         figure = f'mIoU {row.metrics["mIoU"]}' if row.status == DONE else row.reason
         print(f'{row.title}: {row.status}, {figure}', flush=True)
-        write_tables(rows, zoo, args.out)
+        write_tables(rows, zoo, args.out, plan.title)
 
-    write_tables(rows, zoo, args.out)
+    write_tables(rows, zoo, args.out, plan.title)
     run_rows(
         rows,
         Path(__file__).with_name('test.py'),
@@ -134,7 +172,8 @@ def run(plan: Plan, zoo: Zoo, args: argparse.Namespace) -> list[Row]:
     for row in rows:
         if row.status == DONE:
             print(f'\n{row.title}\n{format_protocol(row.protocol)}')
-    print(f'\n{write_tables(rows, zoo, args.out)}\n\nWritten to {args.out}/table.*')
+    table = write_tables(rows, zoo, args.out, plan.title)
+    print(f'\n{table}\n\nWritten to {args.out}/table.*')
     return rows
 
 

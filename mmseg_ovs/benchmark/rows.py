@@ -25,6 +25,7 @@ from .identity import data_state, run_key
 from .plan import DataEntry, ModelEntry, Plan
 
 DONE, PENDING, ABSENT, FAILED = 'done', 'pending', 'absent', 'failed'
+UNTRAINED, PUBLISHED = 'to be trained', 'published only'
 PER_CLASS = 'per_class.csv'
 
 
@@ -34,8 +35,9 @@ class Row:
 
     Attributes:
         model, data: Of the plan.
-        status: 'done', 'pending', 'absent' (the data) or 'failed'.
-        reason: Why it is absent or failed.
+        status: 'done', 'pending', 'absent' (the data), 'failed', 'to be trained'
+            (there are no weights) or 'published only' (a method that is not here).
+        reason: Why it is absent, failed or to be trained.
         folder: Where config, log and result lie; named by the hash of config, weights
             and data.
         result: What ``ProtocolHook`` wrote.
@@ -86,13 +88,24 @@ class Row:
         self.status, self.reason = FAILED, reason
 
 
-def prepare_rows(plan: Plan, out: Path) -> list[Row]:
+def prepare_rows(plan: Plan, out: Path, allow_random: bool = False) -> list[Row]:
     """All rows of a plan: finished, absent, failed already, or ready to run.
 
     The whole config of each is written to its folder ``<out>/runs/<name>_<hash>``.
+
+    Args:
+        plan: The plan.
+        out: Folder of the benchmark.
+        allow_random: Models without weights are to be run.
     """
     rows = [Row(model, data) for model in plan.models for data in plan.datasets]
     for row in rows:
+        if row.model.config is None:
+            row.status = PUBLISHED
+            continue
+        if row.model.untrained and not allow_random:
+            row.status, row.reason = UNTRAINED, row.model.untrained
+            continue
         try:
             _prepare(row, plan, out)
         except MissingDataError as error:

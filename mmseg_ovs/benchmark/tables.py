@@ -11,19 +11,21 @@ from mmseg_ovs.evaluation.protocol import format_protocol
 from mmseg_ovs.utils import write_whole
 
 from .markdown import markdown_table
-from .rows import DONE, PER_CLASS, Row
+from .rows import DONE, PER_CLASS, PUBLISHED, Row
 from .zoo import Zoo, dataset_title
 
 
-def write_tables(rows: Sequence[Row], zoo: Zoo, out: Path) -> str:
-    """Write ``table.md``, ``table.csv`` and ``table.tex``.
+def write_tables(
+    rows: Sequence[Row], zoo: Zoo, out: Path, title: str = 'Benchmark'
+) -> str:
+    """Write ``table.md``, headed by the title, ``table.csv`` and ``table.tex``.
 
     Returns:
         The table alone as Markdown, without the protocols.
     """
     wide = _WideTable(rows, zoo)
     texts = {
-        'table.md': markdown_page(rows, wide),
+        'table.md': markdown_page(rows, wide, title),
         'table.csv': csv_text(rows, zoo),
         'table.tex': latex_text(rows, wide),
     }
@@ -76,6 +78,8 @@ def _measured(row: Row) -> float | None:
 
 def _status(row: Row) -> str:
     """What a cell without a score says: that of random weights is none."""
+    if row.status == PUBLISHED:
+        return '–'
     if row.status != DONE:
         return row.status
     return f'{row.metrics["mIoU"]:.2f} with random weights'
@@ -89,7 +93,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _cell(ours: float | str, published: float | None) -> str:
     text = ours if isinstance(ours, str) else f'{ours:.2f}'
-    return text if published is None else f'{text} ({published:g})'
+    return text if published is None else f'{text} ({round(published, 2):g})'
 
 
 def published(row: Row, zoo: Zoo) -> float | None:
@@ -97,12 +101,14 @@ def published(row: Row, zoo: Zoo) -> float | None:
     given = row.model.published.get(row.data.name)
     if given is not None:
         return given
-    return zoo.published(row.model.config.stem, row.data.name)
+    return zoo.published(row.model.stem, row.data.name)
 
 
 def facts(row: Row, zoo: Zoo) -> tuple[str, str]:
     """Class of the method and licence of the weights."""
-    model = zoo.models.get(row.model.config.stem)
+    if row.status == PUBLISHED:
+        return '–', PUBLISHED
+    model = zoo.models.get(row.model.stem)
     if model is None:
         return 'not stated', 'not stated'
     return model.method_class or 'not stated', model.weights
@@ -114,16 +120,21 @@ _COMMON = (
 )
 
 
-def markdown_page(rows: Sequence[Row], wide: _WideTable) -> str:
+def markdown_page(rows: Sequence[Row], wide: _WideTable, title: str) -> str:
     """The table, what went wrong, and the protocol of every score."""
+    notes = dict.fromkeys((row.model.name, row.model.note) for row in rows)
+    notes = [f'- {name}: {note}' for name, note in notes if note]
     parts = [
-        '# Benchmark\n',
+        f'# {title}\n',
         'mIoU in percent, published scores in brackets. The protocol of each score is '
         'below.\n',
         *([_COMMON] if wide.common else []),
         wide.markdown() + '\n',
+        *(['\n'.join(notes) + '\n'] if notes else []),
     ]
     for row in rows:
+        if row.status == PUBLISHED:
+            continue
         parts.append(f'## {row.title}\n')
         if row.status != DONE:
             parts.append(f'{row.status}: {row.reason}\n' if row.reason else row.status)

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from mmseg_ovs.benchmark.plan import DataEntry, ModelEntry
-from mmseg_ovs.benchmark.rows import ABSENT, DONE, FAILED, Row
+from mmseg_ovs.benchmark.rows import ABSENT, DONE, FAILED, PUBLISHED, Row
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
 from tests.tool_loader import ROOT
@@ -99,3 +99,19 @@ def test_a_failure_is_no_zero(tmp_path):
     )
     assert (lines[1]['status'], lines[1]['mIoU']) == ('failed', '')
     assert lines[1]['reason'] == 'exit code 1'
+
+
+def test_methods_that_are_not_here(tmp_path):
+    made = rows(tmp_path)
+    other = ModelEntry(None, 'theirs', published={'voc21': 29.41255}, note='a paper')
+    for data in ('voc21', 'ade20k'):
+        made.append(Row(other, DataEntry(Path('x.py'), data), status=PUBLISHED))
+    text = write_tables(made, ZOO, tmp_path, 'My table')
+    assert (
+        text.splitlines()[-1] == '| theirs | – | published only | – (29.41) | – | – |'
+    )
+    page = (tmp_path / 'table.md').read_text(encoding='utf-8')
+    assert page.startswith('# My table\n') and '- theirs: a paper\n' in page
+    assert '## theirs on voc21' not in page
+    last = (tmp_path / 'table.csv').read_text(encoding='utf-8').splitlines()[-2]
+    assert last.startswith('theirs,voc21,–,published only,own,published only,29.41255')

@@ -105,7 +105,7 @@ def test_killed_and_started_again(folder, capsys):
     write_shapes('data/shapes', seed=2, sizes=(1, 1, 2), workers=1)
     zoo = tool.Zoo.read(tool.configs_folder())
     rows = tool.prepare_rows(
-        tool.plan_of(tool.parse_args(['plan.yml']), zoo), Path('out')
+        tool.plan_of(tool.parse_args(['plan.yml']), zoo), Path('out'), True
     )
     assert [row.status for row in rows] == ['pending', 'absent'] * 2
 
@@ -169,11 +169,21 @@ def test_one_protocol_for_all(folder, capsys):
     assert f'Settings: {kept}.' in page and 'with the common protocol' in page
 
 
+def test_models_to_be_trained(folder, capsys):
+    with pytest.raises(SystemExit) as error:
+        load_tool(TOOL).main(['plan.yml', '--out', 'out', '--devices', 'cpu'])
+    assert error.value.code == 1
+    told = capsys.readouterr().out
+    assert 'To be trained first: first: its weights are not published' in told
+    assert '| to be trained | to be trained | – |' in told
+
+
 def test_mistakes_in_the_arguments(folder, capsys):
     tool = load_tool(TOOL)
     for arguments in (
         [],
         ['plan.yml', '--devices', '0', '0'],
+        ['plan.yml', '--checkpoints', 'first'],
     ):
         with pytest.raises(SystemExit, match='2'):
             tool.main(arguments)
@@ -183,4 +193,6 @@ def test_mistakes_in_the_arguments(folder, capsys):
         tool.main(['no-such-plan'])
     with pytest.raises(SystemExit, match='name of a data set'):
         tool.main(['plan.yml', '--datasets', 'no-such'])
+    with pytest.raises(SystemExit, match='No checkpoint of first at x.pth'):
+        tool.main(['plan.yml', '--checkpoints', 'first=x.pth'])
     assert not Path('work_dirs').exists()
