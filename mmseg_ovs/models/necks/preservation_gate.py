@@ -5,7 +5,9 @@ Source: OVS-DINO, section 4.2, below equation 13.
 
 from __future__ import annotations
 
-from mmcv.cnn import ConvModule, build_activation_layer
+from functools import partial
+
+from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule, build_activation_layer
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -17,7 +19,10 @@ class PreservationGate(BaseModule):
 
     Args:
         channels: Channels in and out: those of DINO.
-        hidden_channels: Channels inside the residual block; None: ``channels``.
+        hidden_channels: Channels inside the residual block, fewer for a bottleneck;
+            None: ``channels``.
+        separable: Depthwise 3 x 3 and 1 x 1 convolutions instead of full 3 x 3 ones:
+            a ninth of the weights. Norm and activation come after the pair.
         activation: Type of the bounded activation, 'Tanh' or 'Sigmoid'.
         norm_cfg: Norm of the residual block.
         act_cfg: Activation inside the residual block.
@@ -28,6 +33,7 @@ class PreservationGate(BaseModule):
         self,
         channels: int = 768,
         hidden_channels: int | None = None,
+        separable: bool = False,
         activation: str = 'Tanh',
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
@@ -37,12 +43,13 @@ class PreservationGate(BaseModule):
         norm_cfg = norm_cfg or dict(type='GN', num_groups=32)
         act_cfg = act_cfg or dict(type='GELU')
         hidden = hidden_channels or channels
-        self.conv1 = ConvModule(
-            channels, hidden, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg
-        )
-        self.conv2 = ConvModule(
-            hidden, channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=None
-        )
+        conv = ConvModule
+        if separable:
+            plain = dict(dw_norm_cfg=None, dw_act_cfg=None)
+            conv = partial(DepthwiseSeparableConvModule, **plain)
+        conv = partial(conv, kernel_size=3, padding=1, norm_cfg=norm_cfg)
+        self.conv1 = conv(channels, hidden, act_cfg=act_cfg)
+        self.conv2 = conv(hidden, channels, act_cfg=None)
         self.activation = build_activation_layer(dict(type=activation))
 
     def forward(self, modulation: Tensor) -> Tensor:

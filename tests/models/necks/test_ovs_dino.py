@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 
+from tests.models.module_tester import check_gradients
 from tests.tiny import BACKBONES, NECKS, VIT, WIDTH, shake
 
 GATE = NECKS['structure decoder']['gate']
@@ -112,6 +113,25 @@ def test_the_decoder_follows_its_formula():
     gate = torch.tanh(modulation + hidden)
     expected = semantic + neck.gamma * semantic * gate
     assert torch.allclose(neck((structure, semantic))[1], expected, atol=1e-5)
+
+
+def test_a_separable_gate_has_a_ninth_of_the_weights():
+    """Of the convolutions, that is; all of them learn."""
+    plain, light = (
+        MODELS.build(dict(GATE, channels=32, separable=separable))
+        for separable in (False, True)
+    )
+    weights = [
+        sum(p.numel() for p in gate.parameters() if p.ndim > 1)
+        for gate in (plain, light)
+    ]
+    assert weights == [2 * 9 * 32 * 32, 2 * (9 * 32 + 32 * 32)]
+    modulation = torch.randn(2, 32, 6, 5)
+    out = light(modulation)
+    assert out.shape == modulation.shape and out.abs().max() < 1
+    check_gradients(light, [out])
+    with pytest.raises(RuntimeError, match='Missing key'):
+        light.load_state_dict(plain.state_dict())
 
 
 @torch.no_grad()
