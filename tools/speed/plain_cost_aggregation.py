@@ -46,7 +46,7 @@ def plain_aggregator(
     text = model.text_guidance_projection(text / text.norm(dim=-1, keepdim=True))
     for layer in model.layers:
         cost = plain_spatial_block(layer.swin_block, cost, appearance)
-        cost = plain_class_block(layer.attention, cost, text)
+        cost = plain_class_block(layer.attention, cost, text, appearance)
     x = cost.flatten(0, 1)
     for stage, guide in zip((model.decoder1, model.decoder2), guidance, strict=True):
         x = plain_decoder_stage(stage, x, guide)
@@ -130,8 +130,10 @@ def _windows(x: Tensor, window: int) -> Tensor:
     return x.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
-def plain_class_block(block: ClassBlock, x: Tensor, guidance: Tensor) -> Tensor:
-    """Cost (B, T, C, h, w), text guidance (T, G): cost."""
+def plain_class_block(
+    block: ClassBlock, x: Tensor, guidance: Tensor, appearance: Tensor | None = None
+) -> Tensor:
+    """Cost (B, T, C, h, w), text guidance (T, G), appearance (B, G, h, w): cost."""
     batch, count, _, height, width = x.shape
     pooling = block.train_pooling if block.training else block.test_pooling
     pooled = F.avg_pool2d(x.flatten(0, 1), pooling)
@@ -149,12 +151,19 @@ def plain_class_block(block: ClassBlock, x: Tensor, guidance: Tensor) -> Tensor:
     normed = block.norm1(pooled)
     attention = block.attention
     both = torch.cat([normed, guidance], dim=-1)
+    weights = [attention.q.weight, attention.k.weight]
+    if attention.appearance is not None:
+        by_place = F.avg_pool2d(appearance, pooling).permute(0, 2, 3, 1).flatten(0, 2)
+        by_place = block.guidance_norm(by_place)[:, None]
+        both = torch.cat([both, by_place.expand(-1, both.shape[1], -1)], dim=-1)
+        more = attention.appearance.weight.chunk(2)
+        weights = [torch.cat(pair, dim=1) for pair in zip(weights, more, strict=True)]
     q, k, v = (
-        linear(part).unflatten(-1, (attention.num_heads, -1))
-        for linear, part in (
-            (attention.q, both),
-            (attention.k, both),
-            (attention.v, normed),
+        F.linear(part, weight, bias).unflatten(-1, (attention.num_heads, -1))
+        for part, weight, bias in (
+            (both, weights[0], attention.q.bias),
+            (both, weights[1], attention.k.bias),
+            (normed, attention.v.weight, attention.v.bias),
         )
     )
     if attention.kind == 'full':

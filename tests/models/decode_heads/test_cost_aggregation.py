@@ -59,6 +59,11 @@ VARIANTS = {
     'pooling 1': dict(pooling=(1, 1)),
     'pooling 3 x 2': dict(pooling=(3, 2)),
     'prompts': dict(prompt_channels=3),
+    'guided classes': dict(class_guidance=True, pooling=(3, 2)),
+    'guided classes, padded': dict(class_guidance=True, pad_len=9),
+    'guided classes, padded full': dict(
+        class_guidance=True, pad_len=9, class_attention='full'
+    ),
     'no shift': dict(window_size=6),
     'window larger than the map': dict(window_size=50),
     'no guidance maps': dict(appearance_channels=0, decoder_guidance_channels=()),
@@ -85,7 +90,9 @@ def test_equals_the_plain_form_in_any_chunks(name):
         assert_close(model(*arguments), expected)
 
 
-@pytest.mark.parametrize('name', ['linear', 'padded', 'padded full', 'prompts'])
+@pytest.mark.parametrize(
+    'name', ['linear', 'padded', 'padded full', 'prompts', 'guided classes, padded']
+)
 def test_gradients_equal_those_of_the_plain_form(name):
     model = build(class_chunk=2, **VARIANTS[name]).train()
     prompts = VARIANTS[name].get('prompt_channels', 1)
@@ -171,7 +178,7 @@ def flops_of(model, classes):
 
 def test_no_class_pays_for_guidance_or_padding():
     """What the widths of guidance cost does not grow with the number of classes."""
-    narrow, wide = build(), build(appearance_guidance_dims=32)
+    narrow, wide = build(), build(appearance_guidance_dims=32, class_guidance=True)
     slopes = [flops_of(model, 9) - flops_of(model, 4) for model in (narrow, wide)]
     assert slopes[0] == slopes[1]
     padded = build(pad_len=1000)
@@ -201,6 +208,10 @@ def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
         (dict(class_attention='sparse'), r"one of \['full', 'linear'\], got 'sparse'"),
         (dict(decoder_dims=(16, 24)), 'multiple of 16 .* got 24'),
         (dict(decoder_guidance_dims=(16, 4)), 'Guidance of 16 channels leaves none'),
+        (
+            dict(class_guidance=True, appearance_channels=0),
+            'class_guidance needs a map',
+        ),
         (dict(decoder_guidance_channels=(6,)), 'two stages: give guidance for both'),
     ],
 )

@@ -55,6 +55,8 @@ class Aggregator(nn.Module):
         pooling: See :class:`ClassBlock`.
         test_pooling: See :class:`ClassBlock`.
         class_attention: 'linear' or 'full'.
+        class_guidance: Whether the map that guides the spatial blocks also guides the
+            class blocks, concatenated to their queries and keys.
         pad_len: Number of classes that the class blocks always see. Fewer are padded
             with learned tokens; of more, those with the highest correlation are kept
             and the others get -100. None: all classes, without padding.
@@ -79,6 +81,7 @@ class Aggregator(nn.Module):
         pooling: tuple[int, int] = (2, 2),
         test_pooling: tuple[int, int] | None = None,
         class_attention: str = 'linear',
+        class_guidance: bool = False,
         pad_len: int | None = None,
         text_guidance_dims: int = 128,
         appearance_guidance_dims: int = 128,
@@ -91,6 +94,11 @@ class Aggregator(nn.Module):
             raise ValueError(
                 'The decoder has two stages: give guidance for both or for none, not '
                 f'{len(decoder_guidance_channels)}'
+            )
+        if class_guidance and not appearance_channels:
+            raise ValueError(
+                'class_guidance needs a map: give the head appearance_guidance, or '
+                'leave class_guidance out'
             )
         if class_chunk is not None and class_chunk < 1:
             raise ValueError(
@@ -131,6 +139,7 @@ class Aggregator(nn.Module):
                     pooling,
                     test_pooling,
                     pad_len,
+                    appearance_guidance_dims if class_guidance else 0,
                 ),
             )
             for _ in range(num_layers)
@@ -220,7 +229,7 @@ class Aggregator(nn.Module):
             prepared = layer.swin_block.prepare(appearance, windows)
             for i, cost in enumerate(chunks):
                 replace_chunk(chunks, i, layer.swin_block(cost, prepared))
-            layer.attention(chunks, text_guidance)
+            layer.attention(chunks, text_guidance, appearance)
         logits = self._decode(chunks, size, decoder_guidance)
         if kept is None:
             return logits

@@ -97,10 +97,16 @@ class ClassAttention(nn.Module):
         guidance_dims: Channels of the text guidance.
         num_heads: Heads.
         kind: 'linear' or 'full'.
+        appearance_dims: Channels of guidance by place; 0: none.
     """
 
     def __init__(
-        self, dims: int, guidance_dims: int, num_heads: int, kind: str
+        self,
+        dims: int,
+        guidance_dims: int,
+        num_heads: int,
+        kind: str,
+        appearance_dims: int = 0,
     ) -> None:
         super().__init__()
         if kind not in ATTENTIONS:
@@ -113,18 +119,38 @@ class ClassAttention(nn.Module):
         self.q = GuidedLinear(dims, guidance_dims)
         self.k = GuidedLinear(dims, guidance_dims)
         self.v = Linear(dims, dims)
+        # As if concatenated to tokens and text, but computed once for all classes.
+        self.appearance = None
+        if appearance_dims:
+            self.appearance = Linear(appearance_dims, 2 * dims, bias=False)
 
-    def queries(self, x: Tensor, guidance: Tensor) -> Tensor:
+    def shares_by_place(self, appearance: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Guidance by place (places, G) to its shares (places, C) in q and k."""
+        if self.appearance is None:
+            return None, None
+        return self.appearance(appearance).chunk(2, dim=-1)
+
+    def queries(self, x: Tensor, guidance: Tensor, by_place: Tensor | None) -> Tensor:
         """Tokens (n, places, C), guidance (n, G): (n, places, heads, C / heads)."""
-        return self._project(self.q, x, guidance)
+        return self._project(self.q, x, guidance, by_place)
 
-    def keys_values(self, x: Tensor, guidance: Tensor, times: int = 1) -> KeysValues:
+    def keys_values(
+        self, x: Tensor, guidance: Tensor, by_place: Tensor | None, times: int = 1
+    ) -> KeysValues:
         """Keys and values of tokens (n, places, C) with guidance (n, G)."""
         value = self.v(x).unflatten(-1, (self.num_heads, -1))
-        return self._project(self.k, x, guidance), value, times
+        return self._project(self.k, x, guidance, by_place), value, times
 
-    def _project(self, linear: GuidedLinear, x: Tensor, guidance: Tensor) -> Tensor:
+    def _project(
+        self,
+        linear: GuidedLinear,
+        x: Tensor,
+        guidance: Tensor,
+        by_place: Tensor | None,
+    ) -> Tensor:
         out = linear.from_parts(x, linear.share(guidance)[:, None])
+        if by_place is not None:
+            out = out.add_(by_place)
         return out.unflatten(-1, (self.num_heads, -1))
 
 
@@ -140,6 +166,8 @@ class ClassBlock(nn.Module):
         test_pooling: The same outside training. None: as in training.
         pad_len: Fewer classes are filled up to this number with learned tokens. None:
             they are not.
+        appearance_dims: Channels of a map that guides queries and keys besides the
+            text; 0: none does.
     """
 
     def __init__(
@@ -151,6 +179,7 @@ class ClassBlock(nn.Module):
         pooling: tuple[int, int] = (2, 2),
         test_pooling: tuple[int, int] | None = None,
         pad_len: int | None = None,
+        appearance_dims: int = 0,
     ) -> None:
         super().__init__()
         if pad_len is not None and pad_len < 1:
@@ -161,7 +190,10 @@ class ClassBlock(nn.Module):
         self.train_pooling = tuple(pooling)
         self.test_pooling = tuple(test_pooling or pooling)
         self.pad_len = pad_len
-        self.attention = ClassAttention(dims, guidance_dims, num_heads, attention)
+        self.attention = ClassAttention(
+            dims, guidance_dims, num_heads, attention, appearance_dims
+        )
+        self.guidance_norm = nn.LayerNorm(appearance_dims) if appearance_dims else None
         self.MLP = nn.Sequential(
             Linear(dims, 4 * dims), nn.ReLU(), Linear(4 * dims, dims)
         )
@@ -171,38 +203,58 @@ class ClassBlock(nn.Module):
             self.padding_tokens = nn.Parameter(torch.zeros(1, 1, dims))
             self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dims))
 
-    def forward(self, chunks: list[Tensor], guidance: Tensor) -> None:
+    def forward(
+        self, chunks: list[Tensor], guidance: Tensor, appearance: Tensor | None = None
+    ) -> None:
         """Refine the cost of all classes of an image.
 
         Args:
             chunks: Cost (t, h, w, C) of some classes each; replaced.
             guidance: Text guidance (T, G) of all classes.
+            appearance: Guidance map (G, h, w), if built with it.
         """
+        if self.guidance_norm is not None:
+            pooled = self._pool(appearance.permute(1, 2, 0)[None])
+            appearance = self.guidance_norm(pooled.flatten(0, 2))
+        for_queries, for_keys = self.attention.shares_by_place(appearance)
         shares = guidance.split([chunk.shape[0] for chunk in chunks])
         length = max(guidance.shape[0], self.pad_len or 0)
-        tokens = self._keys_values(chunks, shares, length)
+        tokens = self._keys_values(chunks, shares, for_keys, length)
         attention = ATTENTIONS[self.attention.kind](tokens, length)
         for i, share in enumerate(shares):
-            replace_chunk(chunks, i, self._refine(chunks[i], share, attention))
+            refined = self._refine(chunks[i], share, for_queries, attention)
+            replace_chunk(chunks, i, refined)
 
     def _keys_values(
-        self, chunks: list[Tensor], shares: tuple[Tensor, ...], length: int
+        self,
+        chunks: list[Tensor],
+        shares: tuple[Tensor, ...],
+        by_place: Tensor | None,
+        length: int,
     ) -> Iterator[KeysValues]:
         for chunk, share in zip(chunks, shares, strict=True):
             pooled = self._pool(chunk).flatten(1, 2)
-            yield self.attention.keys_values(self.norm1(pooled), share)
+            yield self.attention.keys_values(self.norm1(pooled), share, by_place)
         padding = length - sum(share.shape[0] for share in shares)
         if padding:
+            tokens = self.norm1(self.padding_tokens)
+            if by_place is not None:  # then keys differ by place
+                tokens = tokens.expand(-1, len(by_place), -1)
             yield self.attention.keys_values(
-                self.norm1(self.padding_tokens), self.padding_guidance[0], padding
+                tokens, self.padding_guidance[0], by_place, padding
             )
 
     def _refine(
-        self, chunk: Tensor, share: Tensor, attention: LinearAttention | FullAttention
+        self,
+        chunk: Tensor,
+        share: Tensor,
+        by_place: Tensor | None,
+        attention: LinearAttention | FullAttention,
     ) -> Tensor:
         pooled = self._pool(chunk)
         x = pooled.flatten(1, 2)
-        x = x + attention(self.attention.queries(self.norm1(x), share)).flatten(2)
+        queries = self.attention.queries(self.norm1(x), share, by_place)
+        x = x + attention(queries).flatten(2)
         x = (x + self.MLP(self.norm2(x))).view_as(pooled)
         if x.shape != chunk.shape:
             x = F.interpolate(
