@@ -1,20 +1,29 @@
-"""What features look like: their frequencies, and how alike two networks are."""
+"""What features look like, how alike two networks are, where predictions are wrong."""
 
 from .cka import StreamingCKA, paired_positions
-from .figures import plot_cka, plot_spectrum
+from .error_tables import write_errors
+from .errors import COCO_AREAS, ErrorCounts, PartScore
+from .figures import plot_cka, plot_confusion, plot_spectrum
 from .images import ImageStream
+from .labels import LabelMaps
 from .layers import BackboneConfigError, LayerFeatures
 from .spectrum import RadialSpectrum, frequency_radius, power_spectrum
 
 __all__ = [
+    'COCO_AREAS',
     'BackboneConfigError',
+    'ErrorCounts',
     'ImageStream',
+    'LabelMaps',
     'LayerFeatures',
+    'PartScore',
     'RadialSpectrum',
     'StreamingCKA',
     'frequency_radius',
     'paired_positions',
     'plot_cka',
+    'plot_confusion',
     'plot_spectrum',
     'power_spectrum',
+    'write_errors',
 ]

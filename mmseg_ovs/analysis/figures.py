@@ -10,10 +10,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mmseg_ovs.utils import replacing
+from mmseg_ovs.visualization.overlay import shorten
 
 from .spectrum import RadialSpectrum
 
 _LEGEND_ROWS = 14
+_LONGEST_NAME = 24
 
 
 def plot_spectrum(
@@ -95,6 +97,54 @@ def plot_cka(
     axes.set_ylabel(f'layer of {first[0]}')
     axes.set_xlabel(f'layer of {second[0]}')
     figure.colorbar(image, label='linear CKA (1: alike up to rotation and scale)')
+    _save(figure, path)
+
+
+def plot_confusion(
+    path: str | os.PathLike,
+    confusion: np.ndarray,
+    pairs: Sequence[tuple[int, int, int, float]],
+    classes: Sequence[str],
+    title: str,
+) -> None:
+    """Where the pixels of the worst pairs' classes went, as a heat map, as PNG.
+
+    Args:
+        path: Where to.
+        confusion: Pixels (N, N) by label and prediction.
+        pairs: See :meth:`ErrorCounts.pairs`: their labels are the rows, the classes
+            that take their pixels the columns, beside *right* and *others*.
+        classes: N names.
+        title: What was analysed.
+    """
+    rows = list(dict.fromkeys(pair[0] for pair in pairs))
+    takers = list(dict.fromkeys(pair[1] for pair in pairs))
+    shares = confusion[rows] / np.maximum(confusion[rows].sum(1, keepdims=True), 1)
+    right = shares[range(len(rows)), rows]
+    # a row's own class is in the column "right" alone
+    taken = np.where(np.equal.outer(rows, takers), 0, shares[:, takers])
+    others = 1 - right - taken.sum(1)
+    table = 100 * np.column_stack([right, taken, others.clip(0)])
+    heads = ['right', *(shorten(classes[j], _LONGEST_NAME) for j in takers), 'others']
+    names = [shorten(classes[i], _LONGEST_NAME) for i in rows]
+
+    size = (3.5 + 0.45 * len(heads), 3 + 0.32 * max(len(rows), 4))
+    figure = Figure(figsize=size, layout='constrained')
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots()
+    image = axes.imshow(table, vmin=0, vmax=100, cmap='viridis', aspect='auto')
+    for (i, j), value in np.ndenumerate(table):
+        if round(value):
+            colour = 'black' if value > 60 else 'white'
+            number = f'{value:.0f}'
+            axes.text(j, i, number, ha='center', va='center', fontsize=8, color=colour)
+    axes.axvline(0.5, color='white', lw=2)
+    axes.axvline(len(heads) - 1.5, color='white', lw=2)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(heads)), heads, fontsize=8, rotation=45, ha='right')
+    axes.set_ylabel('label')
+    axes.set_xlabel('prediction')
+    figure.colorbar(image, label="% of the label's pixels")
     _save(figure, path)
 
 
