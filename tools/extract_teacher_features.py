@@ -142,7 +142,7 @@ def extract(
     bar = ProgressBar(len(todo), file=sys.stderr)
     for batch in loader:
         batch = preprocessor(batch, True)
-        features = head.teacher(batch['inputs'])
+        features = head.teach(batch['inputs'], batch['data_samples'])
         for sample, value in zip(batch['data_samples'], features, strict=True):
             write_features(feature_path(folder, sample.img_path), value, setting)
         bar.update(len(features))
@@ -177,6 +177,8 @@ def main(argv: list[str] | None = None) -> None:
         data_preprocessor=cfg.model.data_preprocessor,
         pipeline=pipeline,
     )
+    if head.input_fit != 'stretch':
+        setting['input_fit'] = head.input_fit
     setting = plain(setting)
     digest = setting_digest(setting)
 

@@ -151,6 +151,26 @@ def test_other_weights_are_another_setting(config, main):
         main([str(config)])
 
 
+def test_padded_features_are_a_setting_of_their_own(config, main):
+    torch.manual_seed(0)
+    main([str(config)])
+    text = config.read_text().replace('teacher=dict(', "input_fit='pad', teacher=dict(")
+    config.write_text(text)
+    torch.manual_seed(0)
+    with pytest.raises(SystemExit, match='was made in another setting'):
+        main([str(config)])
+    config.write_text(text.replace('/features', '/padded'))
+    main([str(config)])
+    folder = config.parent / 'padded'
+    stored = read_features(folder / '00001.png.safetensors', _setting(folder))
+    assert stored.shape == (64, 12, 14)  # 60 x 70 pixels in a square of 14 x 14 cells
+    init_default_scope('mmseg')
+    Runner.from_cfg(Config.fromfile(config)).train()
+    config.write_text(config.read_text().replace("input_fit='pad', ", ''))
+    with pytest.raises(ValueError, match=r"12 x 14 for .*same input_fit \('stretch'\)"):
+        Runner.from_cfg(Config.fromfile(config)).train()
+
+
 def test_chance_before_the_teacher_is_refused(config, main):
     step = "dict(type='LoadTeacherFeatures'"
     flip = "dict(type='RandomFlip', prob=0.5), "

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from mmseg_ovs.structures import VisualFeatures
 
-from ..utils import FrozenTeacher
+from ..utils import FrozenTeacher, PaddedFit
 from .base import FeatureAuxiliaryHead
+
+INPUT_FITS = ('stretch', 'pad')
 
 
 @MODELS.register_module()
@@ -29,6 +31,10 @@ class AlignmentHead(FeatureAuxiliaryHead):
         teacher: Config of the teacher's backbone, weights by its ``init_cfg``.
         input_size: Size at which the teacher sees the images (bilinear); None: that
             of the training pipeline.
+        input_fit: How images get there: 'stretch', whatever their aspect; or 'pad', as
+            SAM was trained: in their own proportions, zeros at the right and bottom.
+            The map to align is of the stretched image. Of the teacher's it meets those
+            cells whose centres lie in the image.
         in_index: Which map is aligned.
         cosine_weight: Weight of equation 10.
         mse_weight: Weight of equation 11.
@@ -40,11 +46,17 @@ class AlignmentHead(FeatureAuxiliaryHead):
         self,
         teacher: dict,
         input_size: tuple[int, int] | None = None,
+        input_fit: str = 'stretch',
         in_index: int = 0,
         cosine_weight: float = 1.0,
         mse_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        if input_fit not in INPUT_FITS:
+            raise ValueError(
+                f'input_fit has to be one of {INPUT_FITS}, got {input_fit!r}'
+            )
+        self.input_fit = input_fit
         self.teacher = FrozenTeacher(teacher, input_size)
         self.in_index = in_index
         self.cosine_weight = cosine_weight
@@ -58,7 +70,7 @@ class AlignmentHead(FeatureAuxiliaryHead):
         Args:
             features: Maps of the model, and as ``image`` the images at the size of
                 the training pipeline.
-            data_samples: All with ``teacher_features`` (C, h, w), or none.
+            data_samples: All with ``teacher_features`` (see :meth:`teach`), or none.
 
         Raises:
             ValueError: Some samples lack the teacher's features, or they are of another
@@ -68,22 +80,59 @@ class AlignmentHead(FeatureAuxiliaryHead):
         if any('teacher_features' in sample for sample in data_samples):
             targets, names = _stored_features(data_samples)
         else:
-            targets = self.teacher(features.image)
+            targets = self.teach(features.image, data_samples)
             names = [''] * len(targets)
-        for target, name in zip(targets, names, strict=True):
-            if ours.shape[1:] != target.shape:
+        wanted = list(ours)
+        if self.input_fit == 'pad':
+            grid = tuple(ours.shape[-2:])
+            fits = self._fits(features.image, data_samples)
+            wanted = [fit.sample(x, grid) for fit, x in zip(fits, ours, strict=True)]
+        for x, target, name in zip(wanted, targets, names, strict=True):
+            if x.shape != target.shape:
                 raise ValueError(
-                    f'The map to align is {_describe(ours[0])}, that of the teacher '
+                    f'The map to align is {_describe(x)}, that of the teacher '
                     f'{_describe(target)}{name}: they meet where the input sizes, the '
                     "patch size and the encoder's scale_factor and out_channels fit "
-                    'together'
+                    'together, and where stored features were made with the same '
+                    f'input_fit ({self.input_fit!r})'
                 )
-        target = torch.stack(list(targets)).to(ours.dtype)
-        cosine = 1 - F.cosine_similarity(ours, target, dim=1).mean()
+        if self.input_fit == 'stretch':
+            pairs = [(ours, torch.stack(list(targets)))]
+        else:  # of different sizes; each image counts the same
+            pairs = [(x[None], y[None]) for x, y in zip(wanted, targets, strict=True)]
+        cosine, mse = torch.stack([_distances(x, y) for x, y in pairs]).mean(dim=0)
         return dict(
-            loss_cosine=self.cosine_weight * cosine,
-            loss_mse=self.mse_weight * F.mse_loss(ours, target),
+            loss_cosine=self.cosine_weight * cosine, loss_mse=self.mse_weight * mse
         )
+
+    def teach(self, images: Tensor, data_samples: SampleList) -> list[Tensor]:
+        """The teacher's features (C, h, w) of each image, padding left out.
+
+        Args:
+            images: Normalised images (B, 3, H, W) at the size of the training pipeline.
+            data_samples: Their samples; ``input_fit='pad'`` asks for ``scale_factor``.
+        """
+        if self.input_fit == 'stretch':
+            return list(self.teacher(images))
+        fits = self._fits(images, data_samples)
+        placed = [fit.place(image) for fit, image in zip(fits, images, strict=True)]
+        maps = self.teacher(torch.stack(placed))
+        cells = [fit.cells(tuple(maps.shape[-2:])) for fit in fits]
+        return [x[:, :h, :w] for x, (h, w) in zip(maps, cells, strict=True)]
+
+    def _fits(self, images: Tensor, data_samples: SampleList) -> list[PaddedFit]:
+        canvas = tuple(self.teacher.input_size or images.shape[-2:])
+        return [
+            PaddedFit.of(canvas, image, sample)
+            for image, sample in zip(images, data_samples, strict=True)
+        ]
+
+
+def _distances(ours: Tensor, target: Tensor) -> Tensor:
+    """Equations 10 and 11 of maps (B, C, h, w): (2,)."""
+    target = target.to(ours.dtype)
+    cosine = 1 - F.cosine_similarity(ours, target, dim=1).mean()
+    return torch.stack([cosine, F.mse_loss(ours, target)])
 
 
 def _stored_features(data_samples: SampleList) -> tuple[list[Tensor], list[str]]:

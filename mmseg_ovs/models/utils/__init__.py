@@ -25,6 +25,7 @@ from .open_clip_models import (
     named_config,
     pretrained_clip,
 )
+from .padded_fit import PaddedFit
 from .precision import to_float32
 from .random_parts import brings_weights, parts_at_random, require_weights
 from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
@@ -38,6 +39,7 @@ __all__ = [
     'IMAGENET_STD',
     'CheckpointError',
     'FrozenTeacher',
+    'PaddedFit',
     'PretrainedModule',
     'Renormalise',
     'RunningArgmax',

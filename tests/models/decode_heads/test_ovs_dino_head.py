@@ -235,3 +235,71 @@ def test_stored_features_of_another_grid_name_the_image():
         AlignmentHead(TEACHER).loss(
             VisualFeatures((torch.randn(1, 8, 5, 4),)), [sample]
         )
+
+
+# ------------------------------------------------------------- SAM's own padding
+def stretched(height, width, side=56):
+    """A smooth image (3, side, side) that was (height, width), and its sample."""
+    rows, columns = torch.linspace(-1, 1, side), torch.linspace(-1, 1, side)
+    image = torch.stack(
+        [
+            rows[:, None].expand(-1, side),
+            columns.expand(side, -1),
+            rows[:, None] * columns,
+        ]
+    )
+    factor = (side / width, side / height)
+    return image, SegDataSample(metainfo=dict(scale_factor=factor, img_path='a.jpg'))
+
+
+def padded_head(**options):
+    return AlignmentHead(TEACHER, input_size=(56, 56), input_fit='pad', **options)
+
+
+def test_padded_images_keep_their_proportions():
+    seen = []
+    head = padded_head()
+    head.teacher = lambda images: (
+        seen.append(images) or torch.ones(len(images), 8, 4, 4)
+    )
+    head.teacher.input_size = (56, 56)
+    images, samples = zip(*map(stretched, (60, 100, 30), (80, 50, 30)), strict=True)
+    maps = head.teach(torch.stack(images), samples)
+    # 56 x 42 pixels in cells of 14: three of four; of 28 two
+    assert [tuple(x.shape) for x in maps] == [(8, 3, 4), (8, 4, 2), (8, 4, 4)]
+    wide, tall, square = seen[0]
+    assert (wide[:, 42:] == 0).all() and (tall[:, :, 28:] == 0).all()
+    assert wide[0, 41].min() > 0.9 and tall[1, :, 27].min() > 0.9
+    assert torch.equal(square, images[2])
+
+
+def test_maps_meet_where_the_image_is():
+    """The student's map says where it is on the image, as the teacher's does."""
+    image, sample = stretched(40, 80)
+    head = padded_head()
+    rows, columns = (torch.arange(8) + 0.5) / 8, (torch.arange(8) + 0.5) / 8
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing='ij'))
+    sample.teacher_features = PixelData(
+        data=torch.stack(
+            [((torch.arange(4) + 0.5) / 4)[:, None].expand(4, 8), grid[1, :4]]
+        )
+    )
+    features = VisualFeatures((grid[None],), image=image[None])
+    losses = head.loss(features, [sample])
+    assert all(value < 1e-4 for value in losses.values())
+    sample.teacher_features = PixelData(data=torch.rand(2, 8, 8))
+    with pytest.raises(ValueError, match=r"2 channels of 4 x 8, .* a\.jpg.*\('pad'\)"):
+        head.loss(features, [sample])
+
+
+def test_padding_reaches_the_student_and_needs_the_stretch():
+    images, samples = zip(*map(stretched, (60, 100), (80, 50)), strict=True)
+    ours = torch.randn(2, 8, 4, 4, requires_grad=True)
+    features = VisualFeatures((ours,), image=torch.stack(images))
+    sum(padded_head().loss(features, samples).values()).backward()
+    assert (ours.grad.abs().sum(dim=1) > 0).all()
+    samples[1].set_metainfo(dict(scale_factor=None))
+    with pytest.raises(ValueError, match=r"a\.jpg does not say how.*'scale_factor'"):
+        padded_head().loss(features, samples)
+    with pytest.raises(ValueError, match="one of .*'pad'.*, got 'crop'"):
+        AlignmentHead(TEACHER, input_fit='crop')
