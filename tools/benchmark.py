@@ -24,7 +24,12 @@ from pathlib import Path
 
 import torch
 
-from mmseg_ovs.benchmark.plan import Plan, make_plan, read_plan
+from mmseg_ovs.benchmark.command_line import (
+    add_plan_arguments,
+    check_plan_arguments,
+    plan_of,
+)
+from mmseg_ovs.benchmark.plan import Plan
 from mmseg_ovs.benchmark.processes import run_rows
 from mmseg_ovs.benchmark.rows import (
     DONE,
@@ -36,7 +41,7 @@ from mmseg_ovs.benchmark.rows import (
 )
 from mmseg_ovs.benchmark.tables import write_tables
 from mmseg_ovs.benchmark.zoo import Zoo
-from mmseg_ovs.composition import ConfigOptions, add_allow_random
+from mmseg_ovs.composition import add_allow_random
 from mmseg_ovs.composition.names import configs_folder
 from mmseg_ovs.evaluation.protocol import format_protocol
 from mmseg_ovs.jobs import alone
@@ -51,22 +56,12 @@ from mmseg_ovs.utils import (
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('plan', nargs='?', help='YAML file, or name of a shipped plan')
-    parser.add_argument(
-        '--models', nargs='+', help="models, methods or 'all' (over the plan's)"
-    )
+    add_plan_arguments(parser)
     parser.add_argument(
         '--datasets',
         nargs='+',
         default=[],
         help="data sets (default: the plan's, else the methods')",
-    )
-    parser.add_argument(
-        '--checkpoints',
-        nargs='+',
-        default=[],
-        metavar='NAME=FILE',
-        help='checkpoints of whole models by their names in the plan or their configs',
     )
     parser.add_argument(
         '--out',
@@ -80,18 +75,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='+',
         help="GPU numbers or 'cpu'; each runs one test at a time (default: all GPUs)",
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        default={},
-        help='override settings of all tests',
-    )
     add_allow_random(parser)
     args = parser.parse_args(argv)
-    if not (args.plan or args.models):
-        parser.error('give a plan or --models')
-    args.checkpoints = read_checkpoints(parser, args.checkpoints)
+    check_plan_arguments(parser, args)
     if args.devices is None:
         args.devices = [str(i) for i in range(torch.cuda.device_count())] or ['cpu']
     if len(set(args.devices)) < len(args.devices):
@@ -99,28 +85,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for device in args.devices:
         check_device(f'cuda:{device}' if device.isdecimal() else device)
     return args
-
-
-def read_checkpoints(
-    parser: argparse.ArgumentParser, items: list[str]
-) -> dict[str, str]:
-    """``NAME=FILE`` by name."""
-    pairs = [item.partition('=') for item in items]
-    for name, equals, file in pairs:
-        if not (name and equals and file):
-            parser.error(f'--checkpoints takes NAME=FILE, not {name}{equals}{file}')
-    return {name: file for name, _, file in pairs}
-
-
-def plan_of(args: argparse.Namespace, zoo: Zoo) -> Plan:
-    """The plan of the command line."""
-    if args.plan:
-        plan = read_plan(
-            args.plan, zoo, args.models or (), args.datasets, args.cfg_options
-        )
-    else:
-        plan = make_plan(args.models, args.datasets, zoo, args.cfg_options)
-    return plan.with_checkpoints(args.checkpoints)
 
 
 @exit_with_message()

@@ -10,7 +10,7 @@ import mmcv
 import numpy as np
 from mmengine.utils import ProgressBar
 
-from mmseg_ovs.apis import ImageError, list_images
+from mmseg_ovs.apis import ImageError, ImageSource, list_images
 
 
 class ImageStream:
@@ -23,6 +23,7 @@ class ImageStream:
     Attributes:
         failures: A line for each image that could not be read, so far.
         read: Images given out so far.
+        current: Source of the image given out last.
 
     Raises:
         ImageError: There are no such files, a folder holds no images, or one is a
@@ -40,6 +41,7 @@ class ImageStream:
                 )
         self.failures: list[str] = []
         self.read = 0
+        self.current: ImageSource | None = None
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -60,6 +62,7 @@ class ImageStream:
                 self.failures.append(f'{source.name}: {reason}')
             else:
                 self.read += 1
+                self.current = source
                 yield image
             bar.update()
         print(file=sys.stderr)

@@ -81,6 +81,9 @@ class LayerFeatures:
                 'data_preprocessor (for mean and std); see '
                 'configs/_base_/backbones for the least that is enough'
             )
+        prefix = 'backbone.'
+        while 'backbone' in backbone:  # BackboneWithNeck: the layers are inside
+            backbone, prefix = backbone['backbone'], f'{prefix}backbone.'
         self.size = size or _square_side(preprocessor.get('size'))
         if weights is not None:
             backbone.pop('init_cfg', None)
@@ -88,7 +91,7 @@ class LayerFeatures:
         self.device = torch.device(device)
         self.preprocessor = MODELS.build(preprocessor).to(self.device)
         network, self.layers = _build(backbone, layers)
-        _load(network, weights)
+        _load(network, weights, prefix)
         self.network = network.to(self.device)
         self.network.eval()  # on its own: that of some of mmseg's backbones gives None
         self.names = [str(layer) for layer in self.layers]
@@ -159,10 +162,11 @@ def _build(cfg: dict, layers: str | Sequence[int]) -> tuple[nn.Module, tuple[int
     return network, layers
 
 
-def _load(network: nn.Module, weights: str | os.PathLike | None) -> None:
+def _load(network: nn.Module, weights: str | os.PathLike | None, prefix: str) -> None:
+    """Load weights; ``prefix`` is that of the backbone in the whole model."""
     if weights is not None:
-        whole = any(key.startswith('backbone.') for key in read_state_dict(weights))
-        load_pretrained(network, weights, prefix='backbone.' if whole else None)
+        whole = any(key.startswith(prefix) for key in read_state_dict(weights))
+        load_pretrained(network, weights, prefix=prefix if whole else None)
         return
     if not brings_weights(network):
         print_log(

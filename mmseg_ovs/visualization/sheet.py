@@ -36,6 +36,7 @@ def draw_sheet(
     alpha: float = ALPHA,
     with_labels: bool = True,
     clear: int | None = None,
+    per_row: int | None = None,
 ) -> np.ndarray:
     """An image and its label maps side by side, over a legend of the classes present.
 
@@ -47,6 +48,7 @@ def draw_sheet(
         alpha: share of the class colour in the overlays.
         with_labels: write class names into the overlays as well.
         clear: label that is left undrawn, such as a background.
+        per_row: panels in a row; None: all.
 
     Returns:
         uint8 RGB (h, w, 3).
@@ -78,7 +80,8 @@ def draw_sheet(
             write_names(panel, labels, classes, size, clear)
         panels.append((title, panel))
     title = f'share of pixels: {" | ".join(maps)}'
-    return compose_sheet(panels, _legend(maps, classes, palette, clear), title, size)
+    entries = _legend(maps, classes, palette, clear)
+    return compose_sheet(panels, entries, title, size, per_row)
 
 
 def _legend(
@@ -116,6 +119,7 @@ def compose_sheet(
     entries: Sequence[LegendEntry],
     legend_title: str,
     size: int,
+    per_row: int | None = None,
 ) -> np.ndarray:
     """Panels side by side, each under its title, over a legend in columns.
 
@@ -124,34 +128,38 @@ def compose_sheet(
         entries: legend, in reading order down the columns.
         legend_title: says what the shares are.
         size: font size in pixels.
+        per_row: panels in a row; None: all.
 
     Returns:
         uint8 RGB (H, W, 3).
     """
     margin, line = size // 2, round(1.6 * size)
     width, height = panels[0][1].size
+    per_row = min(per_row or len(panels), len(panels))
+    panels_height = -(-len(panels) // per_row) * (line + height)
     patch = size + margin  # colour patch and the space after it
     names = [shorten(entry.name, LONGEST_NAME) for entry in entries]
     name_width = max((_width(name, size) for name in names), default=0)
     share_width = max((_width(entry.shares, size) for entry in entries), default=0)
     entry_width = patch + name_width + margin + share_width + 2 * margin
 
-    sheet_width = len(panels) * (width + margin) + margin
+    sheet_width = per_row * (width + margin) + margin
     if entries:
         sheet_width = max(
             sheet_width, entry_width + margin, _width(legend_title, size) + 2 * margin
         )
     columns = max(1, (sheet_width - margin) // entry_width)
     rows = -(-len(entries) // columns)
-    legend_top = line + height + margin
+    legend_top = panels_height + margin
     legend_height = (rows + 1) * line + margin if entries else 0
     sheet = Image.new('RGB', (sheet_width, legend_top + legend_height), PAPER)
     draw = ImageDraw.Draw(sheet)
 
     for i, (title, image) in enumerate(panels):
-        x = margin + i * (width + margin)
-        _write(draw, x, line // 2, title, size, INK)
-        sheet.paste(image, (x, line))
+        x = margin + i % per_row * (width + margin)
+        y = i // per_row * (line + height)
+        _write(draw, x, y + line // 2, _shorten_to(width, title, size), size, INK)
+        sheet.paste(image, (x, y + line))
     if entries:
         _write(draw, margin, legend_top + line // 2, legend_title, size, PALE_INK)
     for i, (entry, name) in enumerate(zip(entries, names, strict=True)):
@@ -167,6 +175,15 @@ def compose_sheet(
         left = right - _width(entry.shares, size)
         _write(draw, left, middle, entry.shares, size, PALE_INK)
     return np.array(sheet)
+
+
+def _shorten_to(width: int, text: str, size: int) -> str:
+    """``text``, cut with an ellipsis until it is at most ``width`` pixels wide."""
+    length = len(text)
+    while length > 1 and _width(text, size) > width:
+        length -= 1
+        text = shorten(text, length)
+    return text
 
 
 def _width(text: str, size: int) -> int:

@@ -116,6 +116,36 @@ def test_cka_with_itself(configs, photos, tmp_path):
     assert main([*args, '--first-size', '98', *options]) == 0
 
 
+def test_feature_maps(configs, photos, tmp_path, capsys):
+    main, out = load('feature_maps').main, tmp_path / 'out'
+    args = [configs[0], str(photos), '--out', str(out), '--point', '0.2', '0.9']
+    assert main(args) == 0
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png']
+    assert is_figure(out / 'a.png', 5 * 320)
+    assert '3 sheets of DINOv2, 112 pixels' in capsys.readouterr().out
+    (photos / 'b.png').write_bytes(b'no image')
+    assert main([*args, '--layers', '-1', '--per-row', '1']) == 1
+    assert cv2.imread(str(out / 'a.png')).shape[1] < 800
+    for wrong in (['--point', '2', '0'], ['--layers', 'x'], ['--per-row', '0']):
+        with pytest.raises(SystemExit, match='2'):
+            main([*args, *wrong])
+
+
+def test_layers_of_a_backbone_inside_another(configs, photos, tmp_path, capsys):
+    plain = Config.fromfile(configs[0])
+    backbone = MODELS.build(plain.model.backbone)
+    inside = f'backbone.backbone.{next(iter(backbone.state_dict()))}'
+    plain.model.backbone = dict(type='BackboneWithNeck', backbone=plain.model.backbone)
+    plain.dump(tmp_path / 'wrapped.py')
+    state = {f'backbone.backbone.{k}': v for k, v in backbone.state_dict().items()}
+    assert inside in state
+    torch.save(state, tmp_path / 'whole.pth')
+    args = [str(photos), '--weights', str(tmp_path / 'whole.pth'), '--out']
+    main = load('feature_maps').main
+    assert main([str(tmp_path / 'wrapped.py'), *args, str(tmp_path / 'out')]) == 0
+    assert is_figure(tmp_path / 'out/a.png', 5 * 320)
+
+
 @pytest.mark.parametrize('tool', ['feature_spectrum', 'feature_cka'])
 def test_images_that_cannot_be_read(tool, configs, photos, tmp_path, capsys):
     (photos / 'broken.jpg').write_bytes(b'\xff\xd8 no image')

@@ -99,9 +99,9 @@ def test_panels_stand_side_by_side(tmp_path):
 def test_legend_counts_pixels_at_the_size_of_the_maps(tmp_path, monkeypatch):
     seen = {}
 
-    def spy(panels, entries, title, size):
+    def spy(panels, entries, title, size, per_row):
         seen.update(titles=[t for t, _ in panels], entries=entries, title=title)
-        return compose_sheet(panels, entries, title, size)
+        return compose_sheet(panels, entries, title, size, per_row)
 
     module = 'mmseg_ovs.visualization.sheet.compose_sheet'
     monkeypatch.setattr(module, spy)
@@ -229,3 +229,17 @@ def test_mmseg_hook_draws_into_show_dir(tmp_path):
     (written,) = (tmp_path / 'shown').rglob('*.png')
     assert written.name == 'test_photo.png_3.png'
     assert np.array(Image.open(written)).shape[1] > 3 * 400
+
+
+def test_panels_in_rows():
+    white = Image.new('RGB', (100, 50), 'white')
+    panels = [('one', white), ('a name that is much too long for it', white)] * 2
+    rows = [compose_sheet(panels, [], '', 10, per_row=n) for n in (1, 3, 9)]
+    assert [sheet.shape for sheet in rows] == [
+        (4 * 66 + 5, 110, 3),
+        (2 * 66 + 5, 320, 3),
+        (66 + 5, 425, 3),
+    ]
+    titles = rows[2][:16]
+    assert (titles[:, 205:210] == 255).all()  # each title stays above its panel
+    assert (titles[:, 110:205] < 255).any()

@@ -18,35 +18,15 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 # isort: split
 
 from mmseg_ovs.analysis import ImageStream, LayerFeatures, RadialSpectrum, plot_spectrum
-from mmseg_ovs.composition import MODEL_KEYS, add_config_arguments, read_config
-from mmseg_ovs.utils import Device, OutputFolder, exit_with_message, replacing
-
-
-def layer_list(values: list[str]) -> str | list[int]:
-    """'all', or integers."""
-    return 'all' if values == ['all'] else [int(value) for value in values]
+from mmseg_ovs.analysis.command_line import add_backbone_arguments, read_layers
+from mmseg_ovs.composition import MODEL_KEYS, read_config
+from mmseg_ovs.utils import exit_with_message, replacing
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_config_arguments(parser)
-    parser.add_argument('images', nargs='+', help='image files or folders')
-    parser.add_argument(
-        '--out', required=True, type=Path, action=OutputFolder, help='output folder'
-    )
-    parser.add_argument(
-        '--layers',
-        nargs='+',
-        default=['all'],
-        help="'all' or out_indices: blocks or stages from 0, negative from the end",
-    )
-    parser.add_argument(
-        '--weights', help="weights of the backbone (default: the config's init_cfg)"
-    )
-    parser.add_argument(
-        '--size', type=int, help='input side (default: data_preprocessor.size)'
-    )
+    add_backbone_arguments(parser)
     parser.add_argument(
         '--cutoff',
         type=float,
@@ -54,12 +34,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='upper radius of low frequencies (1: half a cycle per token)',
     )
     parser.add_argument('--rings', type=int, default=16, help='rings up to radius 1')
-    parser.add_argument(
-        '--device', action=Device, default='cpu', help="'cuda' for a GPU"
-    )
     args = parser.parse_args(argv)
+    read_layers(parser, args)
     try:
-        args.layers = layer_list(args.layers)
         RadialSpectrum(args.cutoff, args.rings)
     except ValueError as error:
         parser.error(str(error))
