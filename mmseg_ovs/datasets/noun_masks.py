@@ -34,6 +34,9 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
     Args:
         ann_file: The json, relative to ``data_root``.
         data_prefix: ``dict(img_path=...)``, the image folder.
+        min_score: Masks whose box scored lower are left out. None: none are.
+        weight_by_score: Whether a mask counts in :class:`OVSDINOHead`'s loss by its
+            score (``noun_weights`` of a sample), not like any other.
         backend_args: File backend, as in mmseg.
         **kwargs: See ``mmengine.dataset.BaseDataset``.
 
@@ -41,7 +44,7 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         FileNotFoundError: The json or one of its images is missing.
         ValueError: The json is not in this format; a mask is of an unknown category or
             image, of another size than its image, or the second of a category; or
-            no image has a mask.
+            no image has a mask; or scores are asked for and a mask has none.
         All of them when the data set is built. A run-length string that is broken in
         itself is found when it is decoded.
     """
@@ -52,9 +55,15 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         self,
         ann_file: str,
         data_prefix: dict | None = None,
+        min_score: float | None = None,
+        weight_by_score: bool = False,
         backend_args: dict | None = None,
         **kwargs: Any,
     ) -> None:
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ValueError(f'min_score has to be in 0..1, or None, not {min_score}')
+        self.min_score = min_score
+        self.weight_by_score = weight_by_score
         self.backend_args = backend_args
         super().__init__(
             ann_file=ann_file, data_prefix=data_prefix or dict(img_path=''), **kwargs
@@ -64,7 +73,7 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         """Read and check the json; one record an image that has masks."""
         images, names, annotations = self._read()
         self._metainfo['nouns'] = tuple(names[key] for key in sorted(names))
-        masks: dict[Any, dict[Any, str]] = {}
+        masks: dict[Any, dict[Any, tuple[str, float | None]]] = {}
         for number, annotation in enumerate(annotations):
             image_id, category, counts = self._checked(
                 number, annotation, images, names
@@ -75,7 +84,9 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
                     f'{self.ann_file}, annotation {number}: image {image_id} has two '
                     f'masks of {names[category]!r}; give their union'
                 )
-            own[category] = counts
+            own[category] = counts, self._score(number, annotation)
+        if self.min_score is not None:
+            masks = self._filtered(masks)
         check_images_exist(
             {images[key]['file_name'] for key in masks},
             self.data_prefix['img_path'],
@@ -84,7 +95,8 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         )
         bare = len(images) - len(masks)
         if not masks:
-            raise ValueError(f'no image of {self.ann_file} has a mask')
+            scored = '' if self.min_score is None else f' of score {self.min_score:g}'
+            raise ValueError(f'no image of {self.ann_file} has a mask{scored}')
         if bare:
             print_log(
                 f'{self.ann_file}: {bare} of {len(images)} images have no mask and '
@@ -98,7 +110,37 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
             if image_id in masks
         ]
 
-    def _record(self, image: dict, masks: dict[str, str]) -> dict:
+    def _score(self, number: int, annotation: dict) -> float | None:
+        """Score of an annotation; None where nothing asks for it."""
+        if self.min_score is None and not self.weight_by_score:
+            return None
+        score = annotation.get('score')
+        if isinstance(score, bool) or not isinstance(score, int | float):
+            score = -1
+        if not 0 <= score <= 1:
+            raise ValueError(
+                f'{self.ann_file}, annotation {number} has no "score" in 0..1 but '
+                f'{annotation.get("score")!r}, which min_score and weight_by_score '
+                'read: make the file by the merge stage of tools/pseudo_masks/run.py, '
+                'or leave both settings out'
+            )
+        return float(score)
+
+    def _filtered(self, masks: dict[Any, dict]) -> dict[Any, dict]:
+        """Masks by image and category, without those of a low score."""
+        kept = {
+            image_id: {k: v for k, v in own.items() if v[1] >= self.min_score}
+            for image_id, own in masks.items()
+        }
+        before, after = (sum(map(len, m.values())) for m in (masks, kept))
+        print_log(
+            f'{self.ann_file}: {after} of {before} masks have a score of '
+            f'{self.min_score:g} or more and are kept',
+            logger='current',
+        )
+        return {image_id: own for image_id, own in kept.items() if own}
+
+    def _record(self, image: dict, masks: dict[str, tuple[str, float | None]]) -> dict:
         record = dict(
             img_path=fileio.join_path(
                 self.data_prefix['img_path'],
@@ -107,10 +149,12 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
             ),
             image_id=image['id'],
             nouns=list(masks),
-            noun_masks=list(masks.values()),
+            noun_masks=[counts for counts, _ in masks.values()],
             noun_masks_size=(image['height'], image['width']),
             seg_fields=[],
         )
+        if self.weight_by_score:
+            record['noun_weights'] = [score for _, score in masks.values()]
         if image.get('captions'):
             record['captions'] = image['captions']
         return record

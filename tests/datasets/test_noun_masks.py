@@ -209,3 +209,47 @@ def test_missing_files(build, tmp_path):
 def test_the_transform_alone_asks_for_what_it_needs():
     with pytest.raises(KeyError, match='noun_masks'):
         Compose([dict(type='LoadNounMasks')])(dict(img_path='a.png'))
+
+
+# ---------------------------------------------------------------------- scores
+@pytest.fixture
+def scored(content):
+    for annotation, score in zip(
+        content['annotations'], (0.9, 0.4, 0.5, 0.35), strict=True
+    ):
+        annotation['score'] = score
+    return content
+
+
+def test_masks_of_a_low_score_are_left_out(build, scored):
+    assert [build()[i]['nouns'] for i in range(2)] == [['dog', 'tree', 'man'], ['tree']]
+    kept = build(min_score=0.5)
+    assert len(kept) == 1 and kept[0]['nouns'] == ['dog', 'man']
+    assert kept[0]['gt_noun_masks'].sum(axis=(0, 1)).tolist() == [300, 60]
+    assert kept.metainfo['nouns'] == tuple(NAMES)
+    with pytest.raises(ValueError, match='no image of .* has a mask of score 0.95'):
+        build(min_score=0.95)
+    with pytest.raises(ValueError, match='min_score has to be in 0..1'):
+        build(min_score=35)
+
+
+def test_scores_become_weights(build, scored):
+    pipeline = [*PIPELINE, dict(type='PackNounMasks')]
+    sample = build(pipeline, weight_by_score=True)[0]['data_samples']
+    assert dict(zip(sample.nouns, sample.noun_weights, strict=True)) == dict(
+        dog=0.9, tree=0.4, man=0.5
+    )
+    assert build(pipeline, weight_by_score=True, min_score=0.45)[0][
+        'data_samples'
+    ].noun_weights == [0.9, 0.5]
+    assert 'noun_weights' not in build(pipeline)[0]['data_samples']
+
+
+@pytest.mark.parametrize('score', [None, '0.5', 1.5, float('nan'), True])
+@pytest.mark.parametrize('asked', [dict(min_score=0.1), dict(weight_by_score=True)])
+def test_masks_without_scores(build, scored, score, asked):
+    scored['annotations'][2]['score'] = score
+    build()  # where nothing reads them
+    message = r'masks.json, annotation 2 has no "score".*merge stage of tools/pseudo'
+    with pytest.raises(ValueError, match=message):
+        build(**asked)

@@ -60,6 +60,9 @@ HEADS = {
 }
 
 
+HEADS['weighted masks of nouns'] = HEADS['masks of nouns']
+
+
 def build_model(kind: str):
     cfg = ConfigDict(copy.deepcopy(MODEL))
     cfg.decode_head = HEADS[kind]
@@ -105,8 +108,11 @@ def select(kind: str, samples: list[SegDataSample]) -> list[SegDataSample]:
     for sample in samples:
         if kind != 'captions':
             del sample.caption
-        if kind != 'masks of nouns':
+        if 'masks of nouns' not in kind:
             del sample.gt_noun_masks
+        if kind == 'weighted masks of nouns':
+            weights = [0.1 + 0.2 * k for k in range(len(sample.nouns))]
+            sample.set_metainfo(dict(noun_weights=weights))
     return samples
 
 

@@ -15,11 +15,12 @@ class PackNounMasks(PackSegInputs):
 
     ``results['gt_noun_masks']`` (H, W, K), uint8 with 0, 1 and 255 for unknown, becomes
     ``gt_noun_masks`` (K, H, W) of the data sample; K names stand in
-    ``results['nouns']``. ``results['teacher_features']`` (C, h, w), if there, becomes
-    ``teacher_features``.
+    ``results['nouns']``, K weights, if there, in ``results['noun_weights']``.
+    ``results['teacher_features']`` (C, h, w), if there, becomes ``teacher_features``.
 
     Args:
-        meta_keys: As in ``PackSegInputs``; ``nouns`` is always among them.
+        meta_keys: As in ``PackSegInputs``; ``nouns`` and ``noun_weights`` are always
+            among them.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class PackNounMasks(PackSegInputs):
             'flip_direction',
         ),
     ) -> None:
-        super().__init__((*meta_keys, 'nouns'))
+        super().__init__((*meta_keys, 'nouns', 'noun_weights'))
 
     def transform(self, results: dict) -> dict:
         """Pack a sample.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from ..text_encoders import BaseTextEncoder
-from ..utils.global_batch import loss_of_batch
+from ..utils.global_batch import loss_of_batch, weighted_loss_of_batch
 from .class_targets import read_classes
 from .text_similarity_head import IMPOSSIBLE, TextSimilarityHead
 
@@ -33,11 +33,13 @@ class MaskTargets(NamedTuple):
         image: Image of each mask (M,), on the CPU.
         label: Class of each mask (M,), on the CPU.
         masks: (M, H, W), 1 inside, 0 outside, the ignore index where nothing is known.
+        weights: How much each counts (M,), on the CPU. None: all the same.
     """
 
     image: Tensor
     label: Tensor
     masks: Tensor
+    weights: Tensor | None = None
 
 
 @MODELS.register_module()
@@ -46,7 +48,8 @@ class OVSDINOHead(TextSimilarityHead):
 
     Samples carry ``gt_noun_masks`` (K, H, W) and ``nouns``, which are classes of the
     vocabulary (the pseudo-mask data set), or else a label map ``gt_sem_seg``, whose
-    every class in the image is a noun.
+    every class in the image is a noun. With ``noun_weights`` (K numbers) the losses are
+    weighted means over the masks of the batch; empty masks of negatives weigh 1.
 
     Args:
         in_channels: Channels of the feature map.
@@ -105,7 +108,8 @@ class OVSDINOHead(TextSimilarityHead):
         """Losses of the masks of the images' nouns and of the negatives.
 
         Raises:
-            ValueError: A noun is not in the vocabulary.
+            ValueError: A noun is not in the vocabulary, or only some samples have
+                weights.
         """
         text = text_encoder(vocabulary)
         if 'gt_noun_masks' in data_samples[0]:
@@ -127,10 +131,12 @@ class OVSDINOHead(TextSimilarityHead):
         row_label = torch.searchsorted(used, rows[in_use])
         image, label = torch.stack([targets.image, label]).to(logits.device)
         logits = _best_synonym(logits, row_label, len(used))[image, label]
-        return self.loss_of_masks(logits, targets.masks)
+        return self.loss_of_masks(logits, targets.masks, targets.weights)
 
-    def loss_of_masks(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Losses of mask logits (M, h, w) against masks (M, H, W)."""
+    def loss_of_masks(
+        self, logits: Tensor, masks: Tensor, weights: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Losses of mask logits (M, h, w) against masks (M, H, W), weighted (M,)."""
         if self.mask_size is not None:
             masks = resize(masks[:, None].float(), self.mask_size, mode='nearest')
             masks = masks.squeeze(1)
@@ -143,7 +149,11 @@ class OVSDINOHead(TextSimilarityHead):
 
         def evaluate(loss: nn.Module) -> Tensor:
             targets = known if loss.loss_name.endswith('dice') else masks
-            return loss_of_batch(loss, logits, targets, self.ignore_index)
+            if weights is None:
+                return loss_of_batch(loss, logits, targets, self.ignore_index)
+            return weighted_loss_of_batch(
+                loss, logits, targets, self.ignore_index, weights
+            )
 
         return self.sum_losses(evaluate)
 
@@ -153,7 +163,7 @@ def masks_of_nouns(
 ) -> MaskTargets:
     """Targets of samples with ``nouns`` and ``gt_noun_masks`` (K, H, W)."""
     index = {name: label for label, name in enumerate(classes)}
-    image, label = [], []
+    image, label, weights = [], [], []
     for i, sample in enumerate(samples):
         unknown = [noun for noun in sample.nouns if noun not in index]
         if unknown:
@@ -164,10 +174,17 @@ def masks_of_nouns(
             )
         image += [i] * len(sample.nouns)
         label += [index[noun] for noun in sample.nouns]
+        weights += sample.get('noun_weights') or []
+    if weights and len(weights) != len(label):
+        raise ValueError(
+            f'{len(weights)} of the {len(label)} masks of a batch have weights: set '
+            'weight_by_score for every data set, or for none'
+        )
     masks = torch.cat([sample.gt_noun_masks.data for sample in samples])
     if not label:
         return _nothing_known(masks.shape[1:], masks.device, ignore_index)
-    return MaskTargets(torch.tensor(image), torch.tensor(label), masks)
+    weights = torch.tensor(weights) if weights else None
+    return MaskTargets(torch.tensor(image), torch.tensor(label), masks, weights)
 
 
 def masks_of_labels(
@@ -219,10 +236,14 @@ def add_negatives(targets: MaskTargets, images: int, count: int) -> MaskTargets:
         label.append(drawn)
     label = torch.cat(label)
     empty = targets.masks.new_zeros(len(label), *targets.masks.shape[1:])
+    weights = targets.weights
+    if weights is not None:
+        weights = torch.cat([weights, weights.new_ones(len(label))])
     return MaskTargets(
         torch.cat([targets.image, *image]),
         torch.cat([targets.label, label]),
         torch.cat([targets.masks, empty]),
+        weights,
     )
 
 

@@ -66,6 +66,36 @@ def loss_of_batch(
     return value * (valid / float(average)) if average else value
 
 
+def weighted_loss_of_batch(
+    loss: nn.Module,
+    logits: Tensor,
+    targets: Tensor,
+    ignore_index: int,
+    weights: Tensor,
+) -> Tensor:
+    """The weighted mean of a loss over its rows, each evaluated by itself.
+
+    A process whose weights sum to more than those of others weighs more.
+
+    Args:
+        loss: A loss that averages over its rows.
+        logits: (B, ...).
+        targets: (B, ...).
+        ignore_index: Target of pixels that do not count.
+        weights: (B,), at least 0. If all are 0, so is the loss.
+    """
+    weights = weights.to(logits)
+    rows = [
+        loss(x[None], y[None], ignore_index=ignore_index)
+        for x, y in zip(logits, targets, strict=True)
+    ]
+    total = weights.sum()
+    if get_world_size() > 1:
+        all_reduce(total, 'mean')
+    tiny = torch.finfo(total.dtype).tiny
+    return (torch.stack(rows) * weights).sum() / total.clamp(min=tiny)
+
+
 def in_any_process(flags: Tensor, device: torch.device) -> Tensor:
     """Flags (N,), bool, on the CPU, that are set in any process.
 

@@ -56,6 +56,48 @@ def test_masks_of_nouns_name_images_and_classes():
     assert torch.equal(targets.masks, masks)
 
 
+def test_weights_are_those_of_a_weighted_mean():
+    """A mask of weight 2 counts as two masks; one of weight 0 not at all."""
+    torch.manual_seed(0)
+    head = OVSDINOHead(in_channels=12, text_channels=10)
+    x = features()
+    masks = torch.rand(3, 8, 8).round().to(torch.uint8)
+    masks[0, :2] = 255
+
+    def loss(nouns, place, weights=None):
+        samples = []
+        for own, indices in zip(nouns, place, strict=True):
+            samples.append(noun_sample(own, masks[indices]))
+            if weights:
+                samples[-1].set_metainfo(dict(noun_weights=weights[len(samples) - 1]))
+        return head.loss(x, samples, encode, VOCABULARY)
+
+    def mean(*losses):
+        return {k: sum(one[k] for one in losses) / len(losses) for k in losses[0]}
+
+    def close(one, other):
+        assert one.keys() == other.keys()
+        assert all(torch.allclose(one[k], other[k], atol=1e-6) for k in one)
+
+    cat, dog = loss([['cat'], []], [[0], []]), loss([['dog'], []], [[1], []])
+    sky = loss([[], ['sky']], [[], [2]])
+    nouns, place = [['cat', 'dog'], ['sky']], [[0, 1], [2]]
+    found = loss(nouns, place, [[0.5, 0.25], [0.25]])
+    close(found, mean(cat, cat, dog, sky))
+    close(loss(nouns, place, [[0.9, 0], [0]]), cat)
+    assert all(v == 0 for v in loss(nouns, place, [[0, 0], [0]]).values())
+    with pytest.raises(ValueError, match='2 of the 3 masks of a batch have weights'):
+        loss(nouns, place, [[0.9, 0.1], None])
+
+
+def test_negatives_weigh_one():
+    masks = torch.ones(2, 4, 4)
+    label = torch.tensor([0, 1])
+    targets = MaskTargets(label, label, masks, torch.tensor([0.5, 0.2]))
+    weights = add_negatives(targets, images=2, count=3).weights
+    assert torch.equal(weights, torch.tensor([0.5, 0.2, 1, 1]))
+
+
 def test_images_without_nouns_train_nothing(warned):
     head = OVSDINOHead(in_channels=12, text_channels=10)
     samples = [noun_sample([], torch.zeros(0, 8, 8).int())] * 2
