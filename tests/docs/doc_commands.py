@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from mmseg_ovs.apis import find_config
-from mmseg_ovs.benchmark.plan import make_plan
+from mmseg_ovs.benchmark.plan import make_plan, read_plan
 from mmseg_ovs.benchmark.zoo import Zoo
 from mmseg_ovs.composition import compose
 from tests.tool_loader import ROOT, run_tool
@@ -166,9 +166,17 @@ def _check_names(values: argparse.Namespace, training: bool) -> None:
         find_config(name)
     if data and model:
         compose(model, data, training or getattr(values, 'train', False))
-    if getattr(values, 'models', None):  # tools/benchmark.py
+    plan, models = getattr(values, 'plan', None), getattr(values, 'models', None)
+    shipped = plan and not plan.endswith('.yml')  # a file is the user's
+    if models or shipped:  # tools/benchmark.py and those with the same arguments
         zoo = Zoo.read(ROOT / 'configs')
-        make_plan(values.models, values.datasets, zoo)
+        datasets = getattr(values, 'datasets', None) or [data] * bool(data)
+        if shipped:
+            plan = read_plan(plan, zoo, models or (), datasets)
+            known = {name for m in plan.models for name in (m.name, m.stem)}
+            assert values.checkpoints.keys() <= known, values.checkpoints
+        else:
+            make_plan(models, datasets, zoo)
 
 
 def _check_make(args: list[str]) -> None:

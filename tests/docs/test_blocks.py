@@ -214,6 +214,8 @@ def test_reading_a_page(tmp_path, monkeypatch):
         'python tools/train.py',
         'python -m mmseg_ovs.predict photos --config no_such_config --out o',
         'python tools/benchmark.py --models cat-seg_clip-b16 --datasets no_such_set',
+        'python tools/benchmark.py no_such_plan',
+        'python tools/benchmark.py ovs-dino_table2 --checkpoints no-such=FILE',
         'python -m no_such_module',
         "python -c 'x ='",
         'make no_such_target',
