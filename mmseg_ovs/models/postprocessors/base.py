@@ -56,7 +56,8 @@ class ImagePostProcessor(BaseModule, metaclass=ABCMeta):
     """
 
     STAGES = ('grid', 'window', 'image', 'output')
-    # Whether refined scores are averages of the scores: none is above all of them.
+    # Whether refined scores are averages of the scores with weights that come from the
+    # image: none is above all of them, and a map above another stays so.
     averages = False
     # Whether a background with a constant score can still be compared with scores.
     keeps_scale = True

@@ -124,7 +124,10 @@ class PAMR(ImagePostProcessor):
         refined = torch.empty_like(scores)
         for start in range(0, len(scores), self.class_chunk):
             chunk = scores[start : start + self.class_chunk]
-            table = chunk.flatten(1).t().contiguous().float()
+            # A column alone would be summed in another order than among others, and
+            # the last bit depend on how many maps are refined together.
+            columns = chunk.flatten(1).t().expand(-1, max(2, len(chunk)))
+            table = columns.contiguous().float()
             for _ in range(self.num_iter):
                 table = F.embedding_bag(
                     prepared.indices,
@@ -132,5 +135,6 @@ class PAMR(ImagePostProcessor):
                     mode='sum',
                     per_sample_weights=prepared.weights,
                 )
+            table = table[:, : len(chunk)]
             refined[start : start + self.class_chunk] = table.t().view_as(chunk)
         return refined

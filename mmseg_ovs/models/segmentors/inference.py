@@ -21,6 +21,7 @@ from mmseg_ovs.utils import NonFiniteError, OpenVocabError
 
 from ..postprocessors import ImagePostProcessor
 from ..utils import (
+    ReachedRows,
     RunningArgmax,
     Window,
     merge_windows,
@@ -29,6 +30,7 @@ from ..utils import (
     rows_per_chunk,
     split_windows,
 )
+from .row_bounds import best_rows
 from .settings import InferenceCfg
 from .window_batches import WindowBatches
 
@@ -184,16 +186,22 @@ class WindowedInference:
         """Grid scores (n, h, w) of some rows to scores at the size of their view."""
         return grid if self.cfg.resize_once else self.resize(grid, size)
 
+    def bounds_hold(self, grids: list[Tensor]) -> bool:
+        """Whether scores above others on the grid stay so (see :mod:`.row_bounds`).
+
+        Not asked on a GPU, which would have to wait for the answer.
+        """
+        stages = ('window', 'image', 'output')
+        refined = [p for stage in stages for p in self._processors(stage)]
+        return grids[0].device.type == 'cpu' and all(p.averages for p in refined)
+
     def highest_score(self, grids: list[Tensor], scale: float) -> float | None:
         """What :class:`RunningArgmax` takes as ``top``, if it holds and pays.
 
         Resizing, merging and PAMR average scores: nothing gets above the highest of a
         grid, and the best of a pixel not below what one row has everywhere.
         """
-        stages = ('window', 'image', 'output')
-        refined = [p for stage in stages for p in self._processors(stage)]
-        # asking would make a GPU wait
-        if grids[0].device.type != 'cpu' or not all(p.averages for p in refined):
+        if not self.bounds_hold(grids):
             return None
         top = max(float(grid.max()) for grid in grids)
         lows = torch.stack([grid.amin(dim=(1, 2)) for grid in grids]).amin(dim=0)
@@ -246,7 +254,7 @@ class WindowedInference:
         constant = vocabulary.background_score
         plain = background is None and constant is None and not cfg.keep_logits
         scale = None if plain else cfg.logit_scale  # the best row needs none
-        argmax = self._sweep(
+        argmax = self._best_rows(
             layout, scores, refinements, out_size, meta, kept, scale, names
         )
         broken = argmax.best.numel() - argmax.best.isfinite().count_nonzero()
@@ -258,7 +266,7 @@ class WindowedInference:
         if small is not None and small.any():
             rows = (~small)[row_to_class].nonzero()[:, 0]
             rest = [grid[rows] for grid in scores]
-            second = self._sweep(layout, rest, refinements, out_size, meta)
+            second = self._best_rows(layout, rest, refinements, out_size, meta)
             labels, best = row_to_class[rows[second.index]], second.best
         if cfg.min_probability:
             improbable = argmax.probability(best) < cfg.min_probability
@@ -292,7 +300,7 @@ class WindowedInference:
             for stage, members in images.items()
         }
 
-    def _sweep(
+    def _best_rows(
         self,
         layout: Layout,
         scores: list[Tensor],
@@ -303,7 +311,9 @@ class WindowedInference:
         scale: float | None = None,
         names: list[int] | None = None,
     ) -> RunningArgmax:
-        """Best row of every pixel, from the grid scores of the views, in chunks.
+        """Best row of every pixel, from the grid scores of the views.
+
+        Where nothing but the best row is asked for, rows that win nowhere are left out.
 
         Args:
             kept: Receives the scores (n, H, W) of the chunks at the original size.
@@ -315,6 +325,42 @@ class WindowedInference:
         log_sums = self._log_sums(scores, layout) if softmax else None
         top = None if scale is None else self.highest_score(scores, scale)
         argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype, scale, top)
+
+        def sweep(
+            grids: list[Tensor], into: RunningArgmax | ReachedRows = argmax
+        ) -> None:
+            self._sweep(layout, grids, refinements, meta, into, log_sums, kept, names)
+
+        if (
+            kept is None
+            and scale is None
+            and names is None
+            and self.bounds_hold(scores)
+        ):
+            best_rows(scores, sweep, argmax)
+        else:
+            sweep(scores)
+        return argmax
+
+    def _sweep(
+        self,
+        layout: Layout,
+        scores: list[Tensor],
+        refinements: dict[str, list[list[Refinement]]],
+        meta: Mapping,
+        argmax: RunningArgmax | ReachedRows,
+        log_sums: list[Tensor] | None,
+        kept: list[Tensor] | None,
+        names: list[int] | None,
+    ) -> None:
+        """Resize, refine and merge the grid scores of the views, in chunks.
+
+        Args:
+            argmax: Receives the maps.
+            log_sums: Of all rows in every view, if scores become a softmax.
+            kept, names: See :meth:`_best_rows`.
+        """
+        out_size = tuple(argmax.best.shape)
         at_output = kept is not None or refinements['output']
         pixels = max(math.prod(layout.size), sum(map(math.prod, layout.view_sizes)))
         if at_output:
@@ -344,7 +390,6 @@ class WindowedInference:
             corners = self.model.align_corners
             resize_argmax(merged, argmax, index, corners, self.cfg.chunk_mb)
             row, index = rows.stop, index + len(counts)
-        return argmax
 
     def _check_scale(self, vocabulary: Vocabulary) -> None:
         """Refuse a constant background score where the scale of scores changes."""

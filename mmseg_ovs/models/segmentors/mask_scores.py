@@ -85,6 +85,10 @@ class MaskInference(WindowedInference):
         """Scores (n, H, W) of some classes at the size of their view."""
         return self.resize(grid.compute(), size)
 
+    def bounds_hold(self, grids: list[MaskScores]) -> bool:
+        """Scores are not there before they are resized."""
+        return False
+
     def _finish(
         self,
         layout: Layout,

@@ -28,7 +28,12 @@ from .open_clip_models import (
 from .padded_fit import PaddedFit
 from .precision import to_float32
 from .random_parts import brings_weights, parts_at_random, require_weights
-from .resize_argmax import RunningArgmax, resize_argmax, rows_per_chunk
+from .resize_argmax import (
+    ReachedRows,
+    RunningArgmax,
+    resize_argmax,
+    rows_per_chunk,
+)
 from .similarity import cosine_similarity_map
 from .trainable import Trainable, set_trainable
 from .weights_digest import weights_digest
@@ -42,6 +47,7 @@ __all__ = [
     'PaddedFit',
     'PretrainedModule',
     'Renormalise',
+    'ReachedRows',
     'RunningArgmax',
     'Trainable',
     'Window',

@@ -59,6 +59,17 @@ class RunningArgmax:
             for plane in scores:
                 self.total += self._relative(plane, terms)
 
+    def renumber(self, rows: Tensor) -> None:
+        """The maps taken in were these rows (n,), in rising order."""
+        self._index = rows.to(self._index)[self.index]
+
+    def absorb(self, other: RunningArgmax) -> None:
+        """Take in what other maps gave; ties go to the lower index."""
+        wins = other._index < self._index
+        wins = (other.best > self.best) | (wins & (other.best == self.best))
+        self._index = torch.where(wins, other._index, self._index)
+        torch.maximum(self.best, other.best, out=self.best)
+
     @property
     def index(self) -> Tensor:
         """Index (H, W) of the best map of every pixel, int64."""
@@ -73,6 +84,25 @@ class RunningArgmax:
         return torch.sub(scores, self.top, out=out).mul_(self._exponent).exp2_()
 
 
+class ReachedRows:
+    """Which maps reach a given map somewhere; takes them in as :class:`RunningArgmax`.
+
+    Args:
+        best: The given map (H, W).
+        margin: Maps that come as near count too.
+    """
+
+    def __init__(self, best: Tensor, margin: float) -> None:
+        self.best = best
+        self._least = best - margin
+        self.reached: list[bool] = []
+
+    def update(self, scores: Tensor, start: int) -> None:
+        """Take in maps (n, H, W) whose first has index ``start``, in rising order."""
+        # not >=: a NaN reaches everything
+        self.reached += [not bool((s < self._least).all()) for s in scores]
+
+
 def rows_per_chunk(size: tuple[int, int], chunk_mb: float) -> int:
     """How many float32 maps of a size fit into ``chunk_mb`` MiB, at least one."""
     return max(1, int(chunk_mb * 2**20 / (4 * size[0] * size[1])))
@@ -80,7 +110,7 @@ def rows_per_chunk(size: tuple[int, int], chunk_mb: float) -> int:
 
 def resize_argmax(
     scores: Tensor,
-    argmax: RunningArgmax,
+    argmax: RunningArgmax | ReachedRows,
     start: int = 0,
     align_corners: bool = False,
     chunk_mb: float = 30,
