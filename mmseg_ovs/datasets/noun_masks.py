@@ -71,12 +71,13 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read and check the json; one record an image that has masks."""
-        images, names, annotations = self._read()
+        path = self.ann_file
+        images, names, annotations = read_instances(path, self.backend_args)
         self._metainfo['nouns'] = tuple(names[key] for key in sorted(names))
         masks: dict[Any, dict[Any, tuple[str, float | None]]] = {}
         for number, annotation in enumerate(annotations):
-            image_id, category, counts = self._checked(
-                number, annotation, images, names
+            image_id, category, counts = check_instance(
+                path, number, annotation, images, names
             )
             own = masks.setdefault(image_id, {})
             if category in own:
@@ -114,17 +115,7 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         """Score of an annotation; None where nothing asks for it."""
         if self.min_score is None and not self.weight_by_score:
             return None
-        score = annotation.get('score')
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            score = -1
-        if not 0 <= score <= 1:
-            raise ValueError(
-                f'{self.ann_file}, annotation {number} has no "score" in 0..1 but '
-                f'{annotation.get("score")!r}, which min_score and weight_by_score '
-                'read: make the file by the merge stage of tools/pseudo_masks/run.py, '
-                'or leave both settings out'
-            )
-        return float(score)
+        return read_score(self.ann_file, number, annotation)
 
     def _filtered(self, masks: dict[Any, dict]) -> dict[Any, dict]:
         """Masks by image and category, without those of a low score."""
@@ -159,70 +150,105 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
             record['captions'] = image['captions']
         return record
 
-    def _read(self) -> tuple[dict[Any, dict], dict[Any, str], list[dict]]:
-        """Images by id, category names by id, and the raw annotations."""
-        path = self.ann_file
-        try:
-            content = json.loads(fileio.get_text(path, backend_args=self.backend_args))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'{path} does not exist') from error
-        except ValueError as error:
-            raise ValueError(f'{path} is not json: {error}') from error
-        try:
-            listed = [
-                (image['id'], image)
-                for image in content['images']
-                if all(key in image for key in ('file_name', 'height', 'width'))
-            ]
-            categories = [(c['id'], c['name']) for c in content['categories']]
-            annotations = content['annotations']
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f'{path} is not in COCO\'s instance format ("images", "categories", '
-                f'"annotations"): {error!r}'
-            ) from error
-        if len(listed) < len(content['images']):
-            raise ValueError(
-                f'{path}: {len(content["images"]) - len(listed)} images lack '
-                '"file_name", "height" or "width"'
-            )
-        images, names = dict(listed), dict(categories)
-        if len(images) < len(listed) or len(names) < len(categories):
-            raise ValueError(f'{path} has two images or two categories of the same id')
-        if len(set(names.values())) < len(names):
-            raise ValueError(f'{path} has two categories of the same name')
-        return images, names, annotations
 
-    def _checked(
-        self, number: int, annotation: dict, images: dict, names: dict
-    ) -> tuple[Any, Any, str]:
-        """Image id, category id and run lengths of one annotation."""
-        where = f'{self.ann_file}, annotation {number}'
-        try:
-            image_id, category = annotation['image_id'], annotation['category_id']
-            size = annotation['segmentation']['size']
-            counts = annotation['segmentation']['counts']
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f'{where} needs "image_id", "category_id" and a "segmentation" with '
-                f'"size" and "counts": {str(annotation)[:200]}'
-            ) from error
-        if image_id not in images:
-            raise ValueError(f'{where} is of image {image_id!r}, which is not listed')
-        if category not in names:
-            raise ValueError(
-                f'{where} is of category {category!r}, which is not among the '
-                f'{len(names)} categories'
-            )
-        image = images[image_id]
-        if list(size) != [image['height'], image['width']]:
-            raise ValueError(
-                f'{where} is a mask of {size[0]} x {size[1]}, its image '
-                f'{image["file_name"]} has {image["height"]} x {image["width"]}'
-            )
-        if not isinstance(counts, str):
-            raise ValueError(
-                f'{where} has no compressed run lengths (a string) but '
-                f'{str(counts)[:40]}'
-            )
-        return image_id, category, counts
+def read_instances(
+    path: str, backend_args: dict | None = None
+) -> tuple[dict[Any, dict], dict[Any, str], list[dict]]:
+    """Images by id, category names by id, and the raw annotations of a file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not in COCO's instance format.
+    """
+    try:
+        content = json.loads(fileio.get_text(path, backend_args=backend_args))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path} does not exist') from error
+    except ValueError as error:
+        raise ValueError(f'{path} is not json: {error}') from error
+    try:
+        listed = [
+            (image['id'], image)
+            for image in content['images']
+            if all(key in image for key in ('file_name', 'height', 'width'))
+        ]
+        categories = [(c['id'], c['name']) for c in content['categories']]
+        annotations = content['annotations']
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} is not in COCO\'s instance format ("images", "categories", '
+            f'"annotations"): {error!r}'
+        ) from error
+    if len(listed) < len(content['images']):
+        raise ValueError(
+            f'{path}: {len(content["images"]) - len(listed)} images lack '
+            '"file_name", "height" or "width"'
+        )
+    images, names = dict(listed), dict(categories)
+    if len(images) < len(listed) or len(names) < len(categories):
+        raise ValueError(f'{path} has two images or two categories of the same id')
+    if len(set(names.values())) < len(names):
+        raise ValueError(f'{path} has two categories of the same name')
+    return images, names, annotations
+
+
+def check_instance(
+    path: str, number: int, annotation: dict, images: dict, names: dict
+) -> tuple[Any, Any, str]:
+    """Image id, category id and compressed run lengths of one annotation.
+
+    Args:
+        path: The file, for messages.
+        number: Place of the annotation in it.
+        annotation: The annotation.
+        images: Images by id.
+        names: Category names by id.
+
+    Raises:
+        ValueError: It is of no image or category, of another size, or not compressed.
+    """
+    where = f'{path}, annotation {number}'
+    try:
+        image_id, category = annotation['image_id'], annotation['category_id']
+        size = annotation['segmentation']['size']
+        counts = annotation['segmentation']['counts']
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{where} needs "image_id", "category_id" and a "segmentation" with '
+            f'"size" and "counts": {str(annotation)[:200]}'
+        ) from error
+    if image_id not in images:
+        raise ValueError(f'{where} is of image {image_id!r}, which is not listed')
+    if category not in names:
+        raise ValueError(
+            f'{where} is of category {category!r}, which is not among the '
+            f'{len(names)} categories'
+        )
+    image = images[image_id]
+    if list(size) != [image['height'], image['width']]:
+        raise ValueError(
+            f'{where} is a mask of {size[0]} x {size[1]}, its image '
+            f'{image["file_name"]} has {image["height"]} x {image["width"]}'
+        )
+    if not isinstance(counts, str):
+        raise ValueError(
+            f'{where} has no compressed run lengths (a string) but {str(counts)[:40]}'
+        )
+    return image_id, category, counts
+
+
+def read_score(path: str, number: int, annotation: dict) -> float:
+    """Score of one annotation.
+
+    Raises:
+        ValueError: It has none in 0..1.
+    """
+    score = annotation.get('score')
+    number_given = isinstance(score, int | float) and not isinstance(score, bool)
+    if not number_given or not 0 <= score <= 1:
+        raise ValueError(
+            f'{path}, annotation {number} has no "score" in 0..1 but {score!r}: make '
+            'the file by the merge stage of tools/pseudo_masks/run.py, or do without '
+            'scores (min_score, weight_by_score)'
+        )
+    return float(score)
