@@ -174,7 +174,8 @@ def _check_names(values: argparse.Namespace, training: bool) -> None:
         if shipped:
             plan = read_plan(plan, zoo, models or (), datasets)
             known = {name for m in plan.models for name in (m.name, m.stem)}
-            assert values.checkpoints.keys() <= known, values.checkpoints
+            given = {item.partition('=')[0] for item in values.checkpoints}
+            assert given <= known, given - known
         else:
             make_plan(models, datasets, zoo)
 
