@@ -272,6 +272,31 @@ def dinov3_seg() -> dict:
     )
 
 
+def dinov3_seg_wo_sam() -> dict:
+    """A student on two layers of the same pass as prior, averaged over the views."""
+    system = dinov3_seg()
+    layers = dict(out_indices=(0, 1, 1), final_norm=(False, False, True))
+    tower = dict(system['backbone'], backbone=system['backbone']['backbone'] | layers)
+    finer = dict(index=0, channels=8)
+    return dict(
+        backbone=tower,
+        neck=[system['neck'][0], NECKS['structure encoder']],
+        decode_head=dict(
+            HEADS['dinov3.seg'],
+            in_index=1,
+            appearance_guidance=dict(finer, stride=4),
+            decoder_guidance=[finer, dict(finer, stride=4, upsampled_channels=6)],
+        ),
+        test_cfg=dict(
+            mode='local-global',
+            aggregation='features',
+            image_size=(48, 64),
+            crop_size=(32, 32),
+            stride=(16, 16),
+        ),
+    )
+
+
 def naclip() -> dict:
     """Another last block, probabilities over all names, PAMR at the original size."""
     return dict(
@@ -395,6 +420,7 @@ SYSTEMS = {
     dinotxt: (WIDTH,),
     cat_seg: (2, WIDTH),
     dinov3_seg: (2 * WIDTH,),
+    dinov3_seg_wo_sam: (2 * WIDTH,),
     naclip: (WIDTH,),
     proxyclip: (WIDTH,),
     tcl: (WIDTH,),

@@ -50,9 +50,9 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
 
     Guidance maps are further entries of the features' maps (other layers of the
     backbone, or a prior such as SAM's), named by dicts with ``index``, ``channels``
-    and, if they are coarser than needed, ``stride`` and ``upsampled_channels`` (see
-    :class:`GuidanceMap`). The spatial blocks need theirs at the stride of the features,
-    the two decoder stages at a half and a quarter of it.
+    and, if they are coarser or finer than needed, ``stride`` and, if coarser,
+    ``upsampled_channels`` (see :class:`GuidanceMap`). The spatial blocks need theirs at
+    the stride of the features, the two decoder stages at a half and a quarter of it.
 
     Checkpoints of CAT-Seg load as published through ``init_cfg=dict(type='Pretrained',
     checkpoint=...)``; their CLIP belongs to other parts of the model.

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+
+from ..utils import PretrainedModule
 
 GATES = ('softmax', 'sigmoid', 'input')
 
@@ -96,10 +97,11 @@ class RefinementLayer(nn.Module):
 
 
 @MODELS.register_module()
-class StructureAwareEncoder(BaseModule):
+class StructureAwareEncoder(PretrainedModule):
     """Fuse layers, refine, upsample: the map that is aligned with SAM's (equation 8).
 
-    The last map given is DINO's own output, which is handed on.
+    The last map given is DINO's own output, which is handed on. A trained encoder loads
+    strictly by ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)``.
 
     Args:
         in_channels: Channels of the maps to fuse: one number for each map but the last.

@@ -7,6 +7,7 @@ from .mask_scores import MaskInference
 from .open_vocab_san import OpenVocabSAN
 from .open_vocab_segmentor import OpenVocabSegmentor
 from .settings import InferenceCfg
+from .student_alignment import StudentAlignment
 from .tta import OpenVocabTTAModel
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     'OpenVocabSAN',
     'OpenVocabSegmentor',
     'OpenVocabTTAModel',
+    'StudentAlignment',
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmseg.registry import MODELS
@@ -60,12 +60,15 @@ class FrozenTeacher:
         return network
 
     @torch.no_grad()
-    def __call__(self, image: Tensor) -> Tensor:
-        """Map (B, C, h, w) of normalised images (B, 3, H, W)."""
+    def maps(self, image: Tensor) -> Sequence[Tensor]:
+        """All maps (B, C, h, w) of normalised images (B, 3, H, W)."""
         image = resize_images(image, self.input_size)
         features = self.network(image.device)(image)
-        maps = features.maps if isinstance(features, VisualFeatures) else features
-        return maps[self.out_index]
+        return features.maps if isinstance(features, VisualFeatures) else features
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Map (B, C, h, w) of normalised images (B, 3, H, W)."""
+        return self.maps(image)[self.out_index]
 
     def on_image(self, image: Tensor) -> Tensor:
         """As a call, for those who need to know where on the image a feature lies.

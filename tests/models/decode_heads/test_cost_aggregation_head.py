@@ -52,15 +52,24 @@ def test_guidance_at_the_strides_of_the_decoder():
     assert not any('guidance.' in name for name, _ in head.named_parameters())
 
 
-@pytest.mark.parametrize('stride', [12, 4])
+def test_finer_guidance_is_averaged():
+    guidance = GuidanceMap(8, index=0, channels=6, stride=4)
+    assert not list(guidance.parameters()) and guidance.out_channels == 6
+    fine = torch.arange(16.0).reshape(1, 1, 4, 4)
+    expected = torch.tensor([[2.5, 4.5], [10.5, 12.5]])
+    torch.testing.assert_close(guidance([fine])[0, 0], expected)
+
+
+@pytest.mark.parametrize('stride', [12, 3])
 def test_guidance_whose_stride_does_not_fit(stride):
     with pytest.raises(ValueError, match=f'needed at stride 8; its stride {stride} is'):
         GuidanceMap(8, index=1, channels=6, stride=stride)
 
 
-def test_upsampled_channels_without_upsampling():
+@pytest.mark.parametrize('stride', [None, 4])
+def test_upsampled_channels_without_upsampling(stride):
     with pytest.raises(ValueError, match='leave upsampled_channels out'):
-        GuidanceMap(8, index=1, channels=6, upsampled_channels=3)
+        GuidanceMap(8, index=1, channels=6, stride=stride, upsampled_channels=3)
 
 
 # ----------------------------------------------------------------------- text

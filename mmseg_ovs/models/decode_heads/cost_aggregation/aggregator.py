@@ -279,6 +279,7 @@ def _guide(
         raise ValueError(
             f'Guidance of {name} has to be {wanted} (channels, height, width) for '
             f'features of {tuple(features.shape[-2:])}, got '
-            f'{tuple(guidance.shape[1:])}: correct its channels and stride'
+            f'{tuple(guidance.shape[1:])}: correct its channels and stride, or the '
+            'grid of its source (scale_factor of a StructureAwareEncoder)'
         )
     return projection(guidance)

@@ -8,17 +8,19 @@ from torch import Tensor, nn
 
 
 class GuidanceMap(nn.Module):
-    """Picks one of the feature maps; a coarser one is upsampled by a learned factor.
+    """Picks one of the feature maps.
+
+    A coarser one is upsampled by a transposed convolution, a finer one averaged.
 
     Args:
         needed_stride: Stride at which the map guides.
         index: Which feature map.
         channels: Its channels.
-        stride: Its stride, a multiple of the needed one. None: as needed.
+        stride: Its stride, a multiple or fraction of the needed one. None: as needed.
         upsampled_channels: Channels after upsampling. None: as before.
 
     Raises:
-        ValueError: No transposed convolution leads from one stride to the other.
+        ValueError: No whole factor leads from one stride to the other.
     """
 
     def __init__(
@@ -30,23 +32,26 @@ class GuidanceMap(nn.Module):
         upsampled_channels: int | None = None,
     ) -> None:
         super().__init__()
-        factor, rest = divmod(stride or needed_stride, needed_stride)
-        if rest or factor < 1:
+        stride = stride or needed_stride
+        finer = stride < needed_stride
+        factor, rest = divmod(*sorted((stride, needed_stride), reverse=True))
+        if rest:
             raise ValueError(
                 f'Guidance by map {index} is needed at stride {needed_stride:g}; its '
-                f'stride {stride:g} is no multiple of it. Resize the map in a neck, or '
-                'take one that is as fine or coarser by a whole factor'
+                f'stride {stride:g} is no multiple or fraction of it. Resize the map '
+                'in a neck, or take one that is finer or coarser by a whole factor'
             )
         factor = int(factor)
-        if factor == 1 and upsampled_channels is not None:
+        if (finer or factor == 1) and upsampled_channels is not None:
             raise ValueError(
-                f'Guidance by map {index} is at the stride {needed_stride:g} at which '
-                'it is needed: leave upsampled_channels out, or correct stride'
+                f'Guidance by map {index} is needed at stride {needed_stride:g} and '
+                'is not coarser: leave upsampled_channels out, or correct stride'
             )
         self.index = index
         self.out_channels = upsampled_channels or channels
+        self.pooling = nn.AvgPool2d(factor) if finer else None
         self.up = None
-        if factor > 1:
+        if factor > 1 and not finer:
             self.up = nn.ConvTranspose2d(
                 channels, self.out_channels, factor, stride=factor
             )
@@ -64,4 +69,6 @@ class GuidanceMap(nn.Module):
                 'correct index'
             )
         guidance = maps[self.index]
+        if self.pooling is not None:
+            return self.pooling(guidance)
         return guidance if self.up is None else self.up(guidance)
