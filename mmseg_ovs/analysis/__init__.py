@@ -3,7 +3,7 @@
 from .cka import StreamingCKA, paired_positions
 from .error_tables import write_errors
 from .errors import COCO_AREAS, ErrorCounts, PartScore
-from .figures import plot_cka, plot_confusion, plot_spectrum
+from .figures import plot_cka, plot_confusion, plot_handicaps, plot_spectrum
 from .images import ImageStream
 from .labels import LabelMaps
 from .layers import BackboneConfigError, LayerFeatures
@@ -23,6 +23,7 @@ __all__ = [
     'paired_positions',
     'plot_cka',
     'plot_confusion',
+    'plot_handicaps',
     'plot_spectrum',
     'power_spectrum',
     'write_errors',

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mmseg_ovs.evaluation.handicap_curve import CurvePoint
 from mmseg_ovs.utils import replacing
 from mmseg_ovs.visualization.overlay import shorten
 
@@ -145,6 +146,37 @@ def plot_confusion(
     axes.set_ylabel('label')
     axes.set_xlabel('prediction')
     figure.colorbar(image, label="% of the label's pixels")
+    _save(figure, path)
+
+
+def plot_handicaps(
+    path: str | os.PathLike,
+    points: Sequence[CurvePoint],
+    chosen: CurvePoint | None,
+    title: str,
+) -> None:
+    """Seen, unseen and harmonic mean IoU over the handicap of seen classes, as PNG.
+
+    Args:
+        path: Where to.
+        points: Of the curve, at rising handicaps.
+        chosen: The point to mark.
+        title: What was scored.
+    """
+    figure = Figure(figsize=(6.5, 4.5), layout='constrained')
+    figure.suptitle(title, fontsize=10)
+    axes = figure.subplots()
+    for name, style in (('seen', '--'), ('unseen', ':'), ('harmonic', '-')):
+        values = [getattr(point, name) for point in points]
+        axes.plot([point.handicap for point in points], values, style, label=name)
+    if chosen is not None:
+        label = f'chosen: {chosen.handicap:.3g}'
+        axes.axvline(chosen.handicap, color='0.5', lw=1, label=label)
+    axes.set_xlabel('handicap of seen classes (units of the scores)')
+    axes.set_ylabel('mIoU in percent')
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
     _save(figure, path)
 
 

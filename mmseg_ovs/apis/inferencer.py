@@ -264,7 +264,8 @@ class OpenVocabInferencer:
         vocabulary = self.read_vocabulary(classes, background, background_score)
         if keep_scores:
             test_cfg['keep_logits'] = True
-        self.model.inference_cfg(**test_cfg)  # what does not fit comes up here
+        # what does not fit comes up here
+        self.model.build_inference(**test_cfg).check(vocabulary)
         return self._predict(sources, vocabulary, batch_size, test_cfg)
 
     def palette(self, vocabulary: Vocabulary) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine import fileio
@@ -30,7 +31,56 @@ class OpenVocabSegDataset(NamesFailingSample, BaseSegDataset):
 
     ``metainfo`` may carry ``seen_classes`` (names of the classes met in training)
     and ``groups`` (name to list of class names) for :class:`OpenVocabIoUMetric`.
+
+    Args:
+        *args, **kwargs: See ``mmseg.datasets.BaseSegDataset``.
+        hidden_classes: Names to train without, to see how a model does on names that it
+            never met. Their pixels become ``ignore_index`` and the vocabulary loses
+            them; ``metainfo['hidden_classes']``, which checkpoints store, names them.
+
+    Raises:
+        OpenVocabError: A hidden class is none of the classes, or no class is left.
     """
+
+    def __init__(
+        self, *args, hidden_classes: str | Sequence[str] = (), **kwargs
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        # A command line cannot write a list of one.
+        hidden = {hidden_classes} if isinstance(hidden_classes, str) else hidden_classes
+        self._in_files = self._metainfo.get('classes')
+        if self.label_map is not None:
+            self._in_files = self.METAINFO['classes']
+        if hidden:
+            self._hide(set(hidden))
+
+    def _hide(self, hidden: set[str]) -> None:
+        meta = self._metainfo
+        classes = list(meta.get('classes') or ())
+        if unknown := sorted(hidden.difference(classes)):
+            raise OpenVocabError(
+                f'hidden_classes names classes that {type(self).__name__} lacks: '
+                f'{some_of(unknown)}. It has {some_of(classes, 10)}'
+            )
+        kept = [i for i, name in enumerate(classes) if name not in hidden]
+        if not kept:
+            raise OpenVocabError('hidden_classes hides every class: leave some')
+        for name in ('classes', 'palette'):
+            meta[name] = type(meta[name])(meta[name][i] for i in kept)
+        if meta.get('seen_classes'):
+            meta['seen_classes'] = _without(meta['seen_classes'], hidden)
+        if groups := meta.get('groups'):
+            meta['groups'] = {k: _without(v, hidden) for k, v in groups.items()}
+        meta['hidden_classes'] = [name for name in classes if name in hidden]
+        self.label_map = meta['label_map'] = self._file_label_map()
+
+    def _file_label_map(self) -> dict[int, int]:
+        """Label of a file to class; what was left out becomes ``ignore_index``."""
+        kept = {name: i for i, name in enumerate(self._metainfo['classes'])}
+        return {
+            i: kept.get(name, self.ignore_index)
+            for i, name in enumerate(self._in_files)
+        }
 
     def _join_prefix(self) -> None:
         # mmengine refuses seg_map_path=None, which means that there are no labels.
@@ -107,9 +157,9 @@ class OpenVocabSegDataset(NamesFailingSample, BaseSegDataset):
         info['num_classes'] = len(self.metainfo['classes'])
         info['ignore_index'] = self.ignore_index
         if self.label_map is not None:
-            kept = {name: i for i, name in enumerate(self.metainfo['classes'])}
-            info['label_map'] = {
-                i: kept.get(name, self.ignore_index)
-                for i, name in enumerate(self.METAINFO['classes'])
-            }
+            info['label_map'] = self._file_label_map()
         return info
+
+
+def _without(names: Sequence[str], hidden: set[str]) -> list[str]:
+    return [name for name in names if name not in hidden]

@@ -18,9 +18,8 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.structures.seen_names import seen_by_name
 from mmseg_ovs.utils import OpenVocabError, replacing, some_of
-
-from .seen_names import seen_by_name
 
 _PER_CLASS = (
     *('label', 'class', 'IoU', 'accuracy'),

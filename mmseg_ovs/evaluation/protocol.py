@@ -158,6 +158,12 @@ def _inference(model: nn.Module) -> dict[str, str]:
     if given.get('propagation'):
         graph = _call(_plain(model.graph.proxy.cfg))
         lines['propagation'] = f'{_plain(given["propagation"])}, graph of {graph}'
+    if given.get('seen_handicap'):
+        names = sha256('\n'.join(model.trained_names))[:16]
+        lines['seen handicap'] = (
+            f'{given["seen_handicap"]:g} on classes among {len(model.trained_names)} '
+            f'trained names, hash {names}'
+        )
     if given.get('logit_scale') is not None:
         scale = given['logit_scale']
         lines['aggregation'] += (

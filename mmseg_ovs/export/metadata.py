@@ -53,6 +53,8 @@ def describe(
         not_in_graph=left_out(model),
         test_cfg=dict(model.test_cfg or {}),
     )
+    if (model.test_cfg or {}).get('seen_handicap'):
+        facts.update(trained_names=model.trained_names)
     if inputs.vector is None:
         facts.update(_classes(model.vocabulary), text=_TEXT_INSIDE)
     else:

@@ -139,6 +139,8 @@ def left_out(model: nn.Module) -> list[str]:
         parts.append(f'classes up to area {cfg.min_area:g} out')
     if cfg.min_probability:
         parts.append(f'background below probability {cfg.min_probability:g}')
+    if cfg.seen_handicap:
+        parts.append(f'handicap of {cfg.seen_handicap:g} on trained_names')
     score = model.vocabulary and model.vocabulary.background_score
     if score is not None:
         parts.append(f'background up to a score of {score:g}')

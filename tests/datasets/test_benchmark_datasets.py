@@ -13,6 +13,7 @@ from mmseg_ovs.datasets import (
     PascalContext459Dataset,
     PascalVOC20bDataset,
     PascalVOC20Dataset,
+    ShapesDataset,
 )
 from mmseg_ovs.datasets.sample_errors import SampleError
 from mmseg_ovs.structures import Vocabulary
@@ -179,3 +180,38 @@ def build_wide(build, labels, metainfo):
 def test_subset_of_the_classes(build, builder, classes, labels, expected):
     dataset = builder(build, [labels], metainfo=dict(classes=classes))
     assert dataset[0]['gt_seg_map'].tolist() == [expected]
+
+
+@pytest.mark.parametrize('own', [True, False], ids=['class', 'metainfo'])
+def test_hidden_classes_are_not_in_training(build, own):
+    """Neither their pixels nor their names; what is left is numbered anew."""
+    kind, names = ShapesDataset, ShapesDataset.METAINFO['classes']
+    settings = dict(img_suffix='.jpg', hidden_classes=[names[1]])
+    if not own:
+        kind, names = OpenVocabSegDataset, ('sky', 'road', 'car')
+        settings['metainfo'] = dict(classes=names, palette=[[1], [2], [3]])
+        settings['hidden_classes'] = names[1]  # as a command line gives one
+    dataset = build(kind, [[0, 1, 2, 255]], **settings)
+    assert dataset[0]['gt_seg_map'].tolist() == [[0, 255, 1, 255]]
+    meta = dataset.metainfo
+    assert meta['classes'][:2] == (names[0], names[2])
+    assert len(meta['classes']) == len(meta['palette']) == len(names) - 1
+    assert meta['hidden_classes'] == [names[1]]
+    if own:
+        assert names[1] not in {*meta['seen_classes'], *meta['groups']['things']}
+        assert len(meta['seen_classes']) == 87
+    else:
+        assert meta['palette'] == [[1], [3]]
+
+
+@pytest.mark.parametrize(
+    ('hidden', 'message'),
+    [
+        (['road', 'cars'], 'OpenVocabSegDataset lacks: cars. It has sky, road, car'),
+        (['sky', 'road', 'car'], 'hides every class'),
+    ],
+)
+def test_classes_that_cannot_be_hidden(hidden, message):
+    metainfo = dict(classes=('sky', 'road', 'car'), palette=[[1], [2], [3]])
+    with pytest.raises(OpenVocabError, match=message):
+        OpenVocabSegDataset(metainfo=metainfo, hidden_classes=hidden, lazy_init=True)

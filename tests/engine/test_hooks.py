@@ -11,10 +11,13 @@ from mmseg_ovs.engine.hooks import VocabularyHook
 
 
 class Model(nn.Module):
-    vocabulary = None
+    vocabulary = trained = None
 
     def set_vocabulary(self, vocabulary):
         self.vocabulary = vocabulary
+
+    def remember_training(self, metainfo):
+        self.trained = metainfo
 
 
 def runner_with(train=None, test=None):
@@ -37,12 +40,14 @@ def test_each_loop_gets_its_own_classes():
     hook = VocabularyHook()
     hook.before_train(runner)
     assert runner.model.vocabulary.classes == ('a', 'b')
+    assert runner.model.trained == dict(classes=('a', 'b'))
     hook.before_val(runner)
     assert runner.model.vocabulary.classes == ('b', 'c')
     hook.after_val(runner)
     assert runner.model.vocabulary.classes == ('a', 'b')
     hook.before_test(runner)
     assert runner.model.vocabulary.classes == ('b', 'c')
+    assert runner.model.trained == dict(classes=('a', 'b'))
 
 
 @pytest.mark.parametrize(

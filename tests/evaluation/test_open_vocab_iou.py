@@ -8,8 +8,8 @@ from metric_samples import classes, sample, score
 from mmseg.evaluation import IoUMetric
 
 from mmseg_ovs.evaluation import OpenVocabIoUMetric
-from mmseg_ovs.evaluation.seen_names import seen_by_name
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.structures.seen_names import seen_by_name
 
 
 def random_samples(number, ignore, absent=(), images=3, seed=0):

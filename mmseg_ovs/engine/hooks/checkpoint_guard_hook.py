@@ -43,3 +43,6 @@ class CheckpointGuardHook(Hook):
             self.allow,
             whole_state_dict(model),
         )
+        model = unwrap_model(model)
+        if hasattr(model, 'remember_training'):
+            model.remember_training((checkpoint.get('meta') or {}).get('dataset_meta'))

@@ -58,7 +58,9 @@ class VocabularyHook(Hook):
         # Masks of nouns have no classes, and captions have neither.
         names = metainfo.get('classes') or metainfo.get('nouns')
         if names:
-            self._model(runner).set_vocabulary(Vocabulary.build(names))
+            model = self._model(runner)
+            model.set_vocabulary(Vocabulary.build(names))
+            model.remember_training(metainfo)
 
     def before_train(self, runner: Runner) -> None:
         """Training data: its classes or nouns, if it has any."""

@@ -93,13 +93,9 @@ class WindowedInference:
 
         Raises:
             NonFiniteError: Scores are NaN or infinite; names the image.
-            OpenVocabError: ``test_cfg`` needs a background and there is none, or leaves
-                out the maps that a post-processor needs; or scores of another scale
-                would be compared with a constant background score.
+            OpenVocabError: See :meth:`check`.
         """
-        self.cfg.background_of(vocabulary)  # before the work
-        self._check_processors()
-        self._check_scale(vocabulary)
+        self.check(vocabulary)  # before the work
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
@@ -118,6 +114,20 @@ class WindowedInference:
         labels, maps, broken = zip(*results, strict=True)
         _require_finite(broken, labels, metas)
         return list(zip(labels, maps, strict=True))
+
+    def check(self, vocabulary: Vocabulary) -> None:
+        """Refuse settings that do not go with a vocabulary or with the model.
+
+        Raises:
+            OpenVocabError: ``test_cfg`` needs a background and there is none, or leaves
+                out the maps that a post-processor needs; scores of another scale
+                would be compared with a constant background score; or names met in
+                training are not known, see :meth:`InferenceCfg.handicaps`.
+        """
+        self.cfg.background_of(vocabulary)
+        self._check_processors()
+        self._check_scale(vocabulary)
+        self.cfg.handicaps(vocabulary, self.model.trained_names)
 
     # ----------------------------------------------------- what strategies change
     @property
@@ -249,13 +259,16 @@ class WindowedInference:
             row_to_class, counts = row_to_class.unique_consecutive(return_counts=True)
             names = counts.tolist()
         row_to_class = _to_device(row_to_class, scores[0].device)
+        handicaps = cfg.handicaps(vocabulary, self.model.trained_names)
+        if handicaps is not None:
+            handicaps = handicaps.to(scores[0].device)[row_to_class]
         background = cfg.background_of(vocabulary)
         kept = [] if cfg.keep_logits else None
         constant = vocabulary.background_score
         plain = background is None and constant is None and not cfg.keep_logits
         scale = None if plain else cfg.logit_scale  # the best row needs none
         argmax = self._best_rows(
-            layout, scores, refinements, out_size, meta, kept, scale, names
+            layout, scores, refinements, out_size, meta, handicaps, kept, scale, names
         )
         broken = argmax.best.numel() - argmax.best.isfinite().count_nonzero()
         labels, best = row_to_class[argmax.index], argmax.best
@@ -266,7 +279,8 @@ class WindowedInference:
         if small is not None and small.any():
             rows = (~small)[row_to_class].nonzero()[:, 0]
             rest = [grid[rows] for grid in scores]
-            second = self._best_rows(layout, rest, refinements, out_size, meta)
+            lost = None if handicaps is None else handicaps[rows]
+            second = self._best_rows(layout, rest, refinements, out_size, meta, lost)
             labels, best = row_to_class[rows[second.index]], second.best
         if cfg.min_probability:
             improbable = argmax.probability(best) < cfg.min_probability
@@ -307,6 +321,7 @@ class WindowedInference:
         refinements: dict[str, list[list[Refinement]]],
         out_size: tuple[int, int],
         meta: Mapping,
+        handicaps: Tensor | None,
         kept: list[Tensor] | None = None,
         scale: float | None = None,
         names: list[int] | None = None,
@@ -316,6 +331,7 @@ class WindowedInference:
         Where nothing but the best row is asked for, rows that win nowhere are left out.
 
         Args:
+            handicaps: What the scores of each map lose before they are compared.
             kept: Receives the scores (n, H, W) of the chunks at the original size.
             scale: See :class:`RunningArgmax`.
             names: How many consecutive rows make one map, the best of them, before the
@@ -323,18 +339,24 @@ class WindowedInference:
         """
         softmax = self.cfg.window_softmax and self.merges_scores
         log_sums = self._log_sums(scores, layout) if softmax else None
-        top = None if scale is None else self.highest_score(scores, scale)
+        top = None
+        if scale is not None and handicaps is None:
+            top = self.highest_score(scores, scale)
         argmax = RunningArgmax(out_size, scores[0].device, scores[0].dtype, scale, top)
 
         def sweep(
             grids: list[Tensor], into: RunningArgmax | ReachedRows = argmax
         ) -> None:
-            self._sweep(layout, grids, refinements, meta, into, log_sums, kept, names)
+            self._sweep(
+                *(layout, grids, refinements, meta, into, log_sums),
+                *(handicaps, kept, names),
+            )
 
         if (
             kept is None
             and scale is None
             and names is None
+            and handicaps is None
             and self.bounds_hold(scores)
         ):
             best_rows(scores, sweep, argmax)
@@ -350,6 +372,7 @@ class WindowedInference:
         meta: Mapping,
         argmax: RunningArgmax | ReachedRows,
         log_sums: list[Tensor] | None,
+        handicaps: Tensor | None,
         kept: list[Tensor] | None,
         names: list[int] | None,
     ) -> None:
@@ -358,7 +381,7 @@ class WindowedInference:
         Args:
             argmax: Receives the maps.
             log_sums: Of all rows in every view, if scores become a softmax.
-            kept, names: See :meth:`_best_rows`.
+            handicaps, kept, names: See :meth:`_best_rows`.
         """
         out_size = tuple(argmax.best.shape)
         at_output = kept is not None or refinements['output']
@@ -385,6 +408,9 @@ class WindowedInference:
             if at_output:
                 merged = self.resize(merged, out_size)
                 (merged,) = _refine([merged], refinements['output'])
+            if handicaps is not None:
+                lost = handicaps[index : index + len(counts)]
+                merged = merged - lost[:, None, None]
             if kept is not None:
                 kept.append(merged)
             corners = self.model.align_corners

@@ -29,7 +29,7 @@ from .settings import InferenceCfg
 from .vocabulary_segmentor import VocabularySegmentor
 
 _UNFIT = ('window_softmax', 'resize_once', 'logit_scale', 'propagation')
-_UNFIT += ('best_name_before_resize',)
+_UNFIT += ('best_name_before_resize', 'seen_handicap')
 
 
 @MODELS.register_module()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.utils import OpenVocabError, is_positive
+from mmseg_ovs.structures.seen_names import seen_mask
+from mmseg_ovs.utils import OpenVocabError, is_number, is_positive
 
 from ..utils import Window, window_grid
 
@@ -96,6 +99,12 @@ class InferenceCfg:
         keep_logits: Keep the scores of all classes at the size of the original image in
             ``seg_logits`` (large: classes x height x width x 4 bytes).
         refine: Whether post-processors that use the image (such as PAMR) run.
+        seen_handicap: What the scores of classes met in training lose before the best
+            one of a pixel is taken, in the units of ``seg_logits`` (with
+            ``logit_scale``, of the scores before their softmax). Calibrated stacking:
+            Chao et al., "An Empirical Study and Analysis of Generalized Zero-Shot
+            Learning for Object Recognition in the Wild" (ECCV 2016, arXiv 1605.04253).
+            None or 0: nothing.
     """
 
     mode: str = 'whole'
@@ -116,6 +125,7 @@ class InferenceCfg:
     chunk_mb: float = 30
     keep_logits: bool = False
     refine: bool = True
+    seen_handicap: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -135,6 +145,12 @@ class InferenceCfg:
                 'are merged at the size of the input'
             )
         self._check_probabilities()
+        handicap = self.seen_handicap
+        if handicap is not None and not (is_number(handicap) and handicap >= 0):
+            raise ValueError(
+                'test_cfg.seen_handicap is a number from 0 on, which the scores of '
+                f'trained classes lose, not {handicap!r}'
+            )
         if isinstance(self.propagation, Mapping):
             self.propagation = read_settings(
                 PropagationCfg, 'test_cfg.propagation', self.propagation
@@ -255,6 +271,36 @@ class InferenceCfg:
                 f'vocabulary, or leave test_cfg.{asked[0]} out'
             )
         return vocabulary.background_class
+
+    def handicaps(
+        self, vocabulary: Vocabulary, trained: Sequence[str]
+    ) -> Tensor | None:
+        """What the scores of each class (N,) lose; None without ``seen_handicap``.
+
+        Args:
+            vocabulary: The classes.
+            trained: Names met in training.
+
+        Raises:
+            OpenVocabError: The names met in training are not known, or the background
+                is where no score is above a constant.
+        """
+        if not self.seen_handicap:
+            return None
+        if not trained:
+            raise OpenVocabError(
+                'test_cfg.seen_handicap is for the names met in training, and none are '
+                'known: load a checkpoint that was trained on data with classes, which '
+                'stores their names, or leave the setting out'
+            )
+        if vocabulary.background_score is not None:
+            raise OpenVocabError(
+                'test_cfg.seen_handicap lowers the scores of trained classes, which '
+                'would turn into background where none is above '
+                f'{vocabulary.background_score:g}: give the background names '
+                "(background=dict(type='names', names=[...])), or leave one of both out"
+            )
+        return self.seen_handicap * seen_mask(vocabulary, trained).float()
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
         """The windows of an image of a size."""

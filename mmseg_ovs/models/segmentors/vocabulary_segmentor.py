@@ -12,6 +12,7 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor, nn
 
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.structures.seen_names import trained_names
 from mmseg_ovs.utils import OpenVocabError
 from mmseg_ovs.visualization.palette import make_palette
 
@@ -29,11 +30,14 @@ class VocabularySegmentor:
 
     Attributes:
         vocabulary: The default vocabulary.
+        trained_names: Names met in training, as far as they are known: those of the
+            training data that run, or that the checkpoint stores.
         postprocessors: Modules that work on scores.
         window_bytes: Measured, see :class:`WindowBatches`.
     """
 
     vocabulary: Vocabulary | None
+    trained_names: tuple[str, ...] = ()
     postprocessors: nn.ModuleList
     window_bytes: dict[Hashable, int]
 
@@ -92,8 +96,17 @@ class VocabularySegmentor:
 
     @dataset_meta.setter
     def dataset_meta(self, metainfo: Mapping | None) -> None:
+        self.remember_training(metainfo)
         if self.vocabulary is None and metainfo and metainfo.get('classes'):
             self.set_vocabulary(Vocabulary.from_metainfo(metainfo))
+
+    def remember_training(self, metainfo: Mapping | None) -> None:
+        """Note what names the data set of a training has, for ``seen_handicap``.
+
+        Args:
+            metainfo: That of the data set; checkpoints store it as ``dataset_meta``.
+        """
+        self.trained_names = trained_names(metainfo)
 
     def _given_or_default(self, vocabulary: object | None) -> Vocabulary:
         if vocabulary is not None:

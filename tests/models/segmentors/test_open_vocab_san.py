@@ -300,8 +300,10 @@ def test_it_trains_on_its_vocabulary():
 def test_what_does_not_fit_is_said(model, tmp_path):
     with pytest.raises(RuntimeError, match='no vocabulary yet'):
         model.predict(image())
-    with pytest.raises(OpenVocabError, match='test_cfg.resize_once'):
-        model.predict(image(), vocabulary=CLASSES, resize_once=True)
+    for setting in (dict(resize_once=True), dict(seen_handicap=0.1)):
+        (name,) = setting
+        with pytest.raises(OpenVocabError, match=f'test_cfg.{name}'):
+            model.predict(image(), vocabulary=CLASSES, **setting)
     with pytest.raises(OpenVocabError, match='test_cfg.logit_scale'):
         model.predict(image(), vocabulary=CLASSES, logit_scale=40)
     with pytest.raises(OpenVocabError, match='pretrained'):

@@ -1,6 +1,7 @@
 """Checkpoints of a whole model: what is completed and what is refused."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -154,6 +155,11 @@ def test_the_hook_completes_and_refuses(trained, published):
     with pytest.raises(CheckpointError, match='unexpected: loss.weight'):
         CheckpointGuardHook().after_load_checkpoint(runner, checkpoint)
     CheckpointGuardHook(allow=['^loss']).after_load_checkpoint(runner, checkpoint)
+    # a handicap asks which names were met in training
+    model.remember_training = trained_on = Mock()
+    checkpoint['meta'] = dict(dataset_meta=dict(classes=('a', 'b')))
+    CheckpointGuardHook(allow=['^loss']).after_load_checkpoint(runner, checkpoint)
+    trained_on.assert_called_once_with(dict(classes=('a', 'b')))
 
 
 def test_wrappers_are_looked_through(trained):
