@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from mmseg_ovs.evaluation.protocol import _inference
+from mmseg_ovs.export.score_graph import left_out
 from mmseg_ovs.models.segmentors import OpenVocabTTAModel
 from mmseg_ovs.utils import OpenVocabError
 from tests.models.conftest import NAMES
@@ -77,3 +79,13 @@ def test_what_cannot_be_lowered_is_refused(build_segmentor):
     for value in (-0.1, 'much', True):
         with pytest.raises(OpenVocabError, match='seen_handicap is a number from 0'):
             model.predict(image[None].float(), seen_handicap=value)
+
+
+def test_exports_and_protocols_name_it(build_segmentor):
+    model = build_segmentor(test_cfg=dict(mode='whole', seen_handicap=0.25))
+    model.remember_training(dict(classes=TRAINED))
+    assert 'handicap of 0.25 on trained_names' in left_out(model)
+    line = _inference(model)['seen handicap']
+    assert line.startswith('0.25 on classes among 6 trained names, hash ')
+    model.remember_training(dict(classes=NAMES))
+    assert _inference(model)['seen handicap'] != line
