@@ -24,7 +24,6 @@ model = dict(
         type='OVSDINOHead',
         in_channels=384,
         text_channels=512,
-        negatives=11,
         activation='sigmoid',
     ),
     auxiliary_head=dict(
