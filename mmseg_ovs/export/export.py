@@ -116,6 +116,12 @@ def _lay_out(
             f'{type(model).__name__} cannot be exported: only models that score a grid '
             'of patches can (OpenVocabSegmentor)'
         )
+    aggregator = getattr(model.decode_head, 'aggregator', None)
+    if getattr(aggregator, 'keep_classes', None):
+        raise ExportError(
+            'How many classes keep_classes leaves depends on the image, and a graph is '
+            'for a fixed number: set model.decode_head.aggregator.keep_classes=None'
+        )
     if bake_vocabulary:
         if model.vocabulary is None:
             raise ExportError('The model has no vocabulary that could be kept')

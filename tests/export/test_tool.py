@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmseg_ovs.apis import OpenVocabInferencer
-from tests.tiny import NAMES, dinov3_seg, ovs_dino
+from mmseg_ovs.export import ExportError, export_model
+from tests.tiny import NAMES, build, dinov3_seg, ovs_dino
 from tests.tool_loader import ROOT
 
 PAGE = ROOT / 'docs' / 'export.md'
@@ -36,6 +37,13 @@ def test_the_example(exported, tmp_path, monkeypatch):
     assert found['labels'].shape == expected.shape == (71, 93)
     assert len(np.unique(expected)) > 2
     assert (found['labels'] == expected).mean() > 0.999
+
+
+def test_a_number_of_classes_that_the_image_decides(tmp_path):
+    model = build(dinov3_seg, tmp_path)
+    model.decode_head.aggregator.keep_classes = 2
+    with pytest.raises(ExportError, match='aggregator.keep_classes=None'):
+        export_model(model, tmp_path / 'model.onnx')
 
 
 def test_what_the_caller_can_mend(tool, files):

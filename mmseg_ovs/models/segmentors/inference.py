@@ -177,7 +177,7 @@ class WindowedInference:
                 return call(torch.stack([self.to_size(views[i], size) for i in batch]))
 
             batches = self.batches(views[0].device)
-            maps = batches.run(members, run, kind=(kind, size))
+            maps = batches.run(members, run, kind=(kind, size), window=size)
             for i, result in zip(members, itertools.chain(*maps), strict=True):
                 results[i] = result
         remaining = iter(results)

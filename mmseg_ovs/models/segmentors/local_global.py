@@ -102,6 +102,7 @@ class FeatureAggregation(WindowedInference):
             views,
             lambda batch: self.model.run_backbone(torch.stack(list(batch))).maps,
             kind=('features', windows[0].size),
+            window=windows[0].size,
         )
         maps = []
         for whole_map, grid, parts in zip(

@@ -124,6 +124,36 @@ def test_a_batch_equals_its_images():
         assert_close(together[one], alone)
 
 
+@pytest.mark.parametrize('pad_len', [None, 2, 9])
+@torch.no_grad()
+def test_rejected_classes_are_as_if_they_were_not_there(pad_len):
+    """By image: the best by cosine at each position, and no others."""
+    model = build(pad_len=pad_len, keep_classes=1, prompt_channels=2)
+    features, text, _, guidance = inputs(classes=40, prompts=2, size=(2, 3))
+    logits = model(features, text, features, guidance)
+    counts = set()
+    for i in range(2):
+        one, guides = features[i : i + 1], [g[i : i + 1] for g in guidance]
+        kept = correlation(one, text)[0].mean(dim=1).argmax(dim=0).unique()
+        model.keep_classes = None
+        expected = torch.full_like(logits[i], -100)
+        expected[kept] = model(one, text[kept], one, guides)[0]
+        assert_close(logits[i], expected)
+        counts.add(len(kept))
+    assert 1 < max(counts) <= 6
+    model.keep_classes = 1
+    trained = model.train()(features, text, features, guidance)
+    left = trained.flatten(2).ne(-100).any(dim=2)
+    assert (left.sum(dim=1) == (pad_len or 40)).all()
+
+
+@torch.no_grad()
+def test_as_many_kept_classes_as_there_are_change_nothing():
+    arguments = inputs()
+    expected = build()(*arguments)
+    assert torch.equal(build(keep_classes=5)(*arguments), expected)
+
+
 def test_truncation_keeps_the_classes_most_like_some_position():
     model = build(pad_len=3, class_chunk=2)
     features, text, _, guidance = inputs(classes=8, batch=1)
@@ -203,6 +233,7 @@ def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
     ('wrong', 'message'),
     [
         (dict(pad_len=0), 'at least 1, got 0.* switched off by None'),
+        (dict(keep_classes=0), 'at least 1, or None for all classes, got 0'),
         (dict(pad_len=-3), 'at least 1, got -3.* switched off by None'),
         (dict(class_chunk=0), 'class_chunk has to be at least 1'),
         (dict(class_attention='sparse'), r"one of \['full', 'linear'\], got 'sparse'"),

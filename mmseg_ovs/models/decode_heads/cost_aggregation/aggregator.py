@@ -17,12 +17,12 @@ from ...layers import Linear, use_onednn
 from ...utils import is_exporting
 from .chunks import replace_chunk
 from .class_block import ClassBlock
-from .correlation import correlation, strongest_classes
+from .correlation import competing_classes, correlation, strongest_classes
 from .guided_decoder import GuidedUpsampling
 from .shifted_windows import ShiftedWindows
 from .spatial_block import SpatialBlock
 
-# Logit of classes that truncation leaves out.
+# Logit of classes that are left out.
 LEFT_OUT = -100.0
 
 
@@ -60,6 +60,10 @@ class Aggregator(nn.Module):
         pad_len: Number of classes that the class blocks always see. Fewer are padded
             with learned tokens; of more, those with the highest correlation are kept
             and the others get -100. None: all classes, without padding.
+        keep_classes: Outside training, only classes among so many of the highest mean
+            correlation at some position are aggregated; the others get -100 there. An
+            approximation after SED's early rejection (Xie et al., CVPR 2024), which
+            rejects by predictions between its layers. None: all classes.
         text_guidance_dims: Width to which text guidance is projected.
         appearance_guidance_dims: Width to which appearance guidance is projected.
         decoder_dims: Channels after the two decoder stages.
@@ -83,6 +87,7 @@ class Aggregator(nn.Module):
         class_attention: str = 'linear',
         class_guidance: bool = False,
         pad_len: int | None = None,
+        keep_classes: int | None = None,
         text_guidance_dims: int = 128,
         appearance_guidance_dims: int = 128,
         decoder_dims: tuple[int, int] = (64, 32),
@@ -105,11 +110,17 @@ class Aggregator(nn.Module):
                 f'class_chunk has to be at least 1, or None for all classes at once, '
                 f'got {class_chunk}'
             )
+        if keep_classes is not None and keep_classes < 1:
+            raise ValueError(
+                f'keep_classes has to be at least 1, or None for all classes, got '
+                f'{keep_classes}'
+            )
         if not appearance_channels:
             appearance_guidance_dims = 0
         if not decoder_guidance_channels:
             decoder_guidance_dims = (0, 0)
         self.pad_len = pad_len
+        self.keep_classes = keep_classes
         self.class_chunk = class_chunk
         self.conv1 = nn.Conv2d(prompt_channels, channels, 7, padding=3)
         self.guidance_projection = None
@@ -217,13 +228,17 @@ class Aggregator(nn.Module):
         count, size = text.shape[0], tuple(features.shape[-2:])
         chunk = count if is_exporting() else self.class_chunk or count
         kept = None
-        if self.pad_len is not None and count > self.pad_len:
-            kept = strongest_classes(features, text, self.pad_len, chunk)
+        if not self.training and self.keep_classes and count > self.keep_classes:
+            kept = competing_classes(features, text, self.keep_classes, chunk)
+            text = text[kept]
+        if self.pad_len is not None and len(text) > self.pad_len:
+            strongest = strongest_classes(features, text, self.pad_len, chunk)
+            kept = strongest if kept is None else kept[strongest]
             # The authors normalise before the mean over prompts only here.
-            text = F.normalize(text[kept], dim=-1)
+            text = F.normalize(text[strongest], dim=-1)
         text_guidance = F.normalize(text.mean(dim=1), dim=-1)
         text_guidance = self.text_guidance_projection(text_guidance)
-        parts = text.split(chunk) if chunk < count else [text]
+        parts = text.split(chunk) if chunk < len(text) else [text]
         chunks = [self._embed(features, part) for part in parts]
         for layer in self.layers:
             prepared = layer.swin_block.prepare(appearance, windows)

@@ -42,3 +42,22 @@ def strongest_classes(
     parts = [correlation(features, part) for part in text.split(class_chunk)]
     greatest = [part.flatten(2).amax(dim=(0, 2)) for part in parts]
     return torch.cat(greatest).topk(count).indices.sort().values
+
+
+def competing_classes(
+    features: Tensor, text: Tensor, count: int, class_chunk: int
+) -> Tensor:
+    """Classes among the ``count`` best somewhere by their mean correlation.
+
+    Args:
+        features: Feature map of one image (1, D, h, w).
+        text: Text embeddings (T, P, D).
+        count: How many classes of a position.
+        class_chunk: Classes correlated at a time.
+
+    Returns:
+        LongTensor (n,), rising, n at least ``count``.
+    """
+    parts = text.split(class_chunk)
+    means = [correlation(features, part)[0].mean(dim=1) for part in parts]
+    return torch.cat(means).topk(count, dim=0).indices.unique()
