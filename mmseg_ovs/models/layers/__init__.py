@@ -4,7 +4,7 @@ from .attention import SelfAttention
 from .feature_unification import FeatureUnification
 from .feed_forward import Mlp, QuickGELUMlp, SwiGLU, SwiGLUFused, swiglu_hidden_dims
 from .layer_scale import LayerScale
-from .linear import GuidedLinear, Linear, MaskedKeyBiasLinear, use_onednn
+from .linear import GuidedLinear, Linear, MaskedKeyBiasLinear, multiply, use_onednn
 from .pixel_encoder import PixelEncoder, row_bands
 from .position_embedding import interpolate_position_embedding
 from .rope import AxialRoPE, apply_rope
@@ -28,6 +28,7 @@ __all__ = [
     'WindowedCrossAttention',
     'apply_rope',
     'interpolate_position_embedding',
+    'multiply',
     'row_bands',
     'swiglu_hidden_dims',
     'use_onednn',

@@ -14,6 +14,40 @@ _BATCH = 16
 _FEW = 128
 
 
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, onednn: bool) -> Tensor:
+    """``F.linear`` in one of two libraries.
+
+    Args:
+        x: Tokens (..., in).
+        weight: (out, in).
+        bias: (out,).
+        onednn: See :class:`Linear`.
+
+    Returns:
+        (..., out).
+    """
+    # A graph is run by other libraries, and has no count to decide by.
+    if (
+        not onednn
+        or is_exporting()
+        or x.device.type != 'cpu'
+        or x.dtype != torch.float32
+        or torch.is_autocast_enabled('cpu')
+    ):
+        return F.linear(x, weight, bias)
+    count = x.shape[:-1].numel()
+    if count < _FEW:
+        return F.linear(x, weight, bias)
+    tokens = x.reshape(count, x.shape[-1])
+    missing = -count % _BATCH
+    if missing:
+        tokens = F.pad(tokens, (0, 0, 0, missing))
+    x_map = tokens.view(_BATCH, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
+    out = F.conv2d(x_map, weight[..., None, None], bias)
+    out = out.permute(0, 2, 3, 1).reshape(count + missing, -1)
+    return out[:count].view(*x.shape[:-1], -1)
+
+
 class Linear(nn.Linear):
     """``nn.Linear`` with a switch for the library that multiplies on a CPU.
 
@@ -32,26 +66,7 @@ class Linear(nn.Linear):
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``F.linear`` of tokens (..., in) with weights (out, in): (..., out)."""
-        # A graph is run by other libraries, and has no count to decide by.
-        if (
-            not self.onednn
-            or is_exporting()
-            or x.device.type != 'cpu'
-            or x.dtype != torch.float32
-            or torch.is_autocast_enabled('cpu')
-        ):
-            return F.linear(x, weight, bias)
-        count = x.shape[:-1].numel()
-        if count < _FEW:
-            return F.linear(x, weight, bias)
-        tokens = x.reshape(count, x.shape[-1])
-        missing = -count % _BATCH
-        if missing:
-            tokens = F.pad(tokens, (0, 0, 0, missing))
-        x_map = tokens.view(_BATCH, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
-        out = F.conv2d(x_map, weight[..., None, None], bias)
-        out = out.permute(0, 2, 3, 1).reshape(count + missing, -1)
-        return out[:count].view(*x.shape[:-1], -1)
+        return multiply(x, weight, bias, self.onednn)
 
 
 class MaskedKeyBiasLinear(Linear):
@@ -98,8 +113,8 @@ class GuidedLinear(Linear):
         return self.multiply(x, self.own_weight).add_(share)
 
 
-def use_onednn(model: nn.Module) -> None:
-    """Switch every :class:`Linear` of a model to oneDNN."""
+def use_onednn(model: nn.Module, onednn: bool = True) -> None:
+    """Set the library of every :class:`Linear`, and of what else multiplies so."""
     for module in model.modules():
-        if isinstance(module, Linear):
-            module.onednn = True
+        if hasattr(module, 'onednn'):
+            module.onednn = onednn

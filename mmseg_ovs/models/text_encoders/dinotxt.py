@@ -149,7 +149,7 @@ class DinoTxtTextEncoder(TowerTextEncoder):
         templates: str | Sequence[str] = 'imagenet',
         template_average: str = 'normalized',
         trainable: Trainable = False,
-        chunk_size: int = 64,
+        chunk_size: int = 32,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
         init_cfg: dict | list[dict] | None = None,

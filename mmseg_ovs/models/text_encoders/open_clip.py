@@ -6,7 +6,8 @@ Only open_clip's public functions, classes and attribute names are used.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
@@ -24,7 +25,12 @@ from ..utils import (
     named_config,
     pretrained_clip,
 )
-from .shared_prefix import after_prefix, common_prefix, use_prefix_attention
+from .shared_prefix import (
+    after_prefix,
+    common_prefix,
+    only_ends,
+    use_prefix_attention,
+)
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 # Built in place of the vision tower and dropped at once.
@@ -72,6 +78,7 @@ class OpenCLIPTextTower(TextTower):
             and getattr(text, 'cls_emb', None) is None
         )
         self.shares = self.trims and use_prefix_attention(self)
+        self._shared = 0
 
     def forward(self, tokens: Tensor) -> Tensor:
         """open_clip's own ``encode_text``, not normalised."""
@@ -94,13 +101,27 @@ class OpenCLIPTextTower(TextTower):
         if not isinstance(table, nn.Parameter):
             # FSDP has put a plain tensor there, which functional_call leaves in place.
             return self(F.pad(tokens, (0, len(table) - length)))
+        if torch.is_grad_enabled():
+            return self._embed_at(tokens, 0)
+        tokens = tokens[:, self._shared :]
+        with only_ends(self, self.used_lengths(tokens) - 1):
+            return self._embed_at(tokens, self._shared)
+
+    @contextmanager
+    def beginning_alike(self, tokens: Tensor, lengths: Tensor) -> Iterator[None]:
+        """See :class:`TextTower`."""
         shared = 0
         if self.shares and len(tokens) > 1 and not torch.is_grad_enabled():
-            shared = common_prefix(tokens, self.used_lengths(tokens))
+            shared = common_prefix(tokens, lengths)
         if shared < _FEWEST_SHARED:
-            return self._embed_at(tokens, 0)
+            yield
+            return
         with after_prefix(self, lambda: self._embed_at(tokens[:1, :shared], 0)):
-            return self._embed_at(tokens[:, shared:], shared)
+            self._shared = shared
+            try:
+                yield
+            finally:
+                self._shared = 0
 
     def token_table(self) -> Tensor:
         """The vectors of the tokens (V, C)."""
@@ -171,7 +192,7 @@ class OpenCLIPTextEncoder(TowerTextEncoder):
         templates: str | Sequence[str] = 'imagenet',
         template_average: str = 'normalized',
         trainable: Trainable = False,
-        chunk_size: int = 64,
+        chunk_size: int = 32,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
         init_cfg: Any = None,

@@ -1,8 +1,9 @@
-"""Prompts that begin alike: what they share goes through the tower once.
+"""What a causal tower need not compute: shared beginnings, and all but the last token.
 
-In a causal tower a token sees none after itself. So keys and values of "a photo of a"
-are the same for all names that follow, and half of the tokens of a template's prompts
-need not be computed again for each name.
+A token sees none after itself. So keys and values of "a photo of a" are the same for
+all names that follow, and half of the tokens of a template's prompts need not be
+computed again for each name. And behind the last attention only the token counts where
+the embedding is taken.
 """
 
 from __future__ import annotations
@@ -15,30 +16,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import multiply
+
 
 class PrefixAttention(nn.MultiheadAttention):
     """Causal self-attention that can keep keys and values, and attend to kept ones.
 
-    Outside of :func:`after_prefix` it is what it was.
+    With gradients it is what it was.
+
+    Attributes:
+        onednn: See :class:`~mmseg_ovs.models.layers.Linear`.
     """
 
     prefix: tuple[Tensor, Tensor] | None = None
     keeps = False
-
-    @classmethod
-    def from_attention(cls, attention: nn.MultiheadAttention) -> PrefixAttention:
-        """Take over the weights of an attention layer, under the same names."""
-        own = cls.__new__(cls)
-        own.__dict__.update(attention.__dict__)
-        return own
+    onednn = False
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
         """Self-attention of tokens (n, L, C); arguments as in the base class."""
-        if not self.keeps and self.prefix is None:
+        if torch.is_grad_enabled():
             return super().forward(query, key, value, **kwargs)
-        qkv = F.linear(query, self.in_proj_weight, self.in_proj_bias)
+        qkv = multiply(query, self.in_proj_weight, self.in_proj_bias, self.onednn)
         q, k, v = (
             x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for x in qkv.chunk(3, -1)
@@ -46,7 +46,7 @@ class PrefixAttention(nn.MultiheadAttention):
         shared = 0
         if self.keeps:
             self.prefix = k, v
-        else:
+        elif self.prefix is not None:
             shared = self.prefix[0].shape[2]
             k, v = (
                 torch.cat([kept.expand(len(own), -1, -1, -1), own], dim=2)
@@ -54,11 +54,42 @@ class PrefixAttention(nn.MultiheadAttention):
             )
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.tril(shared))
-        return self.out_proj(out.transpose(1, 2).flatten(2)), None
+        out = out.transpose(1, 2).flatten(2)
+        out_proj = self.out_proj
+        return multiply(out, out_proj.weight, out_proj.bias, self.onednn), None
+
+
+class EndMlp(nn.Sequential):
+    """The feed-forward part of the last block, where only one token of a text counts.
+
+    Attributes:
+        ends: The place of this token (n,); at others the result is zero. None: all
+            tokens are computed.
+    """
+
+    ends: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (n, L, C) to the same shape."""
+        if self.ends is None:
+            return super().forward(x)
+        rows, out = torch.arange(len(x), device=x.device), torch.zeros_like(x)
+        out[rows, self.ends] = super().forward(x[rows, self.ends]).to(out)
+        return out
+
+
+def _recast(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    """The same module with the methods of another class."""
+    own = kind.__new__(kind)
+    own.__dict__.update(module.__dict__)
+    return own
 
 
 def use_prefix_attention(tower: nn.Module) -> bool:
-    """Give a tower's blocks attention that can share; whether all of them could."""
+    """Give a tower's blocks attention that can share; whether all of them could.
+
+    The last block also gets an :class:`EndMlp`.
+    """
     layers = [
         (block, block.attn)
         for block in tower.modules()
@@ -72,8 +103,28 @@ def use_prefix_attention(tower: nn.Module) -> bool:
     if not plain or not layers or len(layers) < len(every):
         return False
     for block, attention in layers:
-        block.attn = PrefixAttention.from_attention(attention)
+        block.attn = _recast(attention, PrefixAttention)
+    if type(getattr(block, 'mlp', None)) is nn.Sequential:
+        block.mlp = _recast(block.mlp, EndMlp)
     return True
+
+
+@contextmanager
+def only_ends(tower: nn.Module, ends: Tensor) -> Iterator[None]:
+    """Let the tower compute, where it can, only what reaches one token of each text.
+
+    Args:
+        tower: The tower.
+        ends: The place of this token (n,).
+    """
+    parts = [m for m in tower.modules() if isinstance(m, EndMlp)]
+    try:
+        for part in parts:
+            part.ends = ends
+        yield
+    finally:
+        for part in parts:
+            part.ends = None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import sys
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from .templates import fill_templates, get_templates
 
 # Prompts are encoded, averaged and cached in groups, so that neither memory nor what an
 # interruption costs grows with the vocabulary.
-_GROUP_PROMPTS = 8192
+_GROUP_PROMPTS = 16384
 # With fewer names the batches of single templates are small.
 _MANY_NAMES = 16
+# A batch of fewer texts takes nearly as long as one of so many.
+_FEWEST_TEXTS = 32
 _PROGRESS_PROMPTS = 1000  # below it, a progress bar is only noise
 # Texts whose tokens tell tokenizers apart: case, accents, digits, entities, length.
 _PROBES = ['', 'A photo', 'é &amp; ß_x 12 3rd', 'word ' * 200]
@@ -61,6 +64,40 @@ class TextTower(nn.Module, metaclass=ABCMeta):
         """As :meth:`forward`, but for tokens cut at the longest used length: (n, D)."""
         return self(tokens)
 
+    def beginning_alike(
+        self, tokens: Tensor, lengths: Tensor
+    ) -> AbstractContextManager[None]:
+        """Texts that :meth:`embed` gets inside, in any batches.
+
+        A subclass may compute what they share once for all of them.
+
+        Args:
+            tokens: (n, context length).
+            lengths: Of :meth:`used_lengths`.
+        """
+        return nullcontext()
+
+
+def batch_sizes(lengths: Sequence[int], most_tokens: int) -> list[int]:
+    """Divide texts, sorted by length, into batches with hardly any padding.
+
+    A batch of 32 or more ends where the length changes.
+
+    Args:
+        lengths: Tokens of each text, in rising order.
+        most_tokens: Of a batch, with its padding; a single text may have more.
+
+    Returns:
+        Numbers of texts.
+    """
+    sizes = []
+    for length, before in zip(lengths, [0, *lengths], strict=False):
+        full = sizes and (sizes[-1] + 1) * length > most_tokens
+        if not sizes or full or (length != before and sizes[-1] >= _FEWEST_TEXTS):
+            sizes.append(0)
+        sizes[-1] += 1
+    return sizes
+
 
 def length_to_highest_id(tokens: Tensor) -> Tensor:
     """Number of tokens up to the highest id of each text: CLIP's end of text.
@@ -77,8 +114,8 @@ def length_to_highest_id(tokens: Tensor) -> Tensor:
 class TowerTextEncoder(BaseTextEncoder):
     """Encodes the prompts of class names with a text tower.
 
-    Prompts are sorted by length, so that each batch is only as long as its longest
-    prompt: for CLIP's tower that is exact and many times faster.
+    Prompts are sorted by length, and a batch is only as long as its longest prompt: for
+    CLIP's tower that is exact and many times faster.
 
     Args:
         tower: The tower.
@@ -96,7 +133,8 @@ class TowerTextEncoder(BaseTextEncoder):
             the same vector.
         trainable: What is trained, see :func:`set_trainable`. False, the default: the
             tower is frozen and always in evaluation mode.
-        chunk_size: Prompts that go through the tower at a time.
+        chunk_size: Prompts of full length that go through the tower at a time; of
+            shorter ones, as many as have no more tokens.
         cache_dir: Folder where the embeddings of a frozen tower are kept between
             runs; None (the default) switches that off. A file there is keyed by
             weights, tokenizer, templates and average, and several processes may use it.
@@ -116,7 +154,7 @@ class TowerTextEncoder(BaseTextEncoder):
         templates: str | Sequence[str] = 'imagenet',
         template_average: str = 'normalized',
         trainable: Trainable = False,
-        chunk_size: int = 64,
+        chunk_size: int = 32,
         cache_dir: str | os.PathLike | None = None,
         vocabulary: Any = None,
         init_cfg: Any = None,
@@ -259,12 +297,16 @@ class TowerTextEncoder(BaseTextEncoder):
         if template is not None and len(prompts) >= _MANY_NAMES * (template.max() + 1):
             order = order[template[order].argsort(stable=True)]
             groups = order.split(template.bincount().tolist())
-        parts = []
-        for chunk in (c for group in groups for c in group.split(self.chunk_size)):
-            batch = tokens[chunk, : int(lengths[chunk].max())]
-            parts.append(self.tower.embed(batch.to(self.device)))
-            if bar is not None:
-                bar.update(len(chunk))
+        parts, most_tokens = [], self.chunk_size * tokens.shape[1]
+        for group in groups:
+            alike, used = tokens[group].to(self.device), lengths[group]
+            sizes = batch_sizes(used.tolist(), most_tokens)
+            with self.tower.beginning_alike(alike, used):
+                batches = zip(alike.split(sizes), used.split(sizes), strict=True)
+                for batch, own in batches:
+                    parts.append(self.tower.embed(batch[:, : int(own[-1])]))
+                    if bar is not None:
+                        bar.update(len(batch))
         return torch.cat(parts)[order.argsort().to(self.device)]
 
     def _open_cache(self) -> EmbeddingCache | None:

@@ -11,6 +11,7 @@ from mmseg_ovs.models.text_encoders import (
     load_embeddings,
 )
 from mmseg_ovs.models.text_encoders.templates import fill_templates
+from mmseg_ovs.models.text_encoders.tower import batch_sizes
 from mmseg_ovs.structures import Vocabulary
 from tests.models.module_tester import BOTH, PretrainedModuleTester, check_gradients
 from tests.tiny import TEXT_ENCODERS, TEXTS, WIDTH, make
@@ -266,3 +267,16 @@ class TestTextEncoders(PretrainedModuleTester):
     def test_names_that_can(self, cfg, warned):
         tiny(cfg, 'cat', 'cats', 'word ' * 60, templates=['{}', 'a {} outside'])()
         assert not warned
+
+
+@pytest.mark.parametrize(
+    ('lengths', 'most_tokens', 'sizes'),
+    [
+        ([7] * 40 + [8] * 40 + [9] * 3, 10**6, [40, 40, 3]),
+        ([7] * 31 + [8] + [9] * 3, 10**6, [32, 3]),
+        ([7] * 10, 30, [4, 4, 2]),
+        ([2, 90, 90], 80, [1, 1, 1]),
+    ],
+)
+def test_batches_have_hardly_any_padding(lengths, most_tokens, sizes):
+    assert batch_sizes(lengths, most_tokens) == sizes
