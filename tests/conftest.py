@@ -46,6 +46,13 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _one_library(monkeypatch):
+    """Matrix products run in the same library on every machine."""
+    name = 'mmseg_ovs.acceleration.probe.onednn_is_faster'
+    monkeypatch.setattr(name, lambda threads: False)
+
+
 @pytest.fixture
 def warned():
     """Texts of the warnings that the logger has been given, growing."""

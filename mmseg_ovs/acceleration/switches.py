@@ -9,39 +9,59 @@ from torch import nn
 from .bfloat16 import run_in_bfloat16
 from .compiled import compile_trunks
 from .onednn import run_linears_in_onednn
+from .probe import choose_onednn
 
 # In the order in which they act: what is compiled comes last.
-SWITCHES = {
-    'onednn': (run_linears_in_onednn, 'run linear layers in oneDNN (CPU)'),
-    'bf16': (run_in_bfloat16, 'compute in bfloat16'),
-    'compile': (compile_trunks, 'compile the image trunks with torch.compile'),
-}
+SWITCHES = ('onednn', 'bf16', 'compile')
 
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
-    """Add ``--onednn``, ``--bf16`` and ``--compile`` to a command."""
-    for name, (_, text) in SWITCHES.items():
-        parser.add_argument(f'--{name}', action='store_true', help=text)
+    """Add ``--[no-]onednn``, ``--bf16`` and ``--compile`` to a command."""
+    parser.add_argument(
+        '--onednn',
+        action=argparse.BooleanOptionalAction,
+        help='run linear layers in oneDNN, or in MKL (CPU; default: what is faster '
+        'here, which takes some milliseconds to try)',
+    )
+    parser.add_argument('--bf16', action='store_true', help='compute in bfloat16')
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the image trunks with torch.compile',
+    )
 
 
 def chosen_switches(args: argparse.Namespace) -> dict[str, bool]:
     """The switches that a command line sets, as arguments of :func:`accelerate`."""
-    return {name: True for name in SWITCHES if getattr(args, name)}
+    given = {'onednn': args.onednn, 'bf16': args.bf16 or None}
+    given['compile'] = args.compile or None
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def accelerate(
-    model: nn.Module, onednn: bool = False, bf16: bool = False, compile: bool = False
+    model: nn.Module,
+    onednn: bool | None = None,
+    bf16: bool = False,
+    compile: bool = False,
 ) -> None:
     """Switch a built segmentor over, for good; its weights stay as they are.
 
+    What was switched on is noted in ``model.acceleration``.
+
     Args:
-        model: An :class:`OpenVocabSegmentor`, to be used for inference only.
-        onednn: See :func:`run_linears_in_onednn`.
+        model: An :class:`OpenVocabSegmentor` on its device, to be used for inference
+            only.
+        onednn: See :func:`run_linears_in_onednn`. None: what is faster on this
+            processor, see :func:`choose_onednn`.
         bf16: See :func:`run_in_bfloat16`.
         compile: See :func:`compile_trunks`.
     """
-    wanted = dict(onednn=onednn, bf16=bf16, compile=compile)
-    for name, (switch, _) in SWITCHES.items():
-        if wanted[name]:
-            switch(model)
-    model.acceleration = tuple(name for name in SWITCHES if wanted[name])
+    onednn = choose_onednn(model) if onednn is None else onednn
+    if onednn is not None:
+        run_linears_in_onednn(model, onednn)
+    if bf16:
+        run_in_bfloat16(model)
+    if compile:
+        compile_trunks(model)
+    wanted = zip(SWITCHES, (onednn, bf16, compile), strict=True)
+    model.acceleration = tuple(name for name, on in wanted if on)

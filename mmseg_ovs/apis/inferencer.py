@@ -75,8 +75,9 @@ class OpenVocabInferencer:
         device: By default the GPU if there is one.
         bf16: Compute in bfloat16 (see :func:`run_in_bfloat16`): faster where the
             processor has it, with labels that differ in a few pixels.
-        onednn: Run linear layers in oneDNN (see :func:`run_linears_in_onednn`): equal,
-            and faster on CPUs that are not Intel's.
+        onednn: Run linear layers in oneDNN or in MKL (see
+            :func:`run_linears_in_onednn`), with equal results. None: what is faster
+            on this processor.
         compile: Compile the image trunks (see :func:`compile_trunks`).
         allow_random: Also run a model with parts that no file gives weights, for its
             shapes and times; its masks are noise.
@@ -100,7 +101,7 @@ class OpenVocabInferencer:
         weights: str | os.PathLike | None = None,
         device: str | torch.device | None = None,
         bf16: bool = False,
-        onednn: bool = False,
+        onednn: bool | None = None,
         compile: bool = False,
         allow_random: bool = False,
     ) -> None:
@@ -330,6 +331,7 @@ class OpenVocabInferencer:
             'checkpoint': place,
             'image size': _as_json(resizes),
             'test_cfg': _as_json(test_cfg),
+            'acceleration': ', '.join(self.model.acceleration) or 'none',
         }
 
     @cached_property

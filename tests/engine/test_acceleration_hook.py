@@ -5,6 +5,7 @@ import torch
 from mmengine.hooks import EMAHook
 from mmseg.registry import HOOKS
 
+from mmseg_ovs.evaluation.protocol import describe_switches
 from tests.tiny import BACKBONES, HEADS, TEXT_ENCODERS, make
 
 
@@ -51,7 +52,15 @@ def test_the_tower_stays_where_it_has_to(model, keep):
     hook.before_test_epoch(Run(model, hooks))
     model.set_vocabulary(['something else'])
     assert len(model.project_vocabulary()) == 1
-    assert not hasattr(model, 'acceleration')
+    assert model.acceleration == ()
+
+
+@pytest.mark.parametrize('faster', [True, False])
+def test_without_a_switch_the_faster_library_multiplies(model, faster, monkeypatch):
+    name = 'mmseg_ovs.acceleration.probe.onednn_is_faster'
+    monkeypatch.setattr(name, lambda threads: faster)
+    HOOKS.build(dict(type='AccelerationHook')).before_test_epoch(Run(model))
+    assert describe_switches(model) == {'acceleration': 'onednn' if faster else 'none'}
 
 
 def test_stock_models_stay_as_they_are():

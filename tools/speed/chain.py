@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from mmseg_ovs.acceleration import run_linears_in_onednn
 from mmseg_ovs.composition import compose
 from mmseg_ovs.models.decode_heads import CostAggregationHead
-from mmseg_ovs.models.layers import LayerScale, Linear
+from mmseg_ovs.models.layers import LayerScale
 from mmseg_ovs.models.necks import AnyUp, SemanticPriorEncoder, apply_neck
 from mmseg_ovs.models.postprocessors import PAMR
 from mmseg_ovs.models.segmentors import FeatureAggregation
@@ -125,7 +125,7 @@ def in_onednn(model: nn.Module) -> Iterator[None]:
     run_linears_in_onednn(model)
     yield
     for module in model.modules():
-        if isinstance(module, Linear):
+        if hasattr(module, 'onednn'):
             module.onednn = module in always
 
 

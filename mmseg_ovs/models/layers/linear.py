@@ -114,7 +114,7 @@ class GuidedLinear(Linear):
 
 
 def use_onednn(model: nn.Module, onednn: bool = True) -> None:
-    """Set the library of every :class:`Linear`, and of what else multiplies so."""
+    """Set the library of every :class:`Linear`, and of all else that has a choice."""
     for module in model.modules():
         if hasattr(module, 'onednn'):
             module.onednn = onednn

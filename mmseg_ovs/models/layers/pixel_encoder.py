@@ -28,12 +28,14 @@ def row_bands(height: int, width: int, pixels: int) -> list[slice]:
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
-def _pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A 1x1 convolution of a band (rows, W, C).
+def _pointwise(x: Tensor, conv: nn.Conv2d, onednn: bool) -> Tensor:
+    """A 1x1 convolution of a band (rows, W, C), or the same as a matrix product.
 
     Each row is an entry of the batch: on one CPU thread PyTorch hands convolutions to
-    oneDNN from a batch of 16 on, where they are up to twice as fast as matrix products.
+    oneDNN from a batch of 16 on, which is faster than matrix products on some CPUs.
     """
+    if not onednn:
+        return F.linear(x, conv.weight[..., 0, 0])
     return F.conv2d(x[:, None].permute(0, 3, 1, 2), conv.weight)[:, :, 0].mT
 
 
@@ -82,7 +84,12 @@ class PixelResidualBlock(nn.Module):
         in_channels: Channels of the input, a multiple of 8.
         out_channels: Channels of the output, a multiple of 8. If it is another number,
             the shortcut is a 1x1 convolution.
+
+    Attributes:
+        onednn: Whether bands are multiplied as convolutions.
     """
+
+    onednn = True
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -106,7 +113,8 @@ class PixelResidualBlock(nn.Module):
         """The first half of the block, from ``x`` into ``hidden``."""
         affine = _group_norm_affine(x, self.block[0], bands)
         for rows in bands:
-            hidden[rows] = _pointwise(_activate(x[rows], affine), self.block[2])
+            pixels = _activate(x[rows], affine)
+            hidden[rows] = _pointwise(pixels, self.block[2], self.onednn)
 
     def run_(self, x: Tensor, hidden: Tensor, bands: Sequence[slice]) -> None:
         """Apply the block to an image (H, W, C) in place.
@@ -119,7 +127,8 @@ class PixelResidualBlock(nn.Module):
         self._fill(hidden, x, bands)
         affine = _group_norm_affine(hidden, self.block[3], bands)
         for rows in bands:
-            x[rows] += _pointwise(_activate(hidden[rows], affine), self.block[5])
+            pixels = _activate(hidden[rows], affine)
+            x[rows] += _pointwise(pixels, self.block[5], self.onednn)
 
     def run_pooled(
         self,
@@ -137,7 +146,8 @@ class PixelResidualBlock(nn.Module):
         affine = _group_norm_affine(hidden, self.block[3], bands)
         for rows in bands:
             hidden[rows] = _activate(hidden[rows], affine)
-        return pool(x, size) + _pointwise(pool(hidden, size), self.block[5])
+        pooled = _pointwise(pool(hidden, size), self.block[5], self.onednn)
+        return pool(x, size) + pooled
 
 
 class PixelEncoder(nn.Sequential):
@@ -147,7 +157,12 @@ class PixelEncoder(nn.Sequential):
         first: The first layer.
         channels: Channels of the output.
         first_channels: Channels that ``first`` returns, where they are others.
+
+    Attributes:
+        onednn: As that of its blocks.
     """
+
+    onednn = True
 
     def __init__(
         self, first: nn.Module, channels: int, first_channels: int | None = None
@@ -176,7 +191,7 @@ class PixelEncoder(nn.Sequential):
     def multiply(self, x: Tensor, out: Tensor, bands: Sequence[slice]) -> None:
         """The first layer, a 1x1 convolution, from (H, W, C) into ``out`` or ``x``."""
         for rows in bands:
-            out[rows] = _pointwise(x[rows], self[0])
+            out[rows] = _pointwise(x[rows], self[0], self.onednn)
 
     def run_(self, x: Tensor, hidden: Tensor, bands: Sequence[slice]) -> None:
         """Apply the residual blocks to an image (H, W, C) in place."""
