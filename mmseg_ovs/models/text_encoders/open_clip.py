@@ -96,11 +96,9 @@ class OpenCLIPTextTower(TextTower):
         """Embed tokens (n, length) with tables of that length: (n, D)."""
         if not self.trims:
             return self(tokens)
-        length = tokens.shape[1]
-        table = attrgetter(f'{self._prefix}positional_embedding')(self)
-        if not isinstance(table, nn.Parameter):
-            # FSDP has put a plain tensor there, which functional_call leaves in place.
-            return self(F.pad(tokens, (0, len(table) - length)))
+        if self._is_sharded():
+            missing = len(self._position_table()) - tokens.shape[1]
+            return self(F.pad(tokens, (0, missing)))
         if torch.is_grad_enabled():
             return self._embed_at(tokens, 0)
         tokens = tokens[:, self._shared :]
@@ -111,7 +109,8 @@ class OpenCLIPTextTower(TextTower):
     def beginning_alike(self, tokens: Tensor, lengths: Tensor) -> Iterator[None]:
         """See :class:`TextTower`."""
         shared = 0
-        if self.shares and len(tokens) > 1 and not torch.is_grad_enabled():
+        frozen = not torch.is_grad_enabled()
+        if self.shares and frozen and len(tokens) > 1 and not self._is_sharded():
             shared = common_prefix(tokens, lengths)
         if shared < _FEWEST_SHARED:
             yield
@@ -122,6 +121,13 @@ class OpenCLIPTextTower(TextTower):
                 yield
             finally:
                 self._shared = 0
+
+    def _position_table(self) -> Tensor:
+        return attrgetter(f'{self._prefix}positional_embedding')(self)
+
+    def _is_sharded(self) -> bool:
+        """FSDP has put plain tensors there, which functional_call leaves in place."""
+        return not isinstance(self._position_table(), nn.Parameter)
 
     def token_table(self) -> Tensor:
         """The vectors of the tokens (V, C)."""
