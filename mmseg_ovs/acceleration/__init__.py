@@ -4,10 +4,9 @@ from .bfloat16 import run_in_bfloat16
 from .compiled import compile_trunks
 from .onednn import run_linears_in_onednn
 from .probe import choose_onednn
-from .switches import SWITCHES, accelerate, add_switches, chosen_switches
+from .switches import accelerate, add_switches, chosen_switches
 
 __all__ = [
-    'SWITCHES',
     'accelerate',
     'add_switches',
     'choose_onednn',

@@ -11,9 +11,6 @@ from .compiled import compile_trunks
 from .onednn import run_linears_in_onednn
 from .probe import choose_onednn
 
-# In the order in which they act: what is compiled comes last.
-SWITCHES = ('onednn', 'bf16', 'compile')
-
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
     """Add ``--[no-]onednn``, ``--bf16`` and ``--compile`` to a command."""
@@ -21,7 +18,7 @@ def add_switches(parser: argparse.ArgumentParser) -> None:
         '--onednn',
         action=argparse.BooleanOptionalAction,
         help='run linear layers in oneDNN, or in MKL (CPU; default: what is faster '
-        'here, which takes some milliseconds to try)',
+        'here)',
     )
     parser.add_argument('--bf16', action='store_true', help='compute in bfloat16')
     parser.add_argument(
@@ -46,13 +43,13 @@ def accelerate(
 ) -> None:
     """Switch a built segmentor over, for good; its weights stay as they are.
 
-    What was switched on is noted in ``model.acceleration``.
+    What was switched is noted in ``model.acceleration``.
 
     Args:
         model: An :class:`OpenVocabSegmentor` on its device, to be used for inference
             only.
         onednn: See :func:`run_linears_in_onednn`. None: what is faster on this
-            processor, see :func:`choose_onednn`.
+            processor, see :func:`choose_onednn`; if neither is, layers stay as built.
         bf16: See :func:`run_in_bfloat16`.
         compile: See :func:`compile_trunks`.
     """
@@ -61,7 +58,8 @@ def accelerate(
         run_linears_in_onednn(model, onednn)
     if bf16:
         run_in_bfloat16(model)
-    if compile:
+    if compile:  # the last, as it takes in the others
         compile_trunks(model)
-    wanted = zip(SWITCHES, (onednn, bf16, compile), strict=True)
-    model.acceleration = tuple(name for name, on in wanted if on)
+    library = {None: None, True: 'onednn', False: 'no-onednn'}[onednn]
+    done = library, bf16 and 'bf16', compile and 'compile'
+    model.acceleration = tuple(name for name in done if name)

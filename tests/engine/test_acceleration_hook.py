@@ -55,12 +55,16 @@ def test_the_tower_stays_where_it_has_to(model, keep):
     assert model.acceleration == ()
 
 
-@pytest.mark.parametrize('faster', [True, False])
-def test_without_a_switch_the_faster_library_multiplies(model, faster, monkeypatch):
+@pytest.mark.parametrize(
+    ('faster', 'noted'), [(True, 'onednn'), (False, 'no-onednn'), (None, 'none')]
+)
+def test_without_a_switch_the_faster_library_multiplies(
+    model, faster, noted, monkeypatch
+):
     name = 'mmseg_ovs.acceleration.probe.onednn_is_faster'
     monkeypatch.setattr(name, lambda threads: faster)
     HOOKS.build(dict(type='AccelerationHook')).before_test_epoch(Run(model))
-    assert describe_switches(model) == {'acceleration': 'onednn' if faster else 'none'}
+    assert describe_switches(model) == {'acceleration': noted}
 
 
 def test_stock_models_stay_as_they_are():
