@@ -225,6 +225,7 @@ def test_one_file_is_one_source_however_it_is_typed(
         (['--short-side=32'], r'image size \[\], now .*32'),
         (['--cfg-options', 'model.test_cfg.refine=False'], r'config tiny.py \('),
         (['--every=2'], '--every 1, now 2'),
+        (['--no-onednn'], 'acceleration none, now no-onednn'),
     ],
 )
 def test_a_folder_keeps_the_results_of_the_same_settings(
