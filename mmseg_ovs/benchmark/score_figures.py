@@ -131,7 +131,7 @@ def plot_scores(
     figure.legend(
         *axes.get_legend_handles_labels(),
         loc='outside lower center',
-        ncols=3 if polar else 4,
+        ncols=max(1, int(figure.get_figwidth() / 2.4)),
         fontsize=9,
         frameon=False,
     )
@@ -201,6 +201,6 @@ _KINDS: dict[str, tuple[Callable, bool, Callable]] = {
     'bars': (
         _bars,
         False,
-        lambda s: (2 + len(s.datasets) * (0.4 + 0.13 * len(s.models)), 5),
+        lambda s: (max(7, 2 + len(s.datasets) * (0.4 + 0.13 * len(s.models))), 5),
     ),
 }

@@ -153,7 +153,10 @@ def csv_text(rows: Sequence[Row], zoo: Zoo) -> str:
     aspects = list(dict.fromkeys(key for row in rows for key in row.protocol))
     head = ['model', 'data set', 'class', 'weights licence', 'settings']
     head += ['status', 'published mIoU']
-    head += [*metrics, 'seconds', *aspects, 'per class', 'reason']
+    head += [*metrics, 'seconds']
+    # readers of CSV go by names: a protocol, too, has a data set
+    head += [f'{key} (protocol)' if key in head else key for key in aspects]
+    head += ['per class', 'reason']
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(head)

@@ -26,7 +26,10 @@ def rows(tmp_path):
         row.status = DONE
         row.result = dict(
             metrics=dict(mIoU=figure, mAcc=70.0),
-            protocol={'mode': 'slide', 'weights': f'hash {figure}'},
+            protocol={
+                **{'mode': 'slide', 'weights': f'hash {figure}'},
+                'data set': 'VOC(data_root=x)',
+            },
             seconds=3,
         )
     made[3].status, made[3].reason = ABSENT, 'data/ade is not there'
@@ -47,7 +50,7 @@ def test_tables(tmp_path):
 
     page = (tmp_path / 'table.md').read_text(encoding='utf-8')
     assert text in page and 'absent: data/ade is not there' in page
-    assert 'mode     slide\nweights  hash 21.256' in page
+    assert 'mode      slide\nweights   hash 21.256\ndata set  VOC' in page
 
     lines = list(
         csv.DictReader(
@@ -58,9 +61,11 @@ def test_tables(tmp_path):
     assert [line['published mIoU'] for line in lines] == ['64.0', '20.6', '12.5', '']
     assert [line['mode'] for line in lines] == ['slide'] * 3 + ['']
     assert lines[3]['status'] == 'absent'
+    assert [line['data set'] for line in lines] == ['voc21', 'ade20k'] * 2
+    assert lines[0]['data set (protocol)'] == 'VOC(data_root=x)'
 
     latex = (tmp_path / 'table.tex').read_text(encoding='utf-8')
-    assert r'ours \& theirs' in latex and '% weights  hash 13.0' in latex
+    assert r'ours \& theirs' in latex and '% weights   hash 13.0' in latex
 
 
 def test_a_figure_of_random_weights_is_no_score(tmp_path):
