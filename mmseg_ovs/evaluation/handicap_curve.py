@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,5 +120,8 @@ def useful_handicaps(leads: Tensor, count: int) -> list[float]:
 
 
 def best_point(points: Sequence[CurvePoint]) -> CurvePoint:
-    """The point of the highest harmonic mean; of equals the smallest handicap."""
-    return max(points, key=lambda point: (point.harmonic, -point.handicap))
+    """The point of the highest harmonic mean; of equals the smallest handicap.
+
+    A mean over nothing (nan) is the lowest.
+    """
+    return max(points, key=lambda p: (np.nan_to_num(p.harmonic), -p.handicap))

@@ -106,5 +106,11 @@ def test_what_cannot_choose_is_refused(main, files, tmp_path):
     more = ['--out', str(tmp_path / 'out')]
     with pytest.raises(SystemExit, match='trained without hidden classes'):
         main([files[0], files[2], *more])
+    for name in ('a', 'b'):
+        path = str(tmp_path / f'labels/{name}.png')
+        label = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(path, np.where(label == 1, 255, label).astype(np.uint8))
+    with pytest.raises(SystemExit, match='that the validation data show'):
+        main([*files[:2], *more])
     with pytest.raises(SystemExit, match='5 classes of the data were trained and 0'):
         main([files[0], files[2], '--draw-test', *more])

@@ -51,7 +51,7 @@ def test_a_point_is_what_the_metric_says_of_lowered_scores():
 def test_the_smallest_of_the_best_handicaps_is_chosen():
     points = [
         CurvePoint(handicap, 0, 0, harmonic)
-        for handicap, harmonic in ((0, 1), (1, 3), (2, 3), (3, 2))
+        for handicap, harmonic in ((0, float('nan')), (1, 3), (2, 3), (3, 2))
     ]
     assert best_point(points).handicap == 1
 

@@ -30,7 +30,12 @@ from torch import Tensor
 
 from mmseg_ovs.analysis import plot_handicaps
 from mmseg_ovs.apis import OpenVocabInferencer
-from mmseg_ovs.composition import add_config_arguments, read_config, require_data
+from mmseg_ovs.composition import (
+    MODEL_KEYS,
+    add_config_arguments,
+    read_config,
+    require_data,
+)
 from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.evaluation.handicap_curve import (
     CurvePoint,
@@ -156,7 +161,8 @@ def write(out: Path, points: Sequence[CurvePoint]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Score, write, report; returns the exit code."""
     args = parse_args(argv)
-    cfg = read_config(args)
+    part = 'test' if args.draw_test else 'val'
+    cfg = read_config(args, read=(*MODEL_KEYS, f'{part}_dataloader', 'default_hooks'))
     if not args.draw_test:
         require_data(cfg, 'val')
         cfg.test_dataloader = cfg.val_dataloader
@@ -197,6 +203,11 @@ def main(argv: list[str] | None = None) -> int:
             f'unseen {point.unseen:5.1f}  harmonic {point.harmonic:5.1f}{mark}'
         )
     if chosen is not None:
+        if not chosen.harmonic > 0:
+            raise OpenVocabError(
+                'No handicap lets a hidden class win where it is labelled: hide some '
+                'that the validation data show, or train longer'
+            )
         print(f'--cfg-options model.test_cfg.seen_handicap={chosen.handicap:.4g}')
         if chosen is points[-1]:
             print('It is the largest compared: try larger --handicaps', file=sys.stderr)

@@ -22,7 +22,9 @@ SCALES = ('scalar', 'channel')
 class StructureModulatedDecoder(BaseModule):
     """``F_out = F_L + gamma * (F_L * gate(M))``, with M compressed from structure.
 
-    gamma starts at 0: the model starts as plain DINO.
+    The gate is bounded: with gamma at 1, its start, a feature is multiplied by 0 to 2.
+    With gamma at 0 the model would start as plain DINO, and the first step would give
+    the encoder and the gate no gradient.
 
     Args:
         in_channels: Channels of the structure map: those of SAM's neck.
@@ -45,7 +47,7 @@ class StructureModulatedDecoder(BaseModule):
         stride: int = 2,
         gate: dict | None = None,
         gamma: str = 'scalar',
-        gamma_init: float = 0.0,
+        gamma_init: float = 1.0,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,

@@ -72,8 +72,8 @@ def test_unknown_gates_are_refused(bad):
 
 
 @pytest.mark.parametrize('gamma', ['scalar', 'channel'])
-def test_training_starts_at_plain_dino_and_can_leave_it(gamma):
-    necks = torch.nn.Sequential(encoder(), decoder(gamma=gamma))
+def test_training_can_start_at_plain_dino_and_leave_it(gamma):
+    necks = torch.nn.Sequential(encoder(), decoder(gamma=gamma, gamma_init=0))
     inputs = maps()
     structure, out = necks(inputs)
     assert torch.equal(out, inputs[-1])
@@ -85,6 +85,14 @@ def test_training_starts_at_plain_dino_and_can_leave_it(gamma):
     (necks(inputs)[1] * torch.randn_like(out)).sum().backward()
     # from the second step on, the gradient reaches the first layer
     assert necks[0].fusion.projections[0].conv.weight.grad.abs().sum() > 0
+
+
+def test_the_first_step_trains_encoder_and_gate():
+    necks = torch.nn.Sequential(encoder(), decoder())
+    assert necks[1].gamma == 1
+    necks(maps())[1].square().sum().backward()
+    for part in (necks[0].fusion, necks[1].gate):
+        assert all(p.grad.abs().sum() > 0 for p in part.parameters())
 
 
 @torch.no_grad()
