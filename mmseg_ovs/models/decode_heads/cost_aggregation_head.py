@@ -7,6 +7,7 @@ Segmentation" (CVPR 2024, arXiv 2303.11797), cvlab-kaist/CAT-Seg. The modules ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,7 @@ from mmseg_ovs.structures import VisualFeatures, Vocabulary
 
 from ..layers import Linear
 from ..text_encoders import BaseTextEncoder
-from ..utils import PretrainedModule
+from ..utils import PretrainedModule, cosine_similarity_map
 from ..utils.global_batch import loss_of_batch
 from .base import OpenVocabHead
 from .class_targets import (
@@ -81,6 +82,10 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             batch, filled up at random from the whole vocabulary (names that are never
             labelled included). Bounds the memory. None: no limit. Each process draws
             for its own part of the batch.
+        cosine_scale: Skip connection, not in the papers: logits get the cosine of
+            features and text (the last text embedding of a class) times a learned
+            factor that starts here. The aggregator's last layer then starts at 0, so
+            training starts from the plain cosine. None: none.
         loss_decode: Loss(es) in MMSegmentation's form on logits and targets 0 and 1 of
             all classes; by default binary ``CrossEntropyLoss``.
         ignore_index: Label of unlabelled pixels.
@@ -106,6 +111,7 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         ignored: str = 'zero',
         loss_classes: str = 'all',
         sampled_classes: int | None = None,
+        cosine_scale: float | None = None,
         loss_decode: dict | list[dict] | None = None,
         ignore_index: int = 255,
         activation: str = 'sigmoid',
@@ -149,6 +155,16 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             decoder_guidance_channels=[g.out_channels for g in self.decoder_guidance],
             **(aggregator or {}),
         )
+        self.log_cosine_scale = None
+        if cosine_scale is not None:
+            if cosine_scale <= 0:
+                raise ValueError(
+                    f'cosine_scale has to be positive, or None for no skip connection, '
+                    f'got {cosine_scale}'
+                )
+            self.log_cosine_scale = nn.Parameter(torch.tensor(math.log(cosine_scale)))
+            nn.init.zeros_(self.aggregator.head.weight)
+            nn.init.zeros_(self.aggregator.head.bias)
 
     def project_text(self, text: Tensor) -> Tensor:
         """Text embeddings of every row, apart: (R, D) or (R, P, D) to (R, P', C).
@@ -168,12 +184,19 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
     def forward(self, features: VisualFeatures, text: Tensor) -> Tensor:
         """Logits (B, R, 4h, 4w) of projected text (R, P, C)."""
         appearance = self.appearance_guidance
-        return self.aggregator(
-            features.maps[self.in_index],
+        compared = features.maps[self.in_index]
+        logits = self.aggregator(
+            compared,
             text,
             None if appearance is None else appearance(features.maps),
             [guidance(features.maps) for guidance in self.decoder_guidance],
         )
+        if self.log_cosine_scale is None:
+            return logits
+        cosine = self.resize(
+            cosine_similarity_map(compared, text[:, -1]), logits.shape[-2:]
+        )
+        return logits + self.log_cosine_scale.exp() * cosine
 
     def loss(
         self,

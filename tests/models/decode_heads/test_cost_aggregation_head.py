@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmseg_ovs.models.decode_heads import CostAggregationHead
 from mmseg_ovs.models.decode_heads.class_targets import sample_classes
 from mmseg_ovs.models.decode_heads.cost_aggregation import GuidanceMap
 from mmseg_ovs.models.utils import load_pretrained
@@ -70,6 +71,27 @@ def test_guidance_whose_stride_does_not_fit(stride):
 def test_upsampled_channels_without_upsampling(stride):
     with pytest.raises(ValueError, match='leave upsampled_channels out'):
         GuidanceMap(8, index=1, channels=6, stride=stride, upsampled_channels=3)
+
+
+# ------------------------------------------------------------ skip connection
+def test_a_skip_connection_starts_from_the_plain_cosine():
+    head = CostAggregationHead(
+        12, aggregator=AGGREGATOR, cosine_scale=10, text_parts=2, prompt_channels=2
+    )
+    features = layers()
+    text = head.project_text(torch.randn(4, 24))
+    logits = head(features, text)
+    patch_half = F.normalize(features.maps[-1], dim=1)
+    cosine = torch.einsum('bchw,tc->bthw', patch_half, text[:, 1])
+    expected = F.interpolate(10 * cosine, (24, 24), mode='bilinear')
+    torch.testing.assert_close(logits, expected)
+    logits.square().sum().backward()
+    assert head.log_cosine_scale.grad and head.aggregator.head.weight.grad.any()
+
+
+def test_a_skip_connection_without_weight():
+    with pytest.raises(ValueError, match='cosine_scale has to be positive'):
+        build(cosine_scale=0)
 
 
 # ----------------------------------------------------------------------- text
