@@ -87,7 +87,9 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             factor that starts here. The aggregator's last layer then starts at 0, so
             training starts from the plain cosine. None: none.
         loss_decode: Loss(es) in MMSegmentation's form on logits and targets 0 and 1 of
-            all classes; by default binary ``CrossEntropyLoss``.
+            all classes; by default binary ``CrossEntropyLoss``. One with
+            ``use_sigmoid=False`` compares the classes with each other instead; it
+            needs ``ignored='skip'``.
         ignore_index: Label of unlabelled pixels.
         activation: 'none', 'sigmoid' or 'softmax' (over all text rows), applied before
             scores are resized.
@@ -129,6 +131,11 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         if ignored not in IGNORED:
             raise ValueError(f'ignored has to be one of {IGNORED}, got {ignored!r}')
         _check_loss_classes(loss_classes, sampled_classes)
+        if ignored == 'zero' and any(map(_is_softmax, self.loss_decode)):
+            raise ValueError(
+                'A softmax over the classes has none for unlabelled pixels: set '
+                "ignored='skip', or use_sigmoid=True of the loss"
+            )
         self.in_channels = in_channels
         self.in_index = in_index
         self.text_parts = text_parts
@@ -244,10 +251,14 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
             labels, logits.shape[1], self.ignore_index, self.ignored == 'skip'
         )
         # Not (B, N, ...): for one class mmseg would take the targets for labels.
-        logits, targets = logits.flatten(1, 2), targets.flatten(1, 2)
-        return self.sum_losses(
-            lambda loss: loss_of_batch(loss, logits, targets, SKIPPED)
-        )
+        flat = logits.flatten(1, 2), targets.flatten(1, 2)
+
+        def evaluate(loss: nn.Module) -> Tensor:
+            if _is_softmax(loss):
+                return loss_of_batch(loss, logits, labels, self.ignore_index)
+            return loss_of_batch(loss, *flat, SKIPPED)
+
+        return self.sum_losses(evaluate)
 
     def split_checkpoint(
         self, state: dict[str, Tensor]
@@ -277,6 +288,10 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
                     key = ours + key.removeprefix(theirs)
             converted[key] = value
         return converted
+
+
+def _is_softmax(loss: nn.Module) -> bool:
+    return getattr(loss, 'use_sigmoid', True) is False
 
 
 def _check_loss_classes(loss_classes: str, sampled_classes: int | None) -> None:

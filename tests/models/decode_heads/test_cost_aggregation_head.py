@@ -94,6 +94,24 @@ def test_a_skip_connection_without_weight():
         build(cosine_scale=0)
 
 
+# ------------------------------------------------------------------------ loss
+def test_cross_entropy_compares_classes_with_each_other():
+    head = build(ignored='skip', loss_decode=dict(type='CrossEntropyLoss'))
+    logits, labels = torch.randn(2, 4, 6, 6), torch.randint(0, 4, (2, 12, 12))
+    labels[0, :3] = 255
+    loss = head.loss_by_logits(logits, labels)['loss_ce']
+    resized = F.interpolate(logits, (12, 12), mode='bilinear')
+    expected = F.cross_entropy(resized, labels, ignore_index=255, reduction='sum')
+    torch.testing.assert_close(loss, expected / labels.numel())
+    shifted = head.loss_by_logits(logits + 5, labels)['loss_ce']
+    torch.testing.assert_close(loss, shifted)
+
+
+def test_cross_entropy_has_no_class_for_unlabelled_pixels():
+    with pytest.raises(ValueError, match="set ignored='skip'"):
+        build(loss_decode=dict(type='CrossEntropyLoss'))
+
+
 # ----------------------------------------------------------------------- text
 @pytest.mark.parametrize('parts', [1, 2])
 def test_text_of_another_width_may_be_projected(parts):
