@@ -10,6 +10,7 @@ import torch
 from mmseg_ovs.apis import OpenVocabInferencer
 from mmseg_ovs.datasets import OpenVocabSegDataset
 from mmseg_ovs.evaluation.handicap_curve import HandicapCurve
+from mmseg_ovs.utils import OpenVocabError
 from tests.tiny import NAMES, build, config, talk2dino
 from tests.tool_loader import load_tool
 
@@ -114,3 +115,13 @@ def test_what_cannot_choose_is_refused(main, files, tmp_path):
         main([*files[:2], *more])
     with pytest.raises(SystemExit, match='5 classes of the data were trained and 0'):
         main([files[0], files[2], '--draw-test', *more])
+
+
+def test_predictions_honour_the_names_of_their_checkpoint(files, tmp_path):
+    image = str(tmp_path / 'images/a.png')
+    labels = OpenVocabInferencer(*files[:2], device='cpu')(image, seen_handicap=1e3)
+    assert {NAMES[i] for i in np.unique(labels.labels)} <= {*HIDDEN, *NEVER}
+    torch.save(torch.load(files[1])['state_dict'], tmp_path / 'bare.pth')
+    bare = OpenVocabInferencer(files[0], tmp_path / 'bare.pth', device='cpu')
+    with pytest.raises(OpenVocabError, match='names met in training, and none'):
+        bare(image, seen_handicap=1e3)
