@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
 
@@ -36,6 +38,7 @@ from .composition import (
     read_config,
 )
 from .engine import data_vocabulary
+from .models.segmentors import build_temporal
 from .structures import Vocabulary
 from .utils import (
     IMAGE_SUFFIXES,
@@ -82,6 +85,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=_positive,
         metavar='N',
         help='use every Nth frame of videos',
+    )
+    parser.add_argument(
+        '--temporal',
+        nargs='+',
+        metavar=('STRATEGY', 'KEY=VALUE'),
+        help='how frames of videos take over scores of the frames before: none '
+        '(default), smooth or propagate; with settings, such as propagate radius=4',
     )
     parser.add_argument(
         '--batch-size', type=_positive, default=1, help='images per batch (default: 1)'
@@ -211,6 +221,29 @@ def _positive(text: str) -> int:
     return value
 
 
+def _temporal(words: list[str] | None) -> dict[str, Any] | None:
+    """Name and settings of a strategy, checked; None: none.
+
+    Raises:
+        OpenVocabError: There is no such strategy or setting, or a value does not fit.
+    """
+    if words is None:
+        return None
+    name, *pairs = words
+    settings = dict(type=name)
+    for pair in pairs:
+        key, _, value = pair.partition('=')
+        try:
+            settings[key] = ast.literal_eval(value)
+        except (SyntaxError, ValueError) as error:
+            raise VideoError(
+                f'--temporal takes a strategy and KEY=NUMBER, not {pair}: give images '
+                'and videos before --temporal'
+            ) from error
+    build_temporal(settings)
+    return settings
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -230,6 +263,7 @@ def main(argv: list[str] | None = None) -> int:
         tile=args.tile or Reading.tile,
     )
     every = args.every or 1
+    temporal = _temporal(args.temporal)
     words = args.classes or args.vocabulary
     vocabulary = None if words is None else Vocabulary.build(words)
     cfg = read_config(args, read=_READ)
@@ -251,6 +285,9 @@ def main(argv: list[str] | None = None) -> int:
     settings = inferencer.settings()
     if videos:
         settings['--every'] = str(every)
+        strategy = build_temporal(temporal)
+        inferencer.model.check_temporal(strategy)
+        settings['--temporal'] = str(strategy or 'none')
     if geotiffs:
         settings['GeoTIFF'] = (
             f'bands {reading.bands}, limits {reading.limits}, tiles {reading.tile}'
@@ -289,7 +326,7 @@ def main(argv: list[str] | None = None) -> int:
                 )
             for path, name in folder.videos:
                 failures += write_video(
-                    inferencer, folder, path, name, every, args.batch_size
+                    inferencer, folder, path, name, every, args.batch_size, temporal
                 )
         except KeyboardInterrupt:
             print(
@@ -311,7 +348,7 @@ def _list_inputs(
             f'--scores is for images, and {videos[0]} is a video: its scores would be '
             'many times as large as itself'
         )
-    for option in ('every', 'frames'):
+    for option in ('every', 'temporal', 'frames'):
         if getattr(args, option) and not videos:
             raise VideoError(f'--{option} is for videos, and the inputs have none')
     options = ('bands', 'limits', 'tile')

@@ -1,6 +1,7 @@
 """Inference on images of one's own."""
 
 from mmseg_ovs.composition import UnknownConfigError, find_config
+from mmseg_ovs.models.segmentors import build_temporal
 
 from .geotiff import GeoTiff, GeoTiffError, Reading
 from .geotiff_output import draw_geotiff, segment_geotiff
@@ -9,6 +10,7 @@ from .inferencer import OpenVocabInferencer
 from .prediction import Prediction
 from .result_folder import FORMATS, ResultFolder
 from .video_encoders import VideoError
+from .video_report import VideoReport
 from .videos import Video, writing_video
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     'UnknownConfigError',
     'Video',
     'VideoError',
+    'VideoReport',
+    'build_temporal',
     'draw_geotiff',
     'find_config',
     'list_files',

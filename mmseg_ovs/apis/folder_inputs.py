@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from mmengine.utils import ProgressBar
 
+from mmseg_ovs.models.segmentors import build_temporal
 from mmseg_ovs.utils import replacing
 
 from .geotiff import GeoTiff, Reading
@@ -15,6 +18,7 @@ from .inferencer import OpenVocabInferencer
 from .job_size import job_size, seconds_per_window
 from .result_folder import ResultFolder
 from .video_encoders import VideoError
+from .video_report import VideoReport
 from .videos import Video
 
 
@@ -102,8 +106,9 @@ def write_video(
     name: str,
     every: int,
     batch_size: int,
+    temporal: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write the results of a video.
+    """Write the results of a video, and print its speed and flicker.
 
     Args:
         inferencer: The model.
@@ -112,6 +117,7 @@ def write_video(
         name: Of its results.
         every: Take every so-manieth frame.
         batch_size: Frames segmented together.
+        temporal: See :func:`build_temporal`.
 
     Returns:
         A line if it failed.
@@ -120,10 +126,13 @@ def write_video(
         video = Video(path, every)
         print(f'{path}:', file=sys.stderr)
         bar = ProgressBar(video.num_frames, file=sys.stderr)
+        strategy = build_temporal(temporal)
+        report = VideoReport(video.fps, video, strategy)
+        predictions = inferencer.predict(
+            report.frames, folder.vocabulary, batch_size=batch_size, temporal=strategy
+        )
         with folder.writing_video(name, video.fps) as write:
-            for prediction in inferencer.predict(
-                video, folder.vocabulary, batch_size=batch_size
-            ):
+            for prediction in report.watch(predictions):
                 if prediction.error is not None:
                     raise VideoError(
                         f'frame {prediction.source.frame}: {prediction.reason}'
@@ -131,6 +140,7 @@ def write_video(
                 write(prediction)
                 bar.update()
         print(file=sys.stderr)
+        print(f'{path}: {report.describe()}')
         video.check_complete()
     except VideoError as error:
         return [f'{path}: {error}']

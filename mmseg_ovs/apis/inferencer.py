@@ -31,6 +31,7 @@ from mmseg_ovs.composition.compose import is_resize
 from mmseg_ovs.datasets.image_backend import read_checked_images
 from mmseg_ovs.engine.data_colours import colours_of, data_colours
 from mmseg_ovs.jobs import file_digest, sha256
+from mmseg_ovs.models.segmentors import Temporal, build_temporal
 from mmseg_ovs.models.utils import (
     init_own_weights,
     load_model_checkpoint,
@@ -52,6 +53,7 @@ from .job_size import inference_pipeline
 from .one_class import one_class_hint
 from .prediction import Prediction
 from .result_folder import ResultFolder
+from .video_encoders import VideoError
 
 
 class OpenVocabInferencer:
@@ -250,6 +252,7 @@ class OpenVocabInferencer:
         batch_size: int = 1,
         keep_scores: bool = False,
         color: str | None = None,
+        temporal: str | Mapping[str, Any] | Temporal | None = None,
         **test_cfg,
     ) -> Iterator[Prediction]:
         """Segment images one after the other, for more than memory would hold.
@@ -258,16 +261,36 @@ class OpenVocabInferencer:
         wrong with an image is in its :class:`Prediction`. ``images`` may also be an
         iterator, such as a :class:`Video`, which is read as it is needed.
         An image for which ``keep_scores`` would take more than 2 GiB fails.
+
+        Args:
+            temporal: How the frames of a video, which ``images`` then are, take over
+                scores of the frames before: ``'smooth'``, ``'propagate'`` or a dict
+                (see :func:`build_temporal`). Each call begins anew, except with a
+                strategy from ``build_temporal``, which remembers. A frame that fails is
+                not remembered.
+
+        Raises:
+            VideoError: ``temporal`` is given, and the images are no video.
+            OpenVocabError: There is no such strategy, or the model cannot follow it.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size has to be at least 1, not {batch_size}')
+        temporal = build_temporal(temporal)
         sources = stream_images(images, color)
+        if temporal is not None:
+            if isinstance(sources, list):
+                raise VideoError(
+                    'temporal is for the frames of a video, one after the other: call '
+                    'predict with a Video or an iterator, such as iter(frames); leave '
+                    'temporal out for images'
+                )
+            self.model.check_temporal(temporal)
         vocabulary = self.read_vocabulary(classes, background, background_score)
         if keep_scores:
             test_cfg['keep_logits'] = True
         # what does not fit comes up here
         self.model.build_inference(**test_cfg).check(vocabulary)
-        return self._predict(sources, vocabulary, batch_size, test_cfg)
+        return self._predict(sources, vocabulary, batch_size, test_cfg, temporal)
 
     def palette(self, vocabulary: Vocabulary) -> np.ndarray:
         """Colours of classes, uint8 RGB (N, 3), see :func:`make_palette`."""
@@ -345,6 +368,7 @@ class OpenVocabInferencer:
         vocabulary: Vocabulary,
         batch_size: int,
         test_cfg: dict[str, Any],
+        temporal: Temporal | None,
     ) -> Iterator[Prediction]:
         sources, palette = iter(sources), self.palette(vocabulary)
         # mmseg's ResizeShortestEdge keeps the size of the image that it works on.
@@ -359,15 +383,19 @@ class OpenVocabInferencer:
                     prediction.refuse_large_scores()
             good = [(p, inputs) for p, inputs in batch if p.error is None]
             if good:
-                self._segment(good, test_cfg)
+                self._segment(good, test_cfg, temporal)
             yield from predictions
 
     @torch.no_grad()
     def _segment(
-        self, batch: list[tuple[Prediction, dict]], test_cfg: dict[str, Any]
+        self,
+        batch: list[tuple[Prediction, dict]],
+        test_cfg: dict[str, Any],
+        temporal: Temporal | None,
     ) -> None:
         """Segment a batch; if that fails, one by one, to find who is to blame."""
         error = None
+        memory = None if temporal is None else temporal.memory
         try:
             # Clones: a failed attempt leaves its notes (padding) in the samples.
             data = [
@@ -376,9 +404,13 @@ class OpenVocabInferencer:
             ]
             data = self.model.data_preprocessor(pseudo_collate(data), False)
             vocabulary = batch[0][0].vocabulary
-            samples = self.model.predict(**data, vocabulary=vocabulary, **test_cfg)
+            samples = self.model.predict(
+                **data, vocabulary=vocabulary, temporal=temporal, **test_cfg
+            )
         except Exception as caught:
             error = caught
+            if temporal is not None:
+                temporal.memory = memory
         if error is None:
             for (prediction, _), sample in zip(batch, samples, strict=True):
                 prediction.sample = sample.cpu()
@@ -386,7 +418,7 @@ class OpenVocabInferencer:
             batch[0][0].error = error
         else:
             for single in batch:
-                self._segment([single], test_cfg)
+                self._segment([single], test_cfg, temporal)
 
 
 def _load(prediction: Prediction, transforms: Iterable[Callable]) -> dict | None:

@@ -53,11 +53,9 @@ def test_windows_are_those_that_run(tmp_path, checkpoint, monkeypatch):
     # 56 x 112 in 2 x 4 windows, 56 x 56 in 2 x 2; the third like their mean
     assert (job.images, job.windows, job.largest) == (3, 18, ((100, 200), (56, 112), 8))
     views = []
-    encode = inferencer.model.encode_decode
+    look = inferencer.model.run_backbone
     monkeypatch.setattr(
-        inferencer.model,
-        'encode_decode',
-        lambda x, *args: views.append(len(x)) or encode(x, *args),
+        inferencer.model, 'run_backbone', lambda x: views.append(len(x)) or look(x)
     )
     list(inferencer.predict([sources[0], array], WORDS))
     assert sum(views) == 12

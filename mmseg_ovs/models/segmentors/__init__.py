@@ -8,6 +8,7 @@ from .open_vocab_san import OpenVocabSAN
 from .open_vocab_segmentor import OpenVocabSegmentor
 from .settings import InferenceCfg
 from .student_alignment import StudentAlignment
+from .temporal import Temporal, build_temporal
 from .tta import OpenVocabTTAModel
 
 __all__ = [
@@ -21,4 +22,6 @@ __all__ = [
     'OpenVocabSegmentor',
     'OpenVocabTTAModel',
     'StudentAlignment',
+    'Temporal',
+    'build_temporal',
 ]

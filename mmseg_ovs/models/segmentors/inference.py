@@ -16,7 +16,7 @@ import torch
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.structures import VisualFeatures, Vocabulary
 from mmseg_ovs.utils import NonFiniteError, OpenVocabError
 
 from ..postprocessors import ImagePostProcessor
@@ -32,6 +32,7 @@ from ..utils import (
 )
 from .row_bounds import best_rows
 from .settings import InferenceCfg
+from .temporal import Temporal
 from .window_batches import WindowBatches
 
 # A post-processor and what it prepared of an image.
@@ -72,10 +73,13 @@ class WindowedInference:
     Args:
         model: An ``OpenVocabSegmentor``.
         cfg: How.
+        temporal: The images are the next frames of the video that it follows. None:
+            they have nothing to do with one another.
     """
 
     model: nn.Module
     cfg: InferenceCfg
+    temporal: Temporal | None = None
 
     def __call__(
         self, images: Sequence[Tensor], metas: Sequence[Mapping], vocabulary: Vocabulary
@@ -99,6 +103,8 @@ class WindowedInference:
         layouts = [self.lay_out(image) for image in images]
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
+        if self.temporal is not None:
+            scores = self._follow(layouts, scores)
         results = [
             self._finish(
                 layout, grids, tuple(meta.get('ori_shape', size)[:2]), meta, vocabulary
@@ -142,12 +148,35 @@ class WindowedInference:
 
     def score(self, layouts: list[Layout], text: Tensor) -> list[list[Tensor]]:
         """Grid scores (R, h, w) of every view of every image, batched by size."""
-        return self.run_views(
+        keeps = self.temporal is not None and self.temporal.needs_patches
+        score = self._score_and_look if keeps else self.score_batch
+        found = self.run_views(
             layouts,
-            lambda inputs: self.score_batch(inputs, text),
+            lambda inputs: score(inputs, text),
             kind=('scores', len(text)),
             input_size=self.cfg.input_size,
         )
+        if keeps:
+            self.patches = [[patches for _, patches in views] for views in found]
+            found = [[scores for scores, _ in views] for views in found]
+        return found
+
+    def _score_and_look(
+        self, inputs: Tensor, text: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Grid scores (R, h, w) and patches (C, h', w') of images (B, 3, H, W)."""
+        features = self.look(inputs)
+        patches = self.temporal.patches_of(features)
+        return list(zip(self.score_features(features, text), patches, strict=True))
+
+    def _follow(
+        self, layouts: list[Layout], scores: list[list[Tensor]]
+    ) -> list[list[Tensor]]:
+        """Scores of consecutive frames, each mixed with those before."""
+        patches = self.patches if self.temporal.needs_patches else [None] * len(scores)
+        images = [self.model.denormalize(layout.canvas) for layout in layouts]
+        frames = zip(images, scores, patches, strict=True)
+        return [self.temporal.follow(*frame) for frame in frames]
 
     def run_views(
         self,
@@ -190,7 +219,16 @@ class WindowedInference:
 
     def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
         """Grid scores (B, R, h, w) of images (B, 3, H, W)."""
-        return self.model.encode_decode(inputs, text, self.cfg.refine)
+        return self.score_features(self.look(inputs), text)
+
+    def look(self, inputs: Tensor) -> VisualFeatures:
+        """Features of images (B, 3, H, W) before the neck."""
+        return self.model.run_backbone(inputs)
+
+    def score_features(self, features: VisualFeatures, text: Tensor) -> Tensor:
+        """Grid scores (B, R, h, w) from features before the neck."""
+        features = self.model.run_neck(features)
+        return self.model.decode(features, text, self.cfg.refine)
 
     def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
         """Grid scores (n, h, w) of some rows to scores at the size of their view."""

@@ -36,7 +36,7 @@ class LogitsAggregation(WindowedInference):
         layout.views.append(self.to_size(image, self.cfg.crop_size))
         return layout
 
-    def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
+    def score_features(self, features: VisualFeatures, text: Tensor) -> Tensor:
         """Logits, not yet activated."""
         for processor in self.model.postprocessors:
             if processor.stage == 'grid':
@@ -46,7 +46,7 @@ class LogitsAggregation(WindowedInference):
                     "before they are activated): use test_cfg.mode 'slide' or leave "
                     'the post-processor out'
                 )
-        return self.model.run_head(self.model.extract_feat(inputs), text)
+        return self.model.run_head(self.model.run_neck(features), text)
 
     def to_view(self, grid: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize, then activate."""
@@ -83,10 +83,9 @@ class FeatureAggregation(WindowedInference):
         height, width = canvas.shape[-2:]
         return Layout(canvas, [Window(0, height, 0, width)], [canvas])
 
-    def score_batch(self, inputs: Tensor, text: Tensor) -> Tensor:
-        """Scores of stretched images, from features of all their views."""
-        features = self.model.run_neck(self.aggregate(inputs))
-        return self.model.decode(features, text, self.cfg.refine)
+    def look(self, inputs: Tensor) -> VisualFeatures:
+        """Features of stretched images, averaged over all their views."""
+        return self.aggregate(inputs)
 
     def aggregate(self, images: Tensor) -> VisualFeatures:
         """Features of stretched images (B, 3, H, W), local and global.

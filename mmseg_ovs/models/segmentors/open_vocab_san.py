@@ -26,6 +26,7 @@ from ..utils import PretrainedModule, load_pretrained
 from ..utils.recognise import under
 from .mask_scores import MaskInference, Masks, pad_to_multiple
 from .settings import InferenceCfg
+from .temporal import Temporal
 from .vocabulary_segmentor import VocabularySegmentor
 
 _UNFIT = ('window_softmax', 'resize_once', 'logit_scale', 'propagation')
@@ -174,6 +175,18 @@ class OpenVocabSAN(VocabularySegmentor, PretrainedModule, MultimodalEncoderDecod
                 'scores masks: leave it out'
             )
         return cfg
+
+    def check_temporal(self, temporal: Temporal | None) -> None:
+        """Masks of a frame have no counterparts in the frame before.
+
+        Raises:
+            OpenVocabError: A strategy is asked for.
+        """
+        if temporal is not None:
+            raise OpenVocabError(
+                'Temporal strategies mix scores on the patches of frames; SAN scores '
+                "masks, which differ from frame to frame: use 'none', or another model"
+            )
 
     def build_inference(self, **test_cfg) -> MaskInference:
         """The strategy of :meth:`inference_cfg`."""

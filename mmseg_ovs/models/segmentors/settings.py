@@ -324,7 +324,7 @@ class TrainCfg:
     input_antialias: bool = True
 
 
-Settings = TypeVar('Settings', InferenceCfg, PropagationCfg, TrainCfg)
+Settings = TypeVar('Settings')  # a dataclass
 
 
 def read_settings(

@@ -20,6 +20,7 @@ from ..postprocessors import GridPostProcessor, ImagePostProcessor
 from .inference import WindowedInference
 from .local_global import FeatureAggregation, LogitsAggregation
 from .settings import InferenceCfg, read_settings
+from .temporal import Temporal
 
 
 class VocabularySegmentor:
@@ -151,12 +152,20 @@ class VocabularySegmentor:
             strategy = FeatureAggregation if cfg.merges_features else LogitsAggregation
         return strategy(self, cfg)
 
+    def check_temporal(self, temporal: Temporal | None) -> None:
+        """Refuse a strategy that the model cannot follow.
+
+        Raises:
+            OpenVocabError: It has not what the strategy mixes.
+        """
+
     @torch.no_grad()
     def predict(
         self,
         inputs: Tensor,
         data_samples: OptSampleList = None,
         vocabulary: object | None = None,
+        temporal: Temporal | None = None,
         **test_cfg,
     ) -> SampleList:
         """Segment a batch, whose images may differ in size.
@@ -168,6 +177,8 @@ class VocabularySegmentor:
             data_samples: With ``img_padding_size`` where padded, ``ori_shape`` and
                 ``flip`` as MMSegmentation gives them. None: results at the input size.
             vocabulary: The classes, see :meth:`set_vocabulary`. None: the default.
+            temporal: The batch are the next frames, in order, of the video that this
+                strategy follows. None: images that are not related.
             **test_cfg: Settings of :class:`InferenceCfg` for this call alone.
 
         Returns:
@@ -187,7 +198,10 @@ class VocabularySegmentor:
             data_samples = [SegDataSample() for _ in inputs]
         metas = [sample.metainfo for sample in data_samples]
         images = [_unpad(image, m) for image, m in zip(inputs, metas, strict=True)]
-        results = self.build_inference(**test_cfg)(images, metas, vocabulary)
+        self.check_temporal(temporal)
+        inference = self.build_inference(**test_cfg)
+        inference.temporal = temporal
+        results = inference(images, metas, vocabulary)
         for sample, (labels, scores) in zip(data_samples, results, strict=True):
             _check_label_fits(sample, labels.shape)
             sample.pred_sem_seg = PixelData(data=labels[None])
