@@ -1,6 +1,7 @@
 """``python -m mmseg_ovs.predict``: what it writes, what it says, its exit codes."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -99,6 +100,10 @@ def test_settings_override_the_config(folder, options, capsys):
         (['{empty}/**/*.png'], 'has no images'),
         (['{clip}', '--scores'], '--scores is for images, and .*clip.mp4 is a video'),
         (['{folder}', '--frames'], '--frames is for videos, and the inputs have none'),
+        (['{folder}', '--temporal', 'smooth'], '--temporal is for videos, and the in'),
+        (['{clip}', '--temporal', 'smoth'], "no temporal strategy 'smoth'"),
+        (['{clip}', '--temporal', 'smooth', 'share=2'], 'share has to be in 0..1'),
+        (['{clip}', '--temporal', 'smooth', '{clip}'], 'not .*clip.mp4: give images'),
         (['{folder}', '--classes', 'tree', 'tree'], "'tree' appears twice"),
         (['{folder}', '--vocabulary', 'no_such_list'], 'Unknown vocabulary'),
         (['{folder}', '--config', 'no_such_config'], 'neither a file nor the name'),
@@ -378,6 +383,24 @@ def test_videos_beside_images(folder, options, out, capsys, config, checkpoint):
         assert drawn.content.shape == expected.shape
         difference = np.abs(drawn.content.astype(int) - expected).mean()
         assert difference < 20  # the codec
+
+
+def test_speed_and_flicker_of_a_video(tmp_path, options, out, capsys):
+    clip = str(write_clip(tmp_path / 'a.mp4', frames=3))
+    assert main([clip, *options, '--temporal', 'propagate', 'radius=1']) == 0
+    speed, flicker, done = capsys.readouterr().out.splitlines()
+    seconds = r'\d+\.\d{3}'
+    assert re.fullmatch(
+        rf'{clip}: [\d.]+ of 5 frames a second \([\d.e+]+ x real time\); seconds a '
+        rf'frame: decode {seconds}, model {seconds}, temporal {seconds}, draw and write '
+        rf'{seconds}',
+        speed,
+    )
+    assert flicker.startswith('labels flicker: ') and done.startswith('1 video ')
+    settings = json.loads((out / 'legend.json').read_text())['settings']
+    assert 'radius=1' in settings['--temporal']
+    with pytest.raises(SystemExit, match=r'other settings \(--temporal Propagate'):
+        main([clip, *options])
 
 
 def test_a_frame_that_cannot_be_segmented_fails_its_video(folder, options, out, capsys):

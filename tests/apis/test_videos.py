@@ -14,6 +14,7 @@ from mmseg_ovs.apis import (
     OpenVocabInferencer,
     Video,
     VideoError,
+    build_temporal,
     list_images,
     video_encoders,
     writing_video,
@@ -60,6 +61,43 @@ def test_frames_are_read_as_they_are_needed(clip, checkpoint):
         assert (prediction.labels == alone).mean() > 0.99
         overlay = np.asarray(prediction.plot())
         assert overlay.shape == source.content.shape and overlay.dtype == np.uint8
+
+
+def test_a_strategy_is_for_videos_and_starts_with_each_call(checkpoint):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    frames = [make_image(seed=seed) for seed in (0, 1)]
+    smooth = dict(type='smooth', share=0.9, cut=255)
+
+    def labels(temporal, images=frames, batch_size=1):
+        predictions = inferencer.predict(
+            iter(images), WORDS, temporal=temporal, batch_size=batch_size
+        )
+        return [p.labels if p.error is None else p.reason for p in predictions]
+
+    plain, mixed = labels('none'), labels(smooth)
+    assert np.array_equal(plain[0], mixed[0]) and np.array_equal(plain, labels(None))
+    assert (plain[1] != mixed[1]).any() and np.array_equal(mixed, labels(smooth))
+    memory = build_temporal(smooth)
+    going_on = [labels(memory, [frame])[0] for frame in frames]
+    assert np.array_equal(mixed, going_on)
+    for images in (frames, frames[0], 'a folder'):
+        with pytest.raises((VideoError, ImageError), match='temporal is for|No such'):
+            inferencer.predict(images, WORDS, temporal='smooth')
+    with pytest.raises(VideoError, match='temporal is for the frames of a video'):
+        inferencer(frames, WORDS, temporal='smooth')
+
+
+@pytest.mark.parametrize('batch_size', [1, 3])
+@pytest.mark.parametrize('name', ['smooth', 'propagate'])
+def test_a_frame_of_another_size_fails_alone(checkpoint, name, batch_size):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    frames = [make_image(), make_image(48, 56), make_image()]
+    first, second, third = inferencer.predict(
+        iter(frames), WORDS, temporal=name, batch_size=batch_size
+    )
+    assert 'has 56 x 48 pixels in the model, those before 56 x 40' in second.reason
+    (_, expected) = inferencer.predict(iter(frames[::2]), WORDS, temporal=name)
+    assert (third.labels == expected.labels).mean() > 0.99
 
 
 def test_a_truncated_video_gives_what_it_has(tmp_path):

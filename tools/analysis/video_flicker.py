@@ -24,6 +24,7 @@ from mmseg_ovs.utils import exit_with_message
 
 CLASSES = ShapesDataset.METAINFO['classes']
 COLUMNS = ('mIoU', 'right pixels', 'flicker', 'seconds a frame', 'of them temporal')
+STRATEGIES = ('none', 'smooth', 'propagate')
 
 
 def evaluate(
@@ -82,16 +83,22 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     inferencer = OpenVocabInferencer(args.config, args.checkpoint)
-    table = PrettyTable(['strategy', *COLUMNS])
-    for strategy in ('none', 'smooth', 'propagate'):
-        rows = [
-            evaluate(inferencer, strategy, args.split, seed, args.videos, args.frames)
-            for seed in args.seeds
-        ]
-        means, stds = np.mean(rows, axis=0), np.std(rows, axis=0)
+    table = PrettyTable(['strategy', 'mIoU gained', *COLUMNS])
+    before = None
+    for strategy in STRATEGIES:
+        rows = np.array(
+            [
+                evaluate(
+                    inferencer, strategy, args.split, seed, args.videos, args.frames
+                )
+                for seed in args.seeds
+            ]
+        )
+        before = rows[:, :1] if before is None else before
+        rows = np.concatenate([rows[:, :1] - before, rows], axis=1)
+        columns = zip(rows.mean(0), rows.std(0), (1, 1, 1, 1, 3, 3), strict=True)
         cells = [
-            f'{mean:.{digits}f} +- {std:.{digits}f}'
-            for mean, std, digits in zip(means, stds, (1, 1, 1, 3, 3), strict=True)
+            f'{mean:.{digits}f} +- {std:.{digits}f}' for mean, std, digits in columns
         ]
         table.add_row([strategy, *cells])
     print(

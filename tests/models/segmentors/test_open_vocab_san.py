@@ -14,6 +14,7 @@ from mmseg_ovs.apis import OpenVocabInferencer
 from mmseg_ovs.composition import compose
 from mmseg_ovs.evaluation.protocol import describe_protocol
 from mmseg_ovs.export import ExportError, export_model
+from mmseg_ovs.models.segmentors import build_temporal
 from mmseg_ovs.models.utils import CheckpointError, load_model_checkpoint
 from mmseg_ovs.structures import VocabularyError
 from mmseg_ovs.utils import OpenVocabError
@@ -343,3 +344,9 @@ def test_the_protocol_says_what_clip_sees_and_which_prompts(model):
     assert protocol['text'].startswith('OpenCLIPTextEncoder')
     assert protocol['templates'].startswith("2 templates ('a photo of a {}.'")
     assert protocol['vocabulary'].startswith('3 classes, 3 names')
+
+
+@pytest.mark.parametrize('name', ['smooth', 'propagate'])
+def test_masks_follow_no_strategy(name):
+    with pytest.raises(OpenVocabError, match="SAN scores masks, .* use 'none'"):
+        build().check_temporal(build_temporal(name))
