@@ -392,8 +392,8 @@ def test_speed_and_flicker_of_a_video(tmp_path, options, out, capsys):
     seconds = r'\d+\.\d{3}'
     assert re.fullmatch(
         rf'{clip}: [\d.]+ of 5 frames a second \([\d.e+]+ x real time\); seconds a '
-        rf'frame: decode {seconds}, model {seconds}, temporal {seconds}, draw and write '
-        rf'{seconds}',
+        rf'frame: decode {seconds}, model {seconds}, temporal {seconds}, draw and '
+        rf'write {seconds}',
         speed,
     )
     assert flicker.startswith('labels flicker: ') and done.startswith('1 video ')
