@@ -3,6 +3,7 @@
 from .cka import StreamingCKA, paired_positions
 from .error_tables import write_errors
 from .errors import COCO_AREAS, ErrorCounts, PartScore
+from .feature_maps import draw_feature_sheet
 from .figures import plot_cka, plot_confusion, plot_handicaps, plot_spectrum
 from .images import ImageStream
 from .labels import LabelMaps
@@ -19,6 +20,7 @@ __all__ = [
     'PartScore',
     'RadialSpectrum',
     'StreamingCKA',
+    'draw_feature_sheet',
     'frequency_radius',
     'paired_positions',
     'plot_cka',

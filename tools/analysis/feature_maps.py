@@ -17,9 +17,8 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 from PIL import Image
 
-from mmseg_ovs.analysis import ImageStream, LayerFeatures
+from mmseg_ovs.analysis import ImageStream, LayerFeatures, draw_feature_sheet
 from mmseg_ovs.analysis.command_line import add_backbone_arguments, read_layers
-from mmseg_ovs.analysis.feature_maps import draw_feature_sheet
 from mmseg_ovs.apis.image_sources import output_names
 from mmseg_ovs.composition import MODEL_KEYS, read_config
 from mmseg_ovs.utils import exit_with_message, replacing

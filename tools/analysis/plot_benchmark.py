@@ -31,7 +31,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default='either',
         help='whose (default: measured ones of models that have any, else published)',
     )
-    parser.add_argument('--models', nargs='+', help='names in the table (default: all)')
+    parser.add_argument(
+        '--models',
+        nargs='+',
+        help='names in the table, in this order (default: all); the last is red',
+    )
     parser.add_argument('--title', default='', help='heading of the picture')
     args = parser.parse_args(argv)
     if not args.out.lower().endswith(('.png', '.pdf', '.svg')):
