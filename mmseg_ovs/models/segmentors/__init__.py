@@ -1,5 +1,6 @@
 """Segmentors."""
 
+from .crop_reconstruction import CropReconstruction
 from .feature_alignment import FeatureAlignment
 from .label_propagation import LabelPropagation
 from .local_global import FeatureAggregation, LogitsAggregation
@@ -12,6 +13,7 @@ from .temporal import Temporal, build_temporal
 from .tta import OpenVocabTTAModel
 
 __all__ = [
+    'CropReconstruction',
     'FeatureAggregation',
     'FeatureAlignment',
     'InferenceCfg',
