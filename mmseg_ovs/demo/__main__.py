@@ -59,6 +59,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='largest accepted image (default: %(default)g)',
     )
     parser.add_argument(
+        '--max-frames',
+        type=int,
+        default=Limits.frames,
+        help='most frames of a video (default: %(default)d)',
+    )
+    parser.add_argument(
         '--max-requests',
         type=int,
         default=Limits.requests,
@@ -72,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     names = [model[0] for model in args.model]
     if len(set(names)) < len(names):
         parser.error(f'--model: names have to differ, not {names}')
-    for option in ('megabytes', 'megapixels', 'requests'):
+    for option in ('megabytes', 'megapixels', 'frames', 'requests'):
         value = getattr(args, f'max_{option}')
         if value <= 0:
             parser.error(f'--max-{option} has to be above 0, not {value:g}')
@@ -94,7 +100,9 @@ def _import_page():
 
 def start(args: argparse.Namespace):
     """Serve in the background; returns the page, whose ``close()`` ends it."""
-    limits = Limits(args.max_megabytes, args.max_megapixels, args.max_requests)
+    limits = Limits(
+        args.max_megabytes, args.max_megapixels, args.max_frames, args.max_requests
+    )
     models = {}
     for name, *files in args.model:
         model = PageModel(

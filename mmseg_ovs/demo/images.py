@@ -19,11 +19,13 @@ class Limits:
     Attributes:
         megabytes: Largest upload in MB (2**20 bytes, as Gradio counts).
         megapixels: Largest image.
+        frames: Most frames of a video.
         requests: Images that are segmented at a time; each takes memory of its own.
     """
 
     megabytes: float = 20
     megapixels: float = 25
+    frames: int = 500
     requests: int = 1
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,8 +10,9 @@ from tempfile import TemporaryDirectory
 
 import gradio as gr
 
-from mmseg_ovs.apis import ImageError, ImageSource
+from mmseg_ovs.apis import ImageError, ImageSource, VideoError
 from mmseg_ovs.apis.one_class import one_class_hint
+from mmseg_ovs.models.segmentors.temporal import STRATEGIES
 from mmseg_ovs.structures import VocabularyError
 from mmseg_ovs.utils import OpenVocabError
 
@@ -18,6 +20,7 @@ from .examples import make_examples
 from .images import Limits, check_image
 from .models import Answer, PageModel
 from .overlay import make_view, new_folder
+from .video import segment_video
 from .words import read_words
 
 # Uploads and results are deleted an hour after they were made.
@@ -79,6 +82,8 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
                     apply_default_css=False,
                 )
                 status = gr.Markdown()
+        with gr.Accordion('Video, with the classes and settings above', open=False):
+            _video(fields, models, limits)
         outputs = [result, status]
         button.click(None, js=_CLOSE_MESSAGES)
         pressed = button.click(
@@ -90,6 +95,7 @@ def build_page(models: Mapping[str, PageModel], limits: Limits) -> gr.Blocks:
             preprocess=False,
             show_progress_on=result,
             concurrency_limit=limits.requests,
+            concurrency_id='segment',
             api_name='segment',
         )
         pressed.failure(  # what is there is of another request
@@ -150,25 +156,75 @@ def _fields(models: Mapping[str, PageModel], limits: Limits) -> list[gr.Componen
     return [upload, words, model, has_background, score, refine]
 
 
-def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., tuple]:
-    """What the button does: the values of the fields to result and status."""
+def _video(
+    fields: list[gr.Component], models: Mapping[str, PageModel], limits: Limits
+) -> None:
+    """Lay out what is for videos."""
+    clip = gr.File(
+        label=f'Video (up to {limits.megabytes:g} MB, {limits.frames} frames)',
+        file_types=['video'],
+    )
+    temporal = gr.Radio(
+        ['none', *STRATEGIES],
+        value='none',
+        label='Between frames',
+        info='smooth: a place keeps a share of its scores. propagate: scores follow '
+        'what moves.',
+    )
+    button = gr.Button('Segment the video')
+    overlay = gr.Video(label='Overlay', interactive=False)
+    status = gr.Markdown()
+    button.click(None, js=_CLOSE_MESSAGES)
+    button.click(
+        _video_handler(models, limits),
+        [clip, *fields[1:], temporal],
+        [overlay, status],
+        preprocess=False,  # as for images
+        show_progress_on=overlay,
+        concurrency_limit=limits.requests,
+        concurrency_id='segment',
+        api_name='segment_video',
+    )
 
-    def segment(image, classes, model, background, background_score, refine):
+
+def _video_handler(
+    models: Mapping[str, PageModel], limits: Limits
+) -> Callable[..., tuple]:
+    """What the button does: the values of the fields to overlay and status."""
+
+    @_told
+    def segment(video, classes, model, background, background_score, refine, temporal):
+        if not video or not video['path']:
+            raise VideoError('Choose a video first.')
+        source = ImageSource(video['orig_name'] or 'The video', video['path'])
+        vocabulary = read_words(classes)
+        score = _background_score(background_score) if background else None
+        if model not in models:
+            raise OpenVocabError(f'There is no model {model!r}: {list(models)}')
+        out = new_folder() / 'overlay.mp4'
+        told = segment_video(
+            models[model].load(),
+            source,
+            vocabulary,
+            score,
+            refine,
+            temporal,
+            limits,
+            out,
+        )
+        notes = [_RANDOM if models[model].is_random else '', told.replace('\n', '. ')]
+        return str(out), ' '.join(filter(None, notes))
+
+    return segment
+
+
+def _told(handler: Callable[..., tuple]) -> Callable[..., tuple]:
+    """The handler, whose errors become messages on the page."""
+
+    @functools.wraps(handler)
+    def run(*values):
         try:
-            source = _image(image)
-            pixels = check_image(source, limits)
-            vocabulary = read_words(classes)
-            keeps = 4 * pixels * len(vocabulary.rows) <= _LARGEST_SCORES * 2**20
-            score = _background_score(background_score) if background else None
-            if model not in models:
-                raise OpenVocabError(f'There is no model {model!r}: {list(models)}')
-            answer = models[model].segment(
-                source,
-                vocabulary,
-                score,
-                refine,
-                keep_scores=keeps,
-            )
+            return handler(*values)
         except OpenVocabError as error:
             raise gr.Error(
                 html.escape(str(error), quote=False),
@@ -178,6 +234,29 @@ def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., t
         except Exception as error:
             reason = html.escape(f'{type(error).__name__}: {error}', quote=False)
             raise gr.Error(reason, duration=None) from error
+
+    return run
+
+
+def _handler(models: Mapping[str, PageModel], limits: Limits) -> Callable[..., tuple]:
+    """What the button does: the values of the fields to result and status."""
+
+    @_told
+    def segment(image, classes, model, background, background_score, refine):
+        source = _image(image)
+        pixels = check_image(source, limits)
+        vocabulary = read_words(classes)
+        keeps = 4 * pixels * len(vocabulary.rows) <= _LARGEST_SCORES * 2**20
+        score = _background_score(background_score) if background else None
+        if model not in models:
+            raise OpenVocabError(f'There is no model {model!r}: {list(models)}')
+        answer = models[model].segment(
+            source,
+            vocabulary,
+            score,
+            refine,
+            keep_scores=keeps,
+        )
         notes = [
             _RANDOM if models[model].is_random else '',
             _times(answer),

@@ -6,14 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import cv2
 import httpx
 import numpy as np
 import pytest
-from colour_model import write_config
+from colour_model import stripes, write_config
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from mmseg_ovs.apis import Video
 from mmseg_ovs.demo import page
 from mmseg_ovs.demo.images import Limits
 from mmseg_ovs.demo.models import PageModel
@@ -223,3 +225,31 @@ def test_the_server_connects_to_nobody(client, image, server):
     hosts = {eval(line)[0] for line in connections if line.startswith('(')}
     assert all(ipaddress.ip_address(host).is_loopback for host in hosts), hosts
     assert hosts, 'it asks itself whether it is there: the record should show it'
+
+
+def test_a_video(client, tmp_path):
+    """The overlay has all frames; speed and flicker are told."""
+    clip = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*'MJPG'), 5, (72, 32))
+    for _ in range(3):
+        writer.write(np.ascontiguousarray(stripes('red', 'blue', 'green')[..., ::-1]))
+    writer.release()
+
+    def segment(path, temporal):
+        return client.predict(
+            video=handle_file(str(path)),
+            classes='red\nblue\ngreen',
+            model='colours',
+            temporal=temporal,
+            api_name='/segment_video',
+        )
+
+    for temporal in ('none', 'propagate'):
+        overlay, status = segment(clip, temporal)
+        path = overlay['video'] if isinstance(overlay, dict) else overlay
+        assert Video(path).num_frames == 3
+        assert 'of 5 frames a second' in status and 'labels flicker: 0.00%' in status
+    damaged = tmp_path / 'damaged.avi'
+    damaged.write_bytes(b'no video')
+    with pytest.raises(AppError, match='damaged.avi is not readable as a video'):
+        segment(damaged, 'none')
