@@ -143,7 +143,7 @@ class WindowBatches:
                 return (call(batch),)
             result, self.known[kind] = self.memory.measure(lambda: call(batch))
             return (result,)
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             if self.size is not None and len(batch) > 1:
                 raise OpenVocabError(
                     f'test_cfg.window_batch_size={self.size} windows of {window[0]} x '
@@ -159,7 +159,7 @@ class WindowBatches:
         return None
 
 
-def asked(error: torch.OutOfMemoryError) -> int:
+def asked(error: torch.cuda.OutOfMemoryError) -> int:
     """Bytes of the allocation that failed; 0 if the error does not say."""
     found = re.search(r'allocate ([\d.]+) ([KMG])iB', str(error))
     if found is None:

@@ -29,7 +29,7 @@ class Device:
 
     def run(self, batch):
         if len(batch) * self.window + self.hidden > self.room:
-            raise torch.OutOfMemoryError('Tried to allocate 1.50 KiB. GPU 0')
+            raise torch.cuda.OutOfMemoryError('Tried to allocate 1.50 KiB. GPU 0')
         self.sizes.append(len(batch))
         return [10 * view for view in batch]
 
@@ -66,7 +66,7 @@ def test_one_window_too_many():
     for known in ({}, dict(a=8 << 20)):  # at first, or when others took the memory
         with pytest.raises(OpenVocabError, match=message) as caught:
             run(device, count=2, known=known)
-        assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+        assert isinstance(caught.value.__cause__, torch.cuda.OutOfMemoryError)
 
 
 def test_a_size_is_kept_to():
