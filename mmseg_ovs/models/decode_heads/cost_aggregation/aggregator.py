@@ -231,14 +231,15 @@ class Aggregator(nn.Module):
         if not self.training and self.keep_classes and count > self.keep_classes:
             kept = competing_classes(features, text, self.keep_classes, chunk)
             text = text[kept]
-        if self.pad_len is not None and len(text) > self.pad_len:
+        if self.pad_len is not None and text.shape[0] > self.pad_len:
             strongest = strongest_classes(features, text, self.pad_len, chunk)
             kept = strongest if kept is None else kept[strongest]
             # The authors normalise before the mean over prompts only here.
             text = F.normalize(text[strongest], dim=-1)
         text_guidance = F.normalize(text.mean(dim=1), dim=-1)
         text_guidance = self.text_guidance_projection(text_guidance)
-        parts = text.split(chunk) if chunk < len(text) else [text]
+        # not len(text), which would fix the number of rows in an export
+        parts = text.split(chunk) if chunk < text.shape[0] else [text]
         chunks = [self._embed(features, part) for part in parts]
         for layer in self.layers:
             prepared = layer.swin_block.prepare(appearance, windows)
