@@ -134,7 +134,7 @@ class Audit:
                 self.pairs.append(Pair(image, mask.noun, mask.score, both, area, size))
         for name in labelled & of_class.keys():
             label = self.labels.mask(image, [name])
-            if label is not None:
+            if common(label):  # a polygon may be too small for a pixel
                 self._cover(name, label, of_class[name])
 
     def _cover(self, name: str, label: Rle, masks: list[NounMask]) -> None:

@@ -204,6 +204,22 @@ def test_bad_files(audit, content, labels, change, message):
         audit()
 
 
+def test_a_label_too_small_for_a_pixel_is_not_there(audit, labels):
+    labels[0]['annotations'][0]['segmentation'] = [[3, 3, 3.1, 3, 3.1, 3.1]]
+    found = audit()
+    assert 'dog' not in {row['class'] for row in found.by_class()}
+    assert {row['noun']: row['wrong'] for row in found.by_noun()}['puppy'] == 1
+
+
+@pytest.mark.parametrize('wrong', [('--bins', 'nan'), ('--sheets', '-1')])
+def test_numbers_that_mean_nothing(files, tmp_path, wrong, capsys):
+    masks, labels = files()
+    words = [str(masks), '--labels', *map(str, labels), '--out', str(tmp_path / 'out')]
+    with pytest.raises(SystemExit):
+        main([*words, *wrong])
+    assert wrong[0] in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_nothing_in_a_bin_is_no_number(audit):
     empty = audit().by_score([0, 0.95])[1]
     assert empty['masks'] == 0 and math.isnan(empty['iou'])

@@ -15,6 +15,7 @@ import io
 import json
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -68,9 +69,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--images', type=Path, help='folder of the images')
     args = parser.parse_args(argv)
     args.bins = [0.0, *args.bins]
-    if args.bins != sorted(set(args.bins)) or args.bins[-1] > 1:
+    rising = all(low < high for low, high in pairwise(args.bins))
+    if not (rising and args.bins[-1] <= 1):
         parser.error(f'--bins have to ascend within 0..1, not {args.bins[1:]}')
-    if (args.sheets > 0) != (args.images is not None):
+    if args.sheets < 0 or (args.sheets > 0) != (args.images is not None):
         parser.error('--sheets N and --images FOLDER go together')
     return args
 
