@@ -173,6 +173,16 @@ def test_the_command_without_an_error(data):
     assert not (data / 'out/confusion.png').exists()
 
 
+def test_the_command_without_a_label(data):
+    write_predictions(data)
+    for file in (data / 'labels').iterdir():
+        labels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(file), np.full_like(labels, IGNORE))
+    with pytest.raises(SystemExit, match='No pixel of the 2 images is labelled'):
+        run(data)
+    assert not (data / 'out').exists()
+
+
 def test_the_command_on_files_that_do_not_fit(data):
     with pytest.raises(SystemExit, match='a.png is not there: write the predictions'):
         run(data)

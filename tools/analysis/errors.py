@@ -72,6 +72,11 @@ def main(argv: list[str] | None = None) -> None:
             counts.update(prediction, labels[index])
         except OpenVocabError as error:
             raise OpenVocabError(f'{labels.names[index]}: {error}') from error
+    if not counts.confusion.any():
+        raise OpenVocabError(
+            f'No pixel of the {len(labels)} images is labelled: all have the value '
+            f'{labels.ignore_index}, and there is nothing to compare with'
+        )
     data = args.data or Path(cfg.filename).stem
     title = f'{args.predictions}, {data}, {len(labels)} images'
     print(f'\n{write_errors(args.out, counts, labels.classes, title)}')
