@@ -117,6 +117,13 @@ def test_what_cannot_choose_is_refused(main, files, tmp_path):
         main([files[0], files[2], '--draw-test', *more])
 
 
+@pytest.mark.parametrize('wrong', ['nan', 'inf', '-1'])
+def test_handicaps_that_no_config_takes(main, files, tmp_path, wrong, capsys):
+    with pytest.raises(SystemExit):
+        main([*files[:2], '--out', str(tmp_path / 'out'), '--handicaps', '0', wrong])
+    assert 'numbers from 0 on' in capsys.readouterr().err
+
+
 def test_predictions_honour_the_names_of_their_checkpoint(files, tmp_path):
     image = str(tmp_path / 'images/a.png')
     labels = OpenVocabInferencer(*files[:2], device='cpu')(image, seen_handicap=1e3)

@@ -7,11 +7,12 @@ from torch import nn
 
 from mmseg_ovs.composition import compose
 from mmseg_ovs.engine import data_vocabulary
-from mmseg_ovs.engine.hooks import VocabularyHook
+from mmseg_ovs.engine.hooks import VocabularyHook, vocabulary_hook
 
 
 class Model(nn.Module):
-    vocabulary = trained = None
+    vocabulary = trained = test_cfg = None
+    trained_names = ()
 
     def set_vocabulary(self, vocabulary):
         self.vocabulary = vocabulary
@@ -73,6 +74,26 @@ def test_prompts_may_differ_from_the_class_names():
     vocabulary = runner.model.vocabulary
     assert vocabulary.rows == ('television', 'screen')
     assert (vocabulary.background_label, vocabulary.background_score) == (0, 0.55)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (('sky', 'road'), 'changes nothing: of the 2 classes of the data all are'),
+        (('cow',), 'changes nothing: of the 1 classes of the data none are'),
+        (('sky', 'cow'), ''),
+    ],
+)
+def test_a_handicap_without_effect_is_named(classes, message, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        vocabulary_hook, 'print_log', lambda text, **kwargs: said.append(text)
+    )
+    runner = runner_with(test=dict(classes=classes))
+    runner.model.test_cfg = dict(seen_handicap=0.1)
+    runner.model.trained_names = ('sky', 'road')
+    VocabularyHook().before_test(runner)
+    assert message in ''.join(said) and bool(said) == bool(message)
 
 
 def test_vocabulary_of_another_length():

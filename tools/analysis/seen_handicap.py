@@ -14,6 +14,7 @@ docs/own_data.md.
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -87,7 +88,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--device', action=Device, default='cpu', help="'cuda' for a GPU"
     )
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(argv)
+    if not all(0 <= handicap < math.inf for handicap in args.handicaps or ()):
+        parser.error(f'--handicaps are numbers from 0 on, not {args.handicaps}')
+    return args
 
 
 def compared_classes(

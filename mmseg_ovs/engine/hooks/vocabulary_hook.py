@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.utils.data import DataLoader
 
 from mmseg_ovs.models.utils import unwrap_model
 from mmseg_ovs.structures import Vocabulary
+from mmseg_ovs.structures.seen_names import seen_mask
 
 
 @HOOKS.register_module()
@@ -68,8 +73,7 @@ class VocabularyHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Validation data, with ``vocabulary`` and ``background``."""
-        metainfo = runner.val_dataloader.dataset.metainfo
-        self._model(runner).set_vocabulary(self.evaluated_vocabulary(metainfo))
+        self._set_evaluated_vocabulary(runner, runner.val_dataloader)
 
     def after_val(self, runner: Runner) -> None:
         """Training goes on with its own classes."""
@@ -78,5 +82,20 @@ class VocabularyHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Test data, with ``vocabulary`` and ``background``."""
-        metainfo = runner.test_dataloader.dataset.metainfo
-        self._model(runner).set_vocabulary(self.evaluated_vocabulary(metainfo))
+        self._set_evaluated_vocabulary(runner, runner.test_dataloader)
+
+    def _set_evaluated_vocabulary(self, runner: Runner, loader: DataLoader) -> None:
+        model = self._model(runner)
+        metainfo = loader.dataset.metainfo
+        vocabulary = self.evaluated_vocabulary(metainfo)
+        model.set_vocabulary(vocabulary)
+        seen = seen_mask(vocabulary, model.trained_names)
+        handicap = (model.test_cfg or {}).get('seen_handicap')
+        if handicap and seen.all() == seen.any():
+            share = 'all' if seen.all() else 'none'
+            print_log(
+                f'test_cfg.seen_handicap={handicap:g} changes nothing: of the '
+                f'{len(seen)} classes of the data {share} are among the trained names',
+                logger='current',
+                level=logging.WARNING,
+            )
