@@ -11,6 +11,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
+from mmseg_ovs.utils import is_number
+
 from .sample_errors import NamesFailingSample, check_images_exist
 
 
@@ -60,8 +62,12 @@ class NounMasksDataset(NamesFailingSample, BaseDataset):
         backend_args: dict | None = None,
         **kwargs: Any,
     ) -> None:
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise ValueError(f'min_score has to be in 0..1, or None, not {min_score}')
+        if min_score is not None and not (is_number(min_score) and 0 <= min_score <= 1):
+            raise ValueError(f'min_score has to be in 0..1, or None, not {min_score!r}')
+        if not isinstance(weight_by_score, bool):
+            raise ValueError(
+                f'weight_by_score has to be True or False, not {weight_by_score!r}'
+            )
         self.min_score = min_score
         self.weight_by_score = weight_by_score
         self.backend_args = backend_args

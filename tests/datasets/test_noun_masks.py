@@ -229,8 +229,9 @@ def test_masks_of_a_low_score_are_left_out(build, scored):
     assert kept.metainfo['nouns'] == tuple(NAMES)
     with pytest.raises(ValueError, match='no image of .* has a mask of score 0.95'):
         build(min_score=0.95)
-    with pytest.raises(ValueError, match='min_score has to be in 0..1'):
-        build(min_score=35)
+    for wrong in (35, float('nan'), '0.5x'):
+        with pytest.raises(ValueError, match='min_score has to be in 0..1'):
+            build(min_score=wrong)
 
 
 def test_scores_become_weights(build, scored):
@@ -243,6 +244,8 @@ def test_scores_become_weights(build, scored):
         'data_samples'
     ].noun_weights == [0.9, 0.5]
     assert 'noun_weights' not in build(pipeline)[0]['data_samples']
+    with pytest.raises(ValueError, match="True or False, not 'no'"):
+        build(pipeline, weight_by_score='no')
 
 
 @pytest.mark.parametrize('score', [None, '0.5', 1.5, float('nan'), True])

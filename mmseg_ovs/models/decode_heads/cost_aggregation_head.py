@@ -17,6 +17,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from mmseg_ovs.structures import VisualFeatures, Vocabulary
+from mmseg_ovs.utils import is_positive
 
 from ..layers import Linear
 from ..text_encoders import BaseTextEncoder
@@ -164,10 +165,10 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         )
         self.log_cosine_scale = None
         if cosine_scale is not None:
-            if cosine_scale <= 0:
+            if not is_positive(cosine_scale):
                 raise ValueError(
                     f'cosine_scale has to be positive, or None for no skip connection, '
-                    f'got {cosine_scale}'
+                    f'got {cosine_scale!r}'
                 )
             self.log_cosine_scale = nn.Parameter(torch.tensor(math.log(cosine_scale)))
             nn.init.zeros_(self.aggregator.head.weight)

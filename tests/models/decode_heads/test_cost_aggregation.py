@@ -234,6 +234,7 @@ def test_temporaries_do_not_grow_with_the_number_of_classes(attention):
     [
         (dict(pad_len=0), 'at least 1, got 0.* switched off by None'),
         (dict(keep_classes=0), 'at least 1, or None for all classes, got 0'),
+        (dict(keep_classes=2.5), 'keep_classes has to be a whole number .* got 2.5'),
         (dict(pad_len=-3), 'at least 1, got -3.* switched off by None'),
         (dict(class_chunk=0), 'class_chunk has to be at least 1'),
         (dict(class_attention='sparse'), r"one of \['full', 'linear'\], got 'sparse'"),

@@ -89,9 +89,10 @@ def test_a_skip_connection_starts_from_the_plain_cosine():
     assert head.log_cosine_scale.grad and head.aggregator.head.weight.grad.any()
 
 
-def test_a_skip_connection_without_weight():
+@pytest.mark.parametrize('scale', [0, float('nan'), float('inf'), '10x'])
+def test_a_skip_connection_without_weight(scale):
     with pytest.raises(ValueError, match='cosine_scale has to be positive'):
-        build(cosine_scale=0)
+        build(cosine_scale=scale)
 
 
 # ------------------------------------------------------------------------ loss

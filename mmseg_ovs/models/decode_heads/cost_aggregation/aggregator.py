@@ -110,10 +110,11 @@ class Aggregator(nn.Module):
                 f'class_chunk has to be at least 1, or None for all classes at once, '
                 f'got {class_chunk}'
             )
-        if keep_classes is not None and keep_classes < 1:
+        whole = type(keep_classes) is int
+        if keep_classes is not None and not (whole and keep_classes >= 1):
             raise ValueError(
-                f'keep_classes has to be at least 1, or None for all classes, got '
-                f'{keep_classes}'
+                'keep_classes has to be a whole number of at least 1, or None for all '
+                f'classes, got {keep_classes!r}'
             )
         if not appearance_channels:
             appearance_guidance_dims = 0
