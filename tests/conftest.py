@@ -22,6 +22,19 @@ settings.register_profile('tests', deadline=None, derandomize=True, database=Non
 settings.load_profile('tests')
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        '--full-size',
+        action='store_true',
+        help='also try full-size models (tests/properties/test_full_size.py, minutes)',
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    left_out = collection_path.name == 'test_full_size.py'
+    return True if left_out and not config.option.full_size else None
+
+
 def pytest_collection_finish():
     # What is imported stays: no search for garbage has to look at it.
     gc.collect()

@@ -26,11 +26,13 @@ WORDS = ['red disc', 'blue bar', 'yellow sand']
 
 
 def build(name):
-    """A shipped tiny model with random weights, all of which count."""
+    """A shipped model with random weights, all of which count, and one template."""
     init_default_scope('mmseg')
     torch.manual_seed(0)
     cfg = Config.fromfile(find_config(name)).model
     chain.without_weights(cfg)
+    cfg.text_encoder.pop('pretrained', None)
+    cfg.text_encoder.templates = 'single'
     model = MODELS.build(cfg).eval()
     with torch.no_grad():
         for parameter in model.parameters():
