@@ -189,6 +189,10 @@ def test_the_command_on_files_that_do_not_fit(data):
     write_predictions(data, lambda labels: labels + 1)
     with pytest.raises(SystemExit, match='a: the prediction has the values 1 to 2'):
         run(data)
+    file = data / 'pred/a.png'
+    file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(SystemExit, match='a: label map .* cannot be read'):
+        run(data)
     with pytest.raises(SystemExit, match='areas have to rise'):
         run(data, '--areas', '5', '5')
     assert not (data / 'out').exists()

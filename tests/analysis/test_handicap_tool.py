@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmseg_ovs.apis import OpenVocabInferencer
 from mmseg_ovs.datasets import OpenVocabSegDataset
@@ -115,6 +116,15 @@ def test_what_cannot_choose_is_refused(main, files, tmp_path):
         main([*files[:2], *more])
     with pytest.raises(SystemExit, match='5 classes of the data were trained and 0'):
         main([files[0], files[2], '--draw-test', *more])
+
+
+def test_data_without_labels(main, files, tmp_path):
+    cfg = Config.fromfile(files[0])
+    cfg.val_dataloader.dataset.pipeline.pop(1)
+    cfg.dump(tmp_path / 'bare.py')
+    bare = str(tmp_path / 'bare.py')
+    with pytest.raises(SystemExit, match='a.png comes without labels'):
+        main([bare, files[1], '--out', str(tmp_path / 'out')])
 
 
 @pytest.mark.parametrize('wrong', ['nan', 'inf', '-1'])

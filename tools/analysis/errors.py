@@ -67,10 +67,10 @@ def main(argv: list[str] | None = None) -> None:
         len(labels.classes), labels.ignore_index, tuple(args.areas), args.radius
     )
     for index in track_iter_progress(range(len(labels)), file=sys.stderr):
-        prediction = labels.prediction(args.predictions, index)
         try:
+            prediction = labels.prediction(args.predictions, index)
             counts.update(prediction, labels[index])
-        except OpenVocabError as error:
+        except (OpenVocabError, ValueError) as error:  # a broken file is the latter
             raise OpenVocabError(f'{labels.names[index]}: {error}') from error
     if not counts.confusion.any():
         raise OpenVocabError(

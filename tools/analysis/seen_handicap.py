@@ -147,6 +147,11 @@ def score_maps(
     for batch in Runner.build_dataloader(cfg.test_dataloader):
         data = model.data_preprocessor(batch, False)
         for sample in model.predict(**data, vocabulary=asked, **settings):
+            if 'gt_sem_seg' not in sample:
+                raise OpenVocabError(
+                    f'{sample.get("img_path")} comes without labels to compare with: '
+                    "add dict(type='LoadLabelMap') to the pipeline of the data"
+                )
             label = renumbered[sample.gt_sem_seg.data[0].long().cpu()]
             yield sample.seg_logits.data, label
 
