@@ -8,6 +8,7 @@ from torch import nn
 from mmseg_ovs.composition import compose
 from mmseg_ovs.engine import data_vocabulary
 from mmseg_ovs.engine.hooks import VocabularyHook, vocabulary_hook
+from mmseg_ovs.evaluation import OpenVocabIoUMetric
 
 
 class Model(nn.Module):
@@ -21,18 +22,21 @@ class Model(nn.Module):
         self.trained = metainfo
 
 
-def runner_with(train=None, test=None):
+def runner_with(train=None, test=None, metrics=()):
     """A runner with data sets of the given metainfo."""
 
     def loader(metainfo):
         return SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo))
 
+    loop = SimpleNamespace(
+        dataloader=loader(test or {}), evaluator=SimpleNamespace(metrics=metrics)
+    )
     return SimpleNamespace(
         model=Model(),
         train_loop=object(),
         train_dataloader=loader(train or {}),
-        val_dataloader=loader(test or {}),
-        test_dataloader=loader(test or {}),
+        val_loop=loop,
+        test_loop=loop,
     )
 
 
@@ -94,6 +98,31 @@ def test_a_handicap_without_effect_is_named(classes, message, monkeypatch):
     runner.model.trained_names = ('sky', 'road')
     VocabularyHook().before_test(runner)
     assert message in ''.join(said) and bool(said) == bool(message)
+
+
+@pytest.mark.parametrize(
+    ('trained', 'seen_classes', 'named'),
+    [
+        (('sky',), None, True),  # 'road' was hidden
+        (('sky',), ['sky'], False),
+        (('sky', 'road'), None, False),
+        ((), None, False),  # of a checkpoint that does not say
+    ],
+)
+def test_hidden_classes_do_not_count_as_seen_unsaid(
+    trained, seen_classes, named, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(
+        vocabulary_hook, 'print_log', lambda text, **kwargs: said.append(text)
+    )
+    metric = OpenVocabIoUMetric(seen_classes=seen_classes)
+    meta = dict(classes=('sky', 'road', 'cow'), seen_classes=['sky', 'road'])
+    runner = runner_with(test=meta, metrics=[metric])
+    runner.model.trained_names = trained
+    VocabularyHook().before_test(runner)
+    assert ('not among the trained names: road' in ''.join(said)) == named
+    assert bool(said) == named
 
 
 def test_vocabulary_of_another_length():

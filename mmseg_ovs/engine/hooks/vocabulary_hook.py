@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
-from torch.utils.data import DataLoader
 
 from mmseg_ovs.models.utils import unwrap_model
 from mmseg_ovs.structures import Vocabulary
-from mmseg_ovs.structures.seen_names import seen_mask
+from mmseg_ovs.structures.seen_names import seen_by_name, seen_mask
 
 
 @HOOKS.register_module()
@@ -73,7 +75,7 @@ class VocabularyHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Validation data, with ``vocabulary`` and ``background``."""
-        self._set_evaluated_vocabulary(runner, runner.val_dataloader)
+        self._set_evaluated_vocabulary(runner, runner.val_loop)
 
     def after_val(self, runner: Runner) -> None:
         """Training goes on with its own classes."""
@@ -82,11 +84,11 @@ class VocabularyHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Test data, with ``vocabulary`` and ``background``."""
-        self._set_evaluated_vocabulary(runner, runner.test_dataloader)
+        self._set_evaluated_vocabulary(runner, runner.test_loop)
 
-    def _set_evaluated_vocabulary(self, runner: Runner, loader: DataLoader) -> None:
+    def _set_evaluated_vocabulary(self, runner: Runner, loop: BaseLoop) -> None:
         model = self._model(runner)
-        metainfo = loader.dataset.metainfo
+        metainfo = loop.dataloader.dataset.metainfo
         vocabulary = self.evaluated_vocabulary(metainfo)
         model.set_vocabulary(vocabulary)
         seen = seen_mask(vocabulary, model.trained_names)
@@ -96,6 +98,27 @@ class VocabularyHook(Hook):
             print_log(
                 f'test_cfg.seen_handicap={handicap:g} changes nothing: of the '
                 f'{len(seen)} classes of the data {share} are among the trained names',
+                logger='current',
+                level=logging.WARNING,
+            )
+        for metric in loop.evaluator.metrics:
+            self._warn_of_hidden(metric, metainfo, model.trained_names)
+
+    @staticmethod
+    def _warn_of_hidden(
+        metric: BaseMetric, metainfo: Mapping[str, Any], trained: Sequence[str]
+    ) -> None:
+        """Scores of seen classes are not to hold some that training has hidden."""
+        if getattr(metric, 'seen_vocabulary', None):
+            return
+        told = getattr(metric, 'seen_classes', None)
+        seen = told or metainfo.get('seen_classes') or ()
+        hidden = sorted(set(seen) - set(seen_by_name(seen, trained)))
+        if trained and hidden:
+            print_log(
+                f'{type(metric).__name__} counts classes as seen that are not among '
+                f'the trained names: {", ".join(hidden)}. Give it the others as '
+                'seen_classes',
                 logger='current',
                 level=logging.WARNING,
             )
