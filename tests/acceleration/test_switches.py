@@ -31,8 +31,10 @@ def build(name):
     torch.manual_seed(0)
     cfg = Config.fromfile(find_config(name)).model
     chain.without_weights(cfg)
-    cfg.text_encoder.pop('pretrained', None)
-    cfg.text_encoder.templates = 'single'
+    text = cfg.text_encoder.get('encoder', cfg.text_encoder)  # SAN's is inside
+    for key in ('pretrained', 'cache_dir'):
+        text.pop(key, None)
+    text.templates = 'single'
     model = MODELS.build(cfg).eval()
     with torch.no_grad():
         for parameter in model.parameters():
