@@ -34,7 +34,7 @@ from mmseg_ovs.benchmark.processes import run_rows
 from mmseg_ovs.benchmark.rows import (
     DONE,
     FAILED,
-    PUBLISHED,
+    PENDING,
     UNTRAINED,
     Row,
     prepare_rows,
@@ -116,7 +116,10 @@ def run(plan: Plan, zoo: Zoo, args: argparse.Namespace) -> list[Row]:
         print(f'Common protocol: {plan.protocol}')
     print('Looking at configs, weights and data ...', flush=True)
     rows = prepare_rows(plan, args.out, args.allow_random)
-    for row in [row for row in rows if row.status not in (PUBLISHED, UNTRAINED)]:
+    for missing in dict.fromkeys(row.missing for row in rows if row.missing):
+        names = dict.fromkeys(row.data.name for row in rows if row.missing == missing)
+        print(f'  {", ".join(names)}: absent ({missing})', flush=True)
+    for row in [row for row in rows if row.status in (DONE, PENDING, FAILED)]:
         note = 'done before' if row.status == DONE else row.status
         print(f'  {row.title}: {note}{row.reason and f" ({row.reason})"}', flush=True)
 

@@ -16,6 +16,7 @@ from mmseg_ovs.composition import (
     MissingDataError,
     OptionError,
     apply_options,
+    check_data_files,
     compose,
 )
 from mmseg_ovs.composition.compose import TRAINING_KEYS
@@ -38,6 +39,7 @@ class Row:
         status: 'done', 'pending', 'absent' (the data), 'failed', 'to be trained'
             (there are no weights) or 'published only' (a method that is not here).
         reason: Why it is absent, failed or to be trained.
+        missing: Which data are not there; empty if they are.
         folder: Where config, log and result lie; named by the hash of config, weights
             and data.
         result: What ``ProtocolHook`` wrote.
@@ -48,6 +50,7 @@ class Row:
     data: DataEntry
     status: str = PENDING
     reason: str = ''
+    missing: str = ''
     folder: Path | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     settings: str = ''
@@ -103,13 +106,16 @@ def prepare_rows(plan: Plan, out: Path, allow_random: bool = False) -> list[Row]
         if row.model.config is None:
             row.status = PUBLISHED
             continue
-        if row.model.untrained and not allow_random:
-            row.status, row.reason = UNTRAINED, row.model.untrained
-            continue
         try:
-            _prepare(row, plan, out)
+            if row.model.untrained and not allow_random:
+                row.status, row.reason = UNTRAINED, row.model.untrained
+                check_data_files(row_config(plan, row.model, row.data)[0], 'test')
+            else:
+                _prepare(row, plan, out)
         except MissingDataError as error:
-            row.status, row.reason = ABSENT, str(error)
+            row.missing = str(error)
+            if row.status != UNTRAINED:
+                row.status, row.reason = ABSENT, row.missing
         except (CompositionError, OptionError) as error:
             row.fail(str(error))
         except Exception as error:  # a config that cannot be read stops no other row
