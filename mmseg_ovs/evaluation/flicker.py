@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError, is_number
 
 _BLUR = (5, 5)  # of the noise of cameras and codecs
 
@@ -33,8 +33,8 @@ class Flicker:
     """
 
     def __init__(self, tolerance: float = 8) -> None:
-        if tolerance < 0:
-            raise OpenVocabError(f'tolerance has to be at least 0, not {tolerance}')
+        if not (is_number(tolerance) and tolerance >= 0):
+            raise OpenVocabError(f'tolerance has to be at least 0, not {tolerance!r}')
         self.tolerance = tolerance
         self.frames = self._pixels = self._still = self._changed = 0
         self._before: tuple[np.ndarray, np.ndarray] | None = None
@@ -47,8 +47,13 @@ class Flicker:
             labels: Label map (H, W).
 
         Raises:
-            OpenVocabError: Image and labels, or two frames, differ in size.
+            OpenVocabError: Image and labels, or two frames, differ in size; or the
+                image is of another kind.
         """
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise OpenVocabError(
+                f'A frame has to be uint8 (H, W, 3), not {image.dtype} {image.shape}'
+            )
         if image.shape[:2] != labels.shape:
             raise OpenVocabError(
                 f'The labels have {labels.shape} pixels (height, width), their frame '
@@ -68,7 +73,7 @@ class Flicker:
             self._pixels += still.size
             self._still += int(still.sum())
             self._changed += int((still & (labels != old_labels)).sum())
-        self._before = colours, labels
+        self._before = colours, labels.copy()  # callers may reuse the array
         self.frames += 1
 
     @property

@@ -65,3 +65,17 @@ def test_sizes_that_do_not_fit():
         flicker.update(frame()[:10], labels()[:10])
     with pytest.raises(OpenVocabError, match='tolerance has to be at least 0'):
         Flicker(-1)
+
+
+def test_an_array_of_labels_may_be_used_again():
+    flicker, found = Flicker(), labels()
+    flicker.update(frame(), found)
+    found[:, 3] = 1
+    flicker.update(frame(), found)
+    assert flicker.share == 1 / 40
+
+
+@pytest.mark.parametrize('image', [frame() / 255, frame()[..., 0]])
+def test_frames_of_another_kind(image):
+    with pytest.raises(OpenVocabError, match='frame has to be uint8'):
+        Flicker().update(image, labels())

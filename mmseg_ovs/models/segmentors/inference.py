@@ -104,7 +104,7 @@ class WindowedInference:
         text = self.model.project_vocabulary(vocabulary)
         scores = self.score(layouts, text)
         if self.temporal is not None:
-            scores = self._follow(layouts, scores)
+            scores = self._follow(layouts, scores, vocabulary)
         results = [
             self._finish(
                 layout, grids, tuple(meta.get('ori_shape', size)[:2]), meta, vocabulary
@@ -170,13 +170,17 @@ class WindowedInference:
         return list(zip(self.score_features(features, text), patches, strict=True))
 
     def _follow(
-        self, layouts: list[Layout], scores: list[list[Tensor]]
+        self,
+        layouts: list[Layout],
+        scores: list[list[Tensor]],
+        vocabulary: Vocabulary,
     ) -> list[list[Tensor]]:
         """Scores of consecutive frames, each mixed with those before."""
         patches = self.patches if self.temporal.needs_patches else [None] * len(scores)
         images = [self.model.denormalize(layout.canvas) for layout in layouts]
         frames = zip(images, scores, patches, strict=True)
-        return [self.temporal.follow(*frame) for frame in frames]
+        meaning = id(self.model), vocabulary
+        return [self.temporal.follow(*frame, meaning) for frame in frames]
 
     def run_views(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_ovs.structures import VisualFeatures
-from mmseg_ovs.utils import OpenVocabError
+from mmseg_ovs.utils import OpenVocabError, is_number, is_positive
 
 from .settings import read_settings
 
@@ -37,10 +37,15 @@ class Temporal(ABC):
     needs_patches = False
     memory: Any = None
     _size: tuple[int, ...] = ()
+    _meaning: Hashable = None
     seconds = 0.0
 
     def follow(
-        self, image: Tensor, grids: list[Tensor], patches: list[Tensor] | None
+        self,
+        image: Tensor,
+        grids: list[Tensor],
+        patches: list[Tensor] | None,
+        meaning: Hashable = None,
     ) -> list[Tensor]:
         """Scores of the next frame, mixed with those of the frames before.
 
@@ -48,12 +53,14 @@ class Temporal(ABC):
             image: The frame, RGB (3, H, W), 0..255.
             grids: Its scores (R, h, w), of each view.
             patches: Features (C, h', w') of each view, if ``needs_patches``.
+            meaning: Equal for scores that can be mixed: of one model and vocabulary.
 
         Returns:
             As ``grids``; of the first frame the same.
 
         Raises:
-            OpenVocabError: The frame differs in size from those before.
+            OpenVocabError: The frame differs in size from those before, or its scores
+                in what they are of.
         """
         start = time.perf_counter()
         size = tuple(image.shape[-2:])
@@ -64,7 +71,13 @@ class Temporal(ABC):
                 f'{old_width} x {old_height}: a temporal strategy follows frames of '
                 'one size. Leave it out, or segment each part of the video by itself'
             )
-        self._size = size
+        meaning = meaning, tuple(tuple(grid.shape) for grid in grids)
+        if self.memory is not None and meaning != self._meaning:
+            raise OpenVocabError(
+                'The scores of the frames before are of other classes, another model '
+                'or other test_cfg: begin anew, with another strategy of build_temporal'
+            )
+        self._size, self._meaning = size, meaning
         mixed, self.memory = self._mix(image, grids, patches)
         self.seconds += time.perf_counter() - start
         return mixed
@@ -92,10 +105,12 @@ class Smooth(Temporal):
     cut: float = 30.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ValueError(f'temporal.share has to be in 0..1, not {self.share}')
-        if not self.cut > 0:
-            raise ValueError(f'temporal.cut has to be positive, not {self.cut}')
+        if not (is_number(self.share) and 0 <= self.share < 1):
+            raise ValueError(
+                f'temporal.share has to be from 0 on and below 1, not {self.share!r}'
+            )
+        if not is_positive(self.cut):
+            raise ValueError(f'temporal.cut has to be positive, not {self.cut!r}')
 
     def _mix(
         self, image: Tensor, grids: list[Tensor], patches: list[Tensor] | None
@@ -149,14 +164,20 @@ class Propagate(Temporal):
     def __post_init__(self) -> None:
         for name, least in (('frames', 1), ('neighbours', 1), ('radius', 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
+            if type(value) is not int or value < least:
                 raise ValueError(
                     f'temporal.{name} has to be a whole number, at least {least}, not '
-                    f'{value}'
+                    f'{value!r}'
                 )
-        if not self.temperature > 0:
+        # below it, cosine / temperature may be infinite
+        if not (is_positive(self.temperature) and self.temperature >= 1e-6):
             raise ValueError(
-                f'temporal.temperature has to be positive, not {self.temperature}'
+                'temporal.temperature has to be positive, at least 1e-6, not '
+                f'{self.temperature!r}'
+            )
+        if type(self.map_index) is not int:
+            raise ValueError(
+                f'temporal.map_index has to be a whole number, not {self.map_index!r}'
             )
 
     def patches_of(self, features: VisualFeatures) -> Tensor:
@@ -270,7 +291,7 @@ def build_temporal(temporal: object | None) -> Temporal | None:
     name = settings.pop('type', None)
     if name == 'none' and not settings:
         return None
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         hint = ', which takes no settings' if name == 'none' else ''
         raise OpenVocabError(
             f'There is no temporal strategy {name!r}{hint}: there are none, '

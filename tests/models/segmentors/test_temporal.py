@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmseg_ovs.models.segmentors import build_temporal
 from mmseg_ovs.models.segmentors.temporal import nearest_patches
 from mmseg_ovs.utils import OpenVocabError
+from tests.models.conftest import NAMES
 from tests.models.segmentors.running import FEATURES, LOGITS, SLIDE, make_image, run
 
 GREY = torch.full((3, 40, 60), 100.0)
@@ -119,6 +120,24 @@ def test_frames_of_another_size_are_refused():
         strategy.follow(GREY.mT, [draw(3, 8, 5)], [draw(64, 8, 5)])
 
 
+@pytest.mark.parametrize('name', ['smooth', 'propagate'])
+@pytest.mark.parametrize(
+    'changed',
+    [
+        dict(vocabulary=NAMES[::-1]),
+        dict(vocabulary=NAMES[:1]),
+        dict(mode='whole'),
+    ],
+)
+def test_scores_of_something_else_are_not_mixed(build_segmentor, name, changed):
+    model, strategy = build_segmentor(), build_temporal(name)
+    frame, call = make_image(56, 70), dict(vocabulary=NAMES)
+    run(model, [frame], temporal=strategy, **call)
+    with pytest.raises(OpenVocabError, match='of other classes.* begin anew'):
+        run(model, [frame], temporal=strategy, **{**call, **changed})
+    run(model, [frame], temporal=strategy, **call)  # still remembers its own
+
+
 @pytest.mark.parametrize(
     ('temporal', 'message'),
     [
@@ -126,11 +145,18 @@ def test_frames_of_another_size_are_refused():
         (dict(type='none', share=1), "'none', which takes no settings"),
         (dict(share=0.5), 'no temporal strategy None'),
         (dict(type='smooth', radius=1), "no setting 'radius'"),
-        (dict(type='smooth', share=1), 'share has to be in'),
+        (['smooth'], 'no temporal strategy'),
+        (dict(type='smooth', share=1), 'share has to be from 0 on and below 1'),
+        (dict(type='smooth', share='0.5'), "below 1, not '0.5'"),
+        (dict(type='smooth', cut=None), 'cut has to be positive, not None'),
         (dict(type='smooth', cut=0), 'cut has to be positive'),
         (dict(type='propagate', radius=0.5), 'radius has to be a whole number'),
         (dict(type='propagate', frames=0), 'at least 1'),
+        (dict(type='propagate', frames=True), 'at least 1, not True'),
         (dict(type='propagate', temperature=0), 'temperature has to be positive'),
+        (dict(type='propagate', temperature=1e-45), 'at least 1e-6'),
+        (dict(type='propagate', temperature=float('inf')), 'not inf'),
+        (dict(type='propagate', map_index='last'), 'map_index has to be a whole'),
     ],
 )
 def test_unfit_strategies(temporal, message):
