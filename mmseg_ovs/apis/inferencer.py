@@ -122,6 +122,7 @@ class OpenVocabInferencer:
         model = self._build_model(self.weights, allow_random)
         self.model = model.to(device or get_device()).eval()
         accelerate(self.model, onednn, bf16, compile)
+        self._finds_library = onednn is None
         self.pipeline = _inference_pipeline(self.cfg)
         self._one_class: set[Vocabulary] = set()  # those that a warning has named
 
@@ -349,12 +350,15 @@ class OpenVocabInferencer:
         if self.weights is not None and '://' not in place:
             place = f'{os.path.realpath(place)} ({self._weights_digest[:8]})'
         name = os.path.basename(self.cfg.filename or 'of no file')
+        # what was found by trying may differ in the next run
+        found = {'onednn', 'no-onednn'} if self._finds_library else set()
+        switches = [s for s in self.model.acceleration if s not in found]
         return {
             'config': f'{name} ({sha256(_as_json(rest))[:8]})',
             'checkpoint': place,
             'image size': _as_json(resizes),
             'test_cfg': _as_json(test_cfg),
-            'acceleration': ', '.join(self.model.acceleration) or 'none',
+            'acceleration': ', '.join(switches) or 'none',
         }
 
     @cached_property

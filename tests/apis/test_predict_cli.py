@@ -177,6 +177,17 @@ def test_a_folder_keeps_the_results_of_one_vocabulary(folder, options, out):
         main([image, *options, *words])
 
 
+def test_a_run_goes_on_where_another_library_is_faster(
+    folder, options, out, monkeypatch
+):
+    for faster in (True, None, False):
+        found = 'mmseg_ovs.acceleration.probe.onednn_is_faster'
+        monkeypatch.setattr(found, lambda threads, faster=faster: faster)
+        main([str(folder / 'a.png'), *options, '--classes', *WORDS, '--skip-existing'])
+    with pytest.raises(SystemExit, match='acceleration none, now onednn'):
+        main([str(folder / 'a.png'), *options, '--classes', *WORDS, '--onednn'])
+
+
 def test_an_interrupted_run_goes_on(folder, options, out, capsys, monkeypatch):
     write_clip(folder / 'd.mp4', frames=1)
     (folder / 'b.png').unlink()
