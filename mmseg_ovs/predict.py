@@ -233,6 +233,8 @@ def _temporal(words: list[str] | None) -> dict[str, Any] | None:
     settings = dict(type=name)
     for pair in pairs:
         key, _, value = pair.partition('=')
+        if key in settings:
+            raise VideoError(f'--temporal gives {key} twice')
         try:
             settings[key] = ast.literal_eval(value)
         except (SyntaxError, ValueError) as error:
