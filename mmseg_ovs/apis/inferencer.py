@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -266,9 +265,10 @@ class OpenVocabInferencer:
         Args:
             temporal: How the frames of a video, which ``images`` then are, take over
                 scores of the frames before: ``'smooth'``, ``'propagate'`` or a dict
-                (see :func:`build_temporal`). Each call begins anew, except with a
-                strategy from ``build_temporal``, which remembers. A frame that fails is
-                not remembered.
+                (see :func:`build_temporal`). Each call and each :class:`Video` begins
+                anew; frames from elsewhere do not with a strategy from
+                ``build_temporal``, which remembers. A frame that fails is not
+                remembered.
 
         Raises:
             VideoError: ``temporal`` is given, and the images are no video.
@@ -374,10 +374,12 @@ class OpenVocabInferencer:
         test_cfg: dict[str, Any],
         temporal: Temporal | None,
     ) -> Iterator[Prediction]:
-        sources, palette = iter(sources), self.palette(vocabulary)
+        palette = self.palette(vocabulary)
         # mmseg's ResizeShortestEdge keeps the size of the image that it works on.
         transforms = copy.deepcopy(self.pipeline.transforms)
-        while members := list(islice(sources, batch_size)):
+        for members in _batches(sources, batch_size):
+            if temporal is not None and members[0].frame == 0:
+                temporal.memory = None
             predictions = [
                 Prediction(source, vocabulary, palette) for source in members
             ]
@@ -423,6 +425,21 @@ class OpenVocabInferencer:
         else:
             for single in batch:
                 self._segment([single], test_cfg, temporal)
+
+
+def _batches(sources: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
+    """Up to ``size`` at a time; a video begins a batch."""
+    batch = []
+    for source in sources:
+        if batch and source.frame == 0:
+            yield batch
+            batch = []
+        batch.append(source)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _load(prediction: Prediction, transforms: Iterable[Callable]) -> dict | None:

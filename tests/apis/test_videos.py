@@ -2,7 +2,7 @@
 
 import sys
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 
 import cv2
 import numpy as np
@@ -85,6 +85,23 @@ def test_a_strategy_is_for_videos_and_starts_with_each_call(checkpoint):
             inferencer.predict(images, WORDS, temporal='smooth')
     with pytest.raises(VideoError, match='temporal is for the frames of a video'):
         inferencer(frames, WORDS, temporal='smooth')
+
+
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_a_video_begins_anew_after_another(clip, checkpoint, batch_size):
+    inferencer = OpenVocabInferencer(tiny_config(), checkpoint, 'cpu')
+    smooth = dict(type='smooth', share=0.9, cut=255)
+
+    def labels(*videos):
+        images = islice(chain(*videos), 20)
+        found = inferencer.predict(
+            images, WORDS, batch_size=batch_size, temporal=smooth
+        )
+        return [prediction.labels for prediction in found]
+
+    alone = labels(Video(clip, every=4))
+    both = labels(islice(Video(clip), 5, 7), Video(clip, every=4))
+    assert len(alone) == 3 and np.array_equal(both[2:], alone)
 
 
 @pytest.mark.parametrize('batch_size', [1, 3])
