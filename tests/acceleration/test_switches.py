@@ -27,20 +27,26 @@ WORDS = ['red disc', 'blue bar', 'yellow sand']
 
 def build(name):
     """A shipped model with random weights, all of which count, and one template."""
+    return make(Config.fromfile(find_config(name)).model)
+
+
+def make(cfg):
+    """The same of the config of a model, which need not read words."""
     init_default_scope('mmseg')
     torch.manual_seed(0)
-    cfg = Config.fromfile(find_config(name)).model
     chain.without_weights(cfg)
-    text = cfg.text_encoder.get('encoder', cfg.text_encoder)  # SAN's is inside
-    for key in ('pretrained', 'cache_dir'):
-        text.pop(key, None)
-    text.templates = 'single'
+    if text := cfg.get('text_encoder'):
+        text = text.get('encoder', text)  # SAN's is inside
+        for key in ('pretrained', 'cache_dir'):
+            text.pop(key, None)
+        text.templates = 'single'
     model = MODELS.build(cfg).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim < 2:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    model.set_vocabulary(WORDS)
+    if text:
+        model.set_vocabulary(WORDS)
     return model
 
 

@@ -189,8 +189,18 @@ class _Functions(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def attention(self, q, k, v, attn_mask=None, scale=None, is_causal=False):
-        """Attention by its formula: no kernel of the CPU is asked whether it fits."""
+        """By the CPU's kernel, in little memory; with gradients by its formula.
+
+        No kernel of a GPU is asked whether it fits.
+        """
         assert not is_causal
+        given = [x for x in (q, k, v, attn_mask) if x is not None]
+        if not (torch.is_grad_enabled() and any(x.requires_grad for x in given)):
+            if not all(_is(x, GPUTensor) for x in given):
+                raise MixedDevicesError('attention gets tensors of the host')
+            self.meter.kernels += 1
+            given = _values((q, k, v, attn_mask))
+            return GPUTensor(F.scaled_dot_product_attention(*given, scale=scale))
         kernels = self.meter.kernels
         scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
         if attn_mask is not None and attn_mask.dtype == torch.bool:

@@ -164,26 +164,32 @@ INHERENT = {'CostAggregationHead': 1, 'OVSDINOHead': 1}
 def test_a_training_step_reads_two_values_besides_the_loss(model):
     model.train()
     model.data_preprocessor.size = SIZE
-    check_training_step(model, INHERENT.get(type(model.decode_head).__name__, 0))
+    check_training_step(model, inherent_reads(model))
 
 
-def check_training_step(model, inherent):
+def inherent_reads(model):
+    return INHERENT.get(type(getattr(model, 'decode_head', None)).__name__, 0)
+
+
+def check_training_step(model, inherent, draw=lambda: batch(label_maps()), **tolerance):
     def losses():
         torch.manual_seed(1)
-        return model(**data, mode='loss')
+        found = model(**data, mode='loss')
+        return {name: value.detach() for name, value in found.items()}
 
-    data = model.data_preprocessor(batch(label_maps()), True)
+    data = model.data_preprocessor(draw(), True)
     expected = losses()
     with fake_gpu() as meter:
         model.to('cuda')
-        data = model.data_preprocessor(batch(label_maps()), True)
+        data = model.data_preprocessor(draw(), True)
         losses()
         meter.clear()
         found = losses()
         assert meter.reads.total() <= 2 + inherent, meter.describe()
         assert meter.copies.total() <= 3, meter.describe()
     for name, value in expected.items():
-        torch.testing.assert_close(to_host(found[name]), value.detach())
+        assert found[name].device.type == 'cuda'
+        torch.testing.assert_close(to_host(found[name]), value, **tolerance)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +256,12 @@ def test_counting_pixels_reads_four_times():
         assert torch.equal(found, expected)
 
 
+def attention(x, keys=None, mask=None):
+    x = x[:, None]
+    keys = x if keys is None else keys.T
+    return F.scaled_dot_product_attention(x, keys, x, mask)
+
+
 class TestTheMeter:
     """It finds what it is there for."""
 
@@ -270,6 +282,8 @@ class TestTheMeter:
             lambda x: x.masked_fill(torch.ones(6) > 0, 1),
             lambda x: torch.ones(6)[x.long()],
             lambda x: nn.LayerNorm(6)(x),
+            lambda x: attention(x, torch.ones(1, 6)),
+            lambda x: attention(x.requires_grad_(), torch.ones(1, 6)),
         ],
     )
     def test_mixed_devices(self, mix):
@@ -314,6 +328,18 @@ class TestTheMeter:
     def test_numpy_is_refused(self, leave):
         with pytest.raises(TypeError, match="can't convert cuda:0"):
             leave(self.x)
+
+    @pytest.mark.parametrize('mask', [None, torch.eye(6) > 0, torch.eye(6)])
+    @pytest.mark.parametrize('trained', [False, True])
+    def test_attention_is_one_operation(self, trained, mask):
+        expected = attention(to_host(self.x), mask=mask)
+        x = self.x.requires_grad_(trained)
+        mask = None if mask is None else mask.to('cuda')
+        self.meter.clear()
+        found = attention(x, mask=mask)
+        assert self.meter.kernels == 1 and not self.meter.copies + self.meter.reads
+        assert found.requires_grad == trained
+        torch.testing.assert_close(to_host(found.detach()), expected)
 
     def test_arithmetic_is_neither(self):
         x = self.x.clone()
