@@ -18,7 +18,7 @@ from mmseg_ovs.apis import find_config
 from mmseg_ovs.composition import compose
 from tests.acceleration.test_switches import WORDS, build, make
 from tests.properties.device_meter import AVAILABLE, fake_gpu, to_host
-from tests.properties.test_device import batch, check_training_step, inherent_reads
+from tests.properties.test_device import check_training_step, inherent_reads
 from tests.tool_loader import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -74,11 +74,20 @@ def trainings():
     return found
 
 
+def from_arrays(pipeline):
+    """A pipeline that gets what its loaders would read, and their types."""
+    loaders = {t['type'] for t in pipeline if t['type'].startswith('Load')}
+    return Compose([t for t in pipeline if t['type'] not in loaders]), loaders
+
+
 @pytest.mark.parametrize('name', architectures())
 def test_an_image_in_at_most_five_transfers(name):
-    """Labels are those of the CPU where rounding does not decide between two names."""
+    """Resized as the config says; labels are the CPU's but where rounding decides."""
     model = build(name)
-    data = batch(size=(512, 683))
+    resize = from_arrays(Config.fromfile(find_config(name)).test_pipeline)[0]
+    image = np.random.randint(256, size=(512, 683, 3), dtype=np.uint8)
+    sample = dict(img=image, img_shape=(512, 683), ori_shape=(512, 683))
+    data = pseudo_collate([resize(sample)])
     (expected,) = model.test_step(data)
     with fake_gpu() as meter:
         model.to('cuda')
@@ -99,8 +108,7 @@ def drawn(cfg):
         shapes = dict(visual=(2, 12, 768), text=(2, 512))
         return {name: torch.randn(s, generator=draw) for name, s in shapes.items()}
     np.random.seed(0)
-    loaders = {t['type'] for t in pipeline if t['type'].startswith('Load')}
-    rest = Compose([t for t in pipeline if t['type'] not in loaders])
+    rest, loaders = from_arrays(pipeline)
     samples, size = [], (480, 640)
     for i in range(2):
         image = np.random.randint(256, size=(*size, 3), dtype=np.uint8)
