@@ -8,6 +8,7 @@ from torch import nn
 
 from .bfloat16 import run_in_bfloat16
 from .compiled import compile_trunks
+from .freed_memory import keep_freed_memory
 from .onednn import run_linears_in_onednn
 from .probe import choose_onednn
 
@@ -43,7 +44,8 @@ def accelerate(
 ) -> None:
     """Switch a built segmentor over, for good; its weights stay as they are.
 
-    What was switched is noted in ``model.acceleration``.
+    What was switched is noted in ``model.acceleration``. On a CPU freed memory is kept,
+    see :func:`keep_freed_memory`.
 
     Args:
         model: An :class:`OpenVocabSegmentor` on its device, to be used for inference
@@ -53,6 +55,8 @@ def accelerate(
         bf16: See :func:`run_in_bfloat16`.
         compile: See :func:`compile_trunks`.
     """
+    if all(parameter.device.type == 'cpu' for parameter in model.parameters()):
+        keep_freed_memory()
     onednn = choose_onednn(model) if onednn is None else onednn
     if onednn is not None:
         run_linears_in_onednn(model, onednn)

@@ -75,10 +75,14 @@ class PixelRoPE(nn.Module):
         """
         row_cos, row_sin = rows.cos(), rows.sin()
         col_cos, col_sin = columns.cos(), columns.sin()
-        cos = row_cos * col_cos - row_sin * col_sin
-        sin = row_sin * col_cos + row_cos * col_sin
+        # few and small temporaries: the arithmetic is cheaper than their memory
+        cos = (row_cos * col_cos).addcmul_(row_sin, col_sin, value=-1)
+        sin = (row_sin * col_cos).addcmul_(row_cos, col_sin)
         first, second = x.chunk(2, dim=-1)
-        return x * cos + torch.cat([-second, first], dim=-1) * sin
+        (cos_1, cos_2), (sin_1, sin_2) = cos.chunk(2, dim=-1), sin.chunk(2, dim=-1)
+        turned_first = (first * cos_1).addcmul_(second, sin_1, value=-1)
+        turned_second = (second * cos_2).addcmul_(first, sin_2)
+        return torch.cat([turned_first, turned_second], dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rotate maps (B, dims, H, W)."""
