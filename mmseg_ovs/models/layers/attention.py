@@ -69,7 +69,9 @@ class SelfAttention(nn.Module):
             cls_attention = (q[:, :, :1] @ keys.transpose(-2, -1)).squeeze(2)
         if rope is not None:
             q, k = apply_rope(q, rope), apply_rope(k, rope)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.proj(
-            out.transpose(1, 2).reshape(batch, tokens, dims)
-        ), cls_attention
+        out = self.attend(q, k, v).transpose(1, 2).reshape(batch, tokens, dims)
+        return self.proj(out), cls_attention
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries, keys and values (B, heads, N, C) to (B, heads, N, C)."""
+        return F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)

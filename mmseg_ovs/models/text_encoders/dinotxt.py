@@ -16,8 +16,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers import Linear, Mlp, SelfAttention, ViTBlock
+from ..layers import Linear, Mlp, ViTBlock
 from ..utils import Trainable
+from .shared_prefix import PrefixSelfAttention
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 PARTS = ('class', 'patch', 'both')
@@ -48,6 +49,8 @@ class DinoTxtTextTower(TextTower):
         ValueError: If the part is unknown.
     """
 
+    shares = True
+
     def __init__(
         self,
         embed_dims: int,
@@ -68,7 +71,7 @@ class DinoTxtTextTower(TextTower):
         self.blocks = nn.ModuleList(
             ViTBlock(
                 width,
-                SelfAttention(width, num_heads, qkv_bias=False, causal=True),
+                PrefixSelfAttention(width, num_heads, qkv_bias=False, causal=True),
                 Mlp(width, 4 * width),
                 norm_eps=1e-5,
                 layer_scale=None,
@@ -80,19 +83,25 @@ class DinoTxtTextTower(TextTower):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Embed tokens (n, length), padded or cut: (n, D), or (n, 2 D) for 'both'."""
-        x = self.token_features(tokens)
+    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
+        """Embed tokens (n, length), padded or cut: (n, D), or (n, 2 D) for 'both'.
+
+        ``start`` is the place of the first one.
+        """
+        x = self.token_features(tokens, start)
         end = self.used_lengths(tokens) - 1
         x = self.projection(x[torch.arange(len(x), device=x.device), end])
         if self.part == 'both':
             return x
         return x.chunk(2, dim=-1)[PARTS.index(self.part)]
 
-    def token_features(self, tokens: Tensor) -> Tensor:
+    def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
+        return self(tokens, start)
+
+    def token_features(self, tokens: Tensor, start: int = 0) -> Tensor:
         """All tokens (n, length) after the final norm: (n, length, width)."""
         x = self.token_embedding(tokens)
-        x = x + self.positional_embedding[: tokens.shape[1]]
+        x = x + self.positional_embedding[start : start + tokens.shape[1]]
         for block in self.blocks:
             x, _ = block(x)
         return self.ln_final(x)

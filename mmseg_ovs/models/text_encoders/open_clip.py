@@ -6,8 +6,7 @@ Only open_clip's public functions, classes and attribute names are used.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -25,18 +24,11 @@ from ..utils import (
     named_config,
     pretrained_clip,
 )
-from .shared_prefix import (
-    after_prefix,
-    common_prefix,
-    only_ends,
-    use_prefix_attention,
-)
+from .shared_prefix import only_ends, use_prefix_attention
 from .tower import TextTower, TowerTextEncoder, length_to_highest_id
 
 # Built in place of the vision tower and dropped at once.
 _NO_VISION = dict(image_size=1, patch_size=1, width=8, head_width=8, layers=1)
-# Fewer shared tokens are computed as soon as they are looked up.
-_FEWEST_SHARED = 3
 _DROPPED = ('visual', 'text_decoder', 'logit_scale', 'logit_bias')
 # Numbers that OpenAI's state dicts also hold.
 _UNUSED = {*_DROPPED, 'input_resolution', 'context_length', 'vocab_size'}
@@ -54,7 +46,6 @@ class OpenCLIPTextTower(TextTower):
             looks back only, and the embedding is taken at the end of the text.
         pool: Where the embedding is taken, as open_clip calls it: 'argmax' is the
             highest id.
-        shares: Whether what texts begin with can be computed once for all of them.
     """
 
     def __init__(self, clip: nn.Module, description: Any = None) -> None:
@@ -77,8 +68,7 @@ class OpenCLIPTextTower(TextTower):
             # CoCa's class token comes after the padding.
             and getattr(text, 'cls_emb', None) is None
         )
-        self.shares = self.trims and use_prefix_attention(self)
-        self._shared = 0
+        self._could_share = self.trims and use_prefix_attention(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """open_clip's own ``encode_text``, not normalised."""
@@ -105,22 +95,10 @@ class OpenCLIPTextTower(TextTower):
         with only_ends(self, self.used_lengths(tokens) - 1):
             return self._embed_at(tokens, self._shared)
 
-    @contextmanager
-    def beginning_alike(self, tokens: Tensor, lengths: Tensor) -> Iterator[None]:
+    @property
+    def shares(self) -> bool:
         """See :class:`TextTower`."""
-        shared = 0
-        frozen = not torch.is_grad_enabled()
-        if self.shares and frozen and len(tokens) > 1 and not self._is_sharded():
-            shared = common_prefix(tokens, lengths)
-        if shared < _FEWEST_SHARED:
-            yield
-            return
-        with after_prefix(self, lambda: self._embed_at(tokens[:1, :shared], 0)):
-            self._shared = shared
-            try:
-                yield
-            finally:
-                self._shared = 0
+        return self._could_share and not self._is_sharded()
 
     def _position_table(self) -> Tensor:
         return attrgetter(f'{self._prefix}positional_embedding')(self)
@@ -157,7 +135,7 @@ class OpenCLIPTextTower(TextTower):
         return torch.cat(parts)
 
     def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
-        """Embed tokens (n, length) whose first has the place ``start``: (n, D)."""
+        """See :class:`TextTower`."""
         stop = start + tokens.shape[1]
         mask, positions = (
             f'{self._prefix}attn_mask',

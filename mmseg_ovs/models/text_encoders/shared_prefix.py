@@ -16,20 +16,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import multiply
+from ..layers import SelfAttention, multiply
 
 
-class PrefixAttention(nn.MultiheadAttention):
-    """Causal self-attention that can keep keys and values, and attend to kept ones.
+class SharesPrefix:
+    """Causal self-attention that can keep keys and values, and attend to kept ones."""
 
-    With gradients it is what it was.
+    prefix: tuple[Tensor, Tensor] | None = None
+    keeps = False
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries, keys and values (n, heads, L, C) to (n, heads, L, C)."""
+        if self.keeps:
+            self.prefix = k, v
+        if self.keeps or self.prefix is None:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        shared = self.prefix[0].shape[2]
+        k, v = (
+            torch.cat([kept.expand(len(own), -1, -1, -1), own], dim=2)
+            for kept, own in zip(self.prefix, (k, v), strict=True)
+        )
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.tril(shared))
+
+
+class PrefixSelfAttention(SharesPrefix, SelfAttention):
+    """That of dino.txt."""
+
+
+class PrefixAttention(SharesPrefix, nn.MultiheadAttention):
+    """That of open_clip; with gradients it is what it was.
 
     Attributes:
         onednn: See :class:`~mmseg_ovs.models.layers.Linear`.
     """
 
-    prefix: tuple[Tensor, Tensor] | None = None
-    keeps = False
     onednn = False
 
     def forward(
@@ -43,18 +64,7 @@ class PrefixAttention(nn.MultiheadAttention):
             x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for x in qkv.chunk(3, -1)
         )
-        shared = 0
-        if self.keeps:
-            self.prefix = k, v
-        elif self.prefix is not None:
-            shared = self.prefix[0].shape[2]
-            k, v = (
-                torch.cat([kept.expand(len(own), -1, -1, -1), own], dim=2)
-                for kept, own in zip(self.prefix, (k, v), strict=True)
-            )
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.tril(shared))
-        out = out.transpose(1, 2).flatten(2)
+        out = self.attend(q, k, v).transpose(1, 2).flatten(2)
         out_proj = self.out_proj
         return multiply(out, out_proj.weight, out_proj.bias, self.onednn), None
 
@@ -132,10 +142,10 @@ def after_prefix(tower: nn.Module, run_prefix: Callable[[], Any]) -> Iterator[No
     """Let what runs through the tower inside come after the tokens of a prefix.
 
     Args:
-        tower: A tower for which :func:`use_prefix_attention` was true.
+        tower: A tower whose attention layers are all :class:`SharesPrefix`.
         run_prefix: Runs the prefix, one text, through the tower.
     """
-    layers = [m for m in tower.modules() if isinstance(m, PrefixAttention)]
+    layers = [m for m in tower.modules() if isinstance(m, SharesPrefix)]
     try:
         for layer in layers:
             layer.keeps = True

@@ -6,8 +6,8 @@ import json
 import os
 import sys
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..utils import Trainable, set_trainable, weights_digest
 from .base import BaseTextEncoder
 from .embedding_file import EmbeddingCache
 from .name_check import warn_of_truncated_names
+from .shared_prefix import after_prefix, common_prefix
 from .templates import fill_templates, get_templates
 
 # Prompts are encoded, averaged and cached in groups, so that neither memory nor what an
@@ -33,6 +34,8 @@ _GROUP_PROMPTS = 16384
 _MANY_NAMES = 16
 # A batch of fewer texts takes nearly as long as one of so many.
 _FEWEST_TEXTS = 32
+# Fewer shared tokens are computed as soon as they are looked up.
+_FEWEST_SHARED = 3
 _PROGRESS_PROMPTS = 1000  # below it, a progress bar is only noise
 # Texts whose tokens tell tokenizers apart: case, accents, digits, entities, length.
 _PROBES = ['', 'A photo', 'é &amp; ß_x 12 3rd', 'word ' * 200]
@@ -44,9 +47,13 @@ class TextTower(nn.Module, metaclass=ABCMeta):
     Attributes:
         description: JSON-like facts that weights alone do not show (activation, heads,
             pooling); part of the key under which embeddings are cached.
+        shares: Whether what texts begin with can be computed once for all of them: the
+            attention layers are all :class:`SharesPrefix`.
     """
 
     description: Any = None
+    shares = False
+    _shared = 0
 
     @abstractmethod
     def forward(self, tokens: Tensor) -> Tensor:
@@ -62,20 +69,32 @@ class TextTower(nn.Module, metaclass=ABCMeta):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """As :meth:`forward`, but for tokens cut at the longest used length: (n, D)."""
+        return self._embed_at(tokens[:, self._shared :], self._shared)
+
+    def _embed_at(self, tokens: Tensor, start: int) -> Tensor:
+        """Embed tokens (n, length) whose first has the place ``start``: (n, D)."""
         return self(tokens)
 
-    def beginning_alike(
-        self, tokens: Tensor, lengths: Tensor
-    ) -> AbstractContextManager[None]:
-        """Texts that :meth:`embed` gets inside, in any batches.
-
-        A subclass may compute what they share once for all of them.
+    @contextmanager
+    def beginning_alike(self, tokens: Tensor, lengths: Tensor) -> Iterator[None]:
+        """Compute once what texts share that :meth:`embed` gets inside, in any batches.
 
         Args:
             tokens: (n, context length).
             lengths: Of :meth:`used_lengths`.
         """
-        return nullcontext()
+        shared = 0
+        if self.shares and len(tokens) > 1 and not torch.is_grad_enabled():
+            shared = common_prefix(tokens, lengths)
+        if shared < _FEWEST_SHARED:
+            yield
+            return
+        with after_prefix(self, lambda: self._embed_at(tokens[:1, :shared], 0)):
+            self._shared = shared
+            try:
+                yield
+            finally:
+                self._shared = 0
 
 
 def batch_sizes(lengths: Sequence[int], most_tokens: int) -> list[int]:

@@ -13,6 +13,7 @@ from mmseg_ovs.models.text_encoders import (
     OpenCLIPTextTower,
     get_templates,
 )
+from mmseg_ovs.models.text_encoders.dinotxt import DinoTxtTextTower
 from mmseg_ovs.models.utils import CheckpointError, load_pretrained
 from tests.tiny import (
     CLIP_TEXT,
@@ -268,11 +269,18 @@ def test_bad_arguments(kwargs, message):
         tiny(**kwargs)
 
 
-@pytest.mark.parametrize('kind', [open_clip.CLIP, open_clip.CustomTextCLIP])
-@pytest.mark.parametrize('pool', ['argmax', 'eos'])
-def test_what_prompts_share_is_computed_once(kind, pool):
+def towers():
+    for kind in (open_clip.CLIP, open_clip.CustomTextCLIP):
+        for pool in ('argmax', 'eos'):
+            model = open_clip_model(kind, pool_type=pool, eos_id=49407)
+            yield OpenCLIPTextTower(model)
+    torch.manual_seed(0)
+    yield shake(DinoTxtTextTower(16, 32, 2, 2, 77, 49408, 'both')).eval()
+
+
+@pytest.mark.parametrize('tower', towers(), ids=lambda tower: type(tower).__name__)
+def test_what_prompts_share_is_computed_once(tower):
     """Equal to each prompt by itself, for fewer operations."""
-    tower = OpenCLIPTextTower(open_clip_model(kind, pool_type=pool, eos_id=49407))
     assert tower.shares
     names = ('cat', 'long-haired dog', 'tv', 'é')
     prompts = [f'a bad photo of a {name}.' for name in names] + ['a bad photo of a']
