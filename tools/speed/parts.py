@@ -5,7 +5,7 @@
 Parts: anyup, aggregation, labels, pamr. The lines are those of the table of processors
 in docs/speed.md; ``MKL`` and ``oneDNN`` are this package with its products in either
 library. Random weights. Scores are those of ``row_bounds.py``: of clear ones most names
-are left out, of noisy ones none.
+are left out on the way to labels, of noisy ones none.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,8 @@ def through(part: str, runs: int) -> None:
             set_words(chain.model, names, chain.system.text_channels, chain.folder)
             areas = torch.randint(FAMILIES, (4, 4)).repeat_interleave(112, 0)
             areas = areas.repeat_interleave(112, 1)
-            for kind, noise in (('clear', 0.2), ('noisy', 4.0)):
+            kinds = dict(clear=0.2, noisy=4.0) if part == 'labels' else dict(noisy=4.0)
+            for kind, noise in kinds.items():
                 grid = scores(areas, words(names), noise)
                 chain.grids = [grid, grid.flip(-1)]
                 with redirect_stdout(None):
