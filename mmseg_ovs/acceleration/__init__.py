@@ -2,7 +2,7 @@
 
 from .bfloat16 import run_in_bfloat16
 from .compiled import compile_trunks
-from .freed_memory import keep_freed_memory
+from .freed_memory import keep_freed_memory, return_freed_memory
 from .onednn import run_linears_in_onednn
 from .probe import choose_onednn
 from .switches import accelerate, add_switches, chosen_switches
@@ -14,6 +14,7 @@ __all__ = [
     'chosen_switches',
     'compile_trunks',
     'keep_freed_memory',
+    'return_freed_memory',
     'run_in_bfloat16',
     'run_linears_in_onednn',
 ]

@@ -23,10 +23,21 @@ def keep_freed_memory() -> bool:
         Whether it does: with glibc, unless its variables ``MALLOC_...`` or
         ``GLIBC_TUNABLES`` are set, which stay in force.
     """
-    if platform.libc_ver()[0] != 'glibc' or any(
+    tuned = any(
         name == 'GLIBC_TUNABLES' or name.startswith('MALLOC_') for name in os.environ
-    ):
+    )
+    if tuned or not _has_glibc():
         return False
     library = ctypes.CDLL(None)
     parameters = _MMAP_THRESHOLD, _TRIM_THRESHOLD
     return all(library.mallopt(parameter, _KEPT) for parameter in parameters)
+
+
+def return_freed_memory() -> None:
+    """Give free memory back to the system once, where the C library is glibc."""
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _has_glibc() -> bool:
+    return platform.libc_ver()[0] == 'glibc'

@@ -24,23 +24,52 @@ print(kept, faults())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='glibc is asked')
-@pytest.mark.parametrize('variable', [None, 'MALLOC_TRIM_THRESHOLD_', 'GLIBC_TUNABLES'])
-def test_the_next_tensor_takes_the_memory_of_the_last(variable):
-    environment = {
+RESIDENT = """
+import runpy, sys
+from pathlib import Path
+
+def pages():
+    return int(Path('/proc/self/statm').read_text().split()[1])
+
+module = runpy.run_path(sys.argv[1])
+module['keep_freed_memory']()
+blocks = [b'x' * 2**20 for _ in range(200)]
+del blocks[:-1]
+before = pages()
+module['return_freed_memory']()
+print(before - pages())
+"""
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != 'glibc', reason='glibc is asked'
+)
+
+
+def run(program, **variables):
+    """What a new process prints whose C library is as it comes, but for variables."""
+    others = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith('MALLOC_') and name != 'GLIBC_TUNABLES'
     }
-    if variable:
-        environment[variable] = '131072'
     done = subprocess.run(
-        [sys.executable, '-c', PAGES, freed_memory.__file__],
-        env=environment,
+        [sys.executable, '-c', program, freed_memory.__file__],
+        env=others | variables,
         capture_output=True,
         text=True,
         check=True,
     )
-    kept, faults = done.stdout.split()
+    return done.stdout.split()
+
+
+@needs_glibc
+@pytest.mark.parametrize('variable', [None, 'MALLOC_TRIM_THRESHOLD_', 'GLIBC_TUNABLES'])
+def test_the_next_tensor_takes_the_memory_of_the_last(variable):
+    kept, faults = run(PAGES, **({variable: '131072'} if variable else {}))
     assert kept == str(variable is None)
     assert (int(faults) < 1000) is (variable is None)  # of 16,384 pages
+
+
+@needs_glibc
+def test_kept_memory_can_be_given_back():
+    (pages,) = run(RESIDENT)
+    assert int(pages) > 40_000  # of 50,944

@@ -1,7 +1,6 @@
 """Time and peak memory of functions that take turns in one process."""
 
 import argparse
-import ctypes
 import gc
 import statistics
 import time
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mmseg_ovs.acceleration import keep_freed_memory
+from mmseg_ovs.acceleration import keep_freed_memory, return_freed_memory
 
 PUBLISHED = 'published'  # the run that this package is compared with
 Runs = Mapping[str, Callable[[], Any]]
@@ -73,7 +72,7 @@ def parse_args(doc: str, **options: dict) -> argparse.Namespace:
 
 def _peak_mb(function: Callable[[], None]) -> float:
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    return_freed_memory()
     Path('/proc/self/clear_refs').write_text('5')  # resets the high-water mark
     before = _resident_mb('VmRSS')
     function()

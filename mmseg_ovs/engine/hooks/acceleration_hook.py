@@ -7,7 +7,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_ovs.acceleration import accelerate, choose_onednn
+from mmseg_ovs.acceleration import accelerate, choose_onednn, return_freed_memory
 from mmseg_ovs.models.segmentors.vocabulary_segmentor import VocabularySegmentor
 from mmseg_ovs.models.text_encoders import TowerTextEncoder
 from mmseg_ovs.models.utils import unwrap_model
@@ -54,3 +54,4 @@ class AccelerationHook(Hook):
         drop = self.drop_text_tower and isinstance(encoder, TowerTextEncoder)
         if drop and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
             encoder.drop_tower(getattr(model, 'vocabulary', None))
+            return_freed_memory()
