@@ -124,6 +124,16 @@ class OpenVocabHead(BaseModule, metaclass=ABCMeta):
                 'label maps (masks of 0 and 255?) and the size of the crop'
             )
 
+    def warn_if_single(self, classes: int) -> None:
+        """Say so if a softmax, which any loss without ``use_sigmoid`` is, sees one."""
+        softmax = [m for m in self.loss_decode if not getattr(m, 'use_sigmoid', False)]
+        if classes == 1 and softmax:
+            self.warn_of_batch(
+                'with a single class to compare so far: a softmax over one class is '
+                'always 1, so they train nothing. Train with a loss on a sigmoid, or '
+                "with more classes (loss_classes='all' compares all of them)"
+            )
+
     def warn_of_batch(self, message: str) -> None:
         """Warn at the 1st, 2nd, 4th, 8th ... batch of a kind."""
         self.odd_batches[message] += 1

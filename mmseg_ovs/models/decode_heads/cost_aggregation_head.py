@@ -247,6 +247,7 @@ class CostAggregationHead(PretrainedModule, OpenVocabHead):
         Raises:
             ValueError: A label is of none of the N classes.
         """
+        self.warn_if_single(logits.shape[1])
         logits = self.resize(logits, labels.shape[-2:])
         targets = class_targets(
             labels, logits.shape[1], self.ignore_index, self.ignored == 'skip'

@@ -173,8 +173,10 @@ class TextSimilarityHead(OpenVocabHead):
                 labels = renumber(labels, kept, self.ignore_index)
         else:
             check_labels(labels, logits.shape[1], self.ignore_index)
-        if logits.shape[1] == 1:
-            logits = self._with_impossible_class(logits)
+        self.warn_if_single(logits.shape[1])
+        if logits.shape[1] == 1:  # mmseg's losses take it for a mask of 0 and 1
+            impossible = torch.full_like(logits, IMPOSSIBLE)
+            logits = torch.cat([logits, impossible], dim=1)
         if self.num_points is None:
             logits = self.resize(logits, labels.shape[-2:])
         else:
@@ -189,16 +191,6 @@ class TextSimilarityHead(OpenVocabHead):
         return self.sum_losses(
             lambda loss: loss_of_batch(loss, logits, labels, self.ignore_index)
         )
-
-    def _with_impossible_class(self, logits: Tensor) -> Tensor:
-        """Two channels for one class; mmseg's losses take one for a mask of 0 and 1."""
-        if not all(getattr(loss, 'use_sigmoid', False) for loss in self.loss_decode):
-            self.warn_of_batch(
-                'with a single class to compare so far: a softmax over one class is '
-                'always 1, so they train nothing. Train with a loss on a sigmoid, or '
-                "with more classes (loss_classes='all' compares all of them)"
-            )
-        return torch.cat([logits, torch.full_like(logits, IMPOSSIBLE)], dim=1)
 
 
 def sample_points(

@@ -108,6 +108,15 @@ def test_cross_entropy_compares_classes_with_each_other():
     torch.testing.assert_close(loss, shifted)
 
 
+def test_cross_entropy_of_a_single_class_is_named(warned):
+    logits, labels = torch.randn(1, 1, 6, 6), torch.zeros(1, 12, 12, dtype=torch.long)
+    assert build().loss_by_logits(logits, labels)['loss_ce'] > 0
+    assert not warned
+    head = build(ignored='skip', loss_decode=dict(type='CrossEntropyLoss'))
+    assert head.loss_by_logits(logits, labels)['loss_ce'] == 0
+    assert '1 batch(es) with a single class to compare' in warned[0]
+
+
 def test_cross_entropy_has_no_class_for_unlabelled_pixels():
     with pytest.raises(ValueError, match="set ignored='skip'"):
         build(loss_decode=dict(type='CrossEntropyLoss'))
