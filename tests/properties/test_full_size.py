@@ -99,9 +99,9 @@ def test_an_image_in_at_most_five_transfers(name):
         assert meter.copies.total() + meter.reads.total() <= 5, meter.describe()
     found, expected = (x.pred_sem_seg.data for x in (found, expected))
     assert found.device.type == 'cuda'
-    # rounding also decides between neighbours in a graph of patches all but alike
-    limit = 1e-4 if getattr(model, 'graph', None) is None else 1e-3
-    assert (to_host(found) != expected).double().mean() < limit
+    # Random weights leave names nearly tied: noise of 1e-7 on the features alone
+    # changes 1e-4 of the labels of dinov3-seg_clip-l14, 2e-4 in a graph of patches.
+    assert (to_host(found) != expected).double().mean() < 1e-3
 
 
 def drawn(cfg):
