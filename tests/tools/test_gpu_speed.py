@@ -32,6 +32,13 @@ def test_a_table_of_all_ways(run, tmp_path, capsys):
     assert [row[4] for row in cells[2:4]] == ['100.000%'] * 2  # labels as in fp32
 
 
+def test_help_names_the_tiny_systems_and_quotes_ways(run, capsys):
+    assert run('--help') == 0
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'with --tiny ovs-dino, dinov3-seg' in text
+    assert "'fp32, compiled'" in text
+
+
 def test_no_gpu_and_no_such_system(run, monkeypatch):
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     assert 'no GPU here: --device cpu --tiny' in run('ovs-dino')

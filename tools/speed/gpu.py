@@ -145,12 +145,21 @@ def main() -> None:
     """Print the table."""
     args = parse_args(
         __doc__,
-        systems=dict(nargs='*', help=f'of {", ".join(FULL)}; default: all'),
+        systems=dict(
+            nargs='*',
+            help=f'of {", ".join(FULL)}; with --tiny {", ".join(TINY)}; default: all',
+        ),
         **{
             '--device': dict(type=torch.device, default=torch.device('cuda')),
             '--names': dict(type=int, default=150),
             '--tiny': dict(action='store_true', help='toy models'),
-            '--ways': dict(nargs='+', choices=WAYS, default=list(WAYS)),
+            '--ways': dict(
+                nargs='+',
+                choices=WAYS,
+                default=list(WAYS),
+                metavar='WAY',
+                help=f'of {", ".join(map(repr, WAYS))}; default: all',
+            ),
             '--out': dict(type=Path, help='also write the table there'),
         },
     )
