@@ -10,6 +10,7 @@ import platform
 # free memory beyond a size at the end of the heap goes back to it.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT = 2**30
+_KEPT_BY_OLDER = 2**25  # the most that older versions of glibc take for the second
 
 
 def keep_freed_memory() -> bool:
@@ -17,7 +18,8 @@ def keep_freed_memory() -> bool:
 
     By default it gives large blocks back to the system at once, and the next tensor
     faults them in again, page by page: a quarter of the time of cost aggregation. The
-    peak of a process is hardly higher, but it keeps that memory between images.
+    peak of a process is hardly higher, but it keeps that memory between images. With an
+    older glibc (2.31 for one) blocks of more than 32 MiB still go back.
 
     Returns:
         Whether it does: with glibc, unless its variables ``MALLOC_...`` or
@@ -28,9 +30,9 @@ def keep_freed_memory() -> bool:
     )
     if tuned or not _has_glibc():
         return False
-    library = ctypes.CDLL(None)
-    parameters = _MMAP_THRESHOLD, _TRIM_THRESHOLD
-    return all(library.mallopt(parameter, _KEPT) for parameter in parameters)
+    set_to = ctypes.CDLL(None).mallopt  # answers whether it did
+    reused = any(set_to(_MMAP_THRESHOLD, x) for x in (_KEPT, _KEPT_BY_OLDER))
+    return bool(reused and set_to(_TRIM_THRESHOLD, _KEPT))
 
 
 def return_freed_memory() -> None:

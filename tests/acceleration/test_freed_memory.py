@@ -69,6 +69,28 @@ def test_the_next_tensor_takes_the_memory_of_the_last(variable):
     assert (int(faults) < 1000) is (variable is None)  # of 16,384 pages
 
 
+@pytest.mark.parametrize('largest', [2**31 - 1, 2**25, 0])
+def test_older_libraries_take_a_smaller_size(largest, monkeypatch):
+    """They refuse an M_MMAP_THRESHOLD of more than 32 MiB."""
+    taken = {}
+
+    class Library:
+        def mallopt(self, parameter, value):
+            if parameter == -3 and value > largest:
+                return 0
+            taken[parameter] = value
+            return 1
+
+    for name in [*os.environ]:
+        if name.startswith('MALLOC_') or name == 'GLIBC_TUNABLES':
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(freed_memory, '_has_glibc', lambda: True)
+    monkeypatch.setattr(freed_memory.ctypes, 'CDLL', lambda name: Library())
+    assert freed_memory.keep_freed_memory() == bool(largest)
+    expected = {-3: min(largest, 2**30), -1: 2**30} if largest else {}
+    assert taken == expected
+
+
 @needs_glibc
 def test_kept_memory_can_be_given_back():
     (pages,) = run(RESIDENT)
