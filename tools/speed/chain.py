@@ -507,7 +507,9 @@ def run_system(name: str, classes: list[int], count: int) -> None:
 def main() -> None:
     """Run the systems asked for."""
     classes = dict(type=int, nargs='+', default=[21, 171, 847])
-    options = {'systems': dict(nargs='*', choices=[[], *SYSTEMS]), '--classes': classes}
+    systems = dict(nargs='*', choices=[[], *SYSTEMS], metavar='SYSTEM')
+    systems['help'] = ', '.join(SYSTEMS)
+    options = {'systems': systems, '--classes': classes}
     args = parse_args(__doc__, **options)
     init_default_scope('mmseg')
     cv2.setNumThreads(args.threads)

@@ -126,7 +126,8 @@ PARTS |= {
 @torch.inference_mode()
 def main() -> None:
     """Run the parts asked for."""
-    options = dict(parts=dict(nargs='*', choices=[[], *PARTS]))
+    parts = dict(nargs='*', choices=[[], *PARTS], metavar='PART', help=', '.join(PARTS))
+    options = dict(parts=parts)
     args = parse_args(__doc__, **options)
     init_default_scope('mmseg')
     choice = {None: 'neither', True: 'oneDNN', False: 'MKL'}

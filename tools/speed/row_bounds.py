@@ -64,6 +64,8 @@ def main() -> None:
             '--pamr': dict(action='store_true'),
         },
     )
+    if min(args.rows) < FAMILIES:
+        raise SystemExit(f'--rows has to be at least {FAMILIES}: so many families')
     init_default_scope('mmseg')
     cfg = compose('talk2dino_dinov2-reg-b14', 'ade20k')
     with tempfile.TemporaryDirectory() as folder:
