@@ -7,8 +7,9 @@ import os
 import platform
 
 # Parameters of mallopt(3). Blocks beyond a size come from the system one by one, and
-# free memory beyond a size at the end of the heap goes back to it.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# free memory beyond a size at the end of the heap goes back to it. By default threads
+# have heaps of their own, which hold no block of 64 MiB and keep what others could use.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _KEPT = 2**30
 _KEPT_BY_OLDER = 2**25  # the most that older versions of glibc take for the second
 
@@ -18,8 +19,9 @@ def keep_freed_memory() -> bool:
 
     By default it gives large blocks back to the system at once, and the next tensor
     faults them in again, page by page: a quarter of the time of cost aggregation. The
-    peak of a process is hardly higher, but it keeps that memory between images. With an
-    older glibc (2.31 for one) blocks of more than 32 MiB still go back.
+    peak of a process is hardly higher, but it keeps that memory between images, for all
+    threads together that start later. With an older glibc (2.31 for one) blocks of more
+    than 32 MiB still go back.
 
     Returns:
         Whether it does: with glibc, unless its variables ``MALLOC_...`` or
@@ -32,7 +34,7 @@ def keep_freed_memory() -> bool:
         return False
     set_to = ctypes.CDLL(None).mallopt  # answers whether it did
     reused = any(set_to(_MMAP_THRESHOLD, x) for x in (_KEPT, _KEPT_BY_OLDER))
-    return bool(reused and set_to(_TRIM_THRESHOLD, _KEPT))
+    return bool(reused and set_to(_TRIM_THRESHOLD, _KEPT) and set_to(_ARENA_MAX, 1))
 
 
 def return_freed_memory() -> None:
