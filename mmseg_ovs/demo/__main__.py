@@ -10,7 +10,11 @@ import signal
 import sys
 
 import mmseg_ovs  # noqa: F401  before anything of mmseg
-from mmseg_ovs.acceleration import add_switches, chosen_switches
+from mmseg_ovs.acceleration import (
+    add_switches,
+    chosen_switches,
+    keep_freed_memory,
+)
 from mmseg_ovs.composition import add_allow_random
 from mmseg_ovs.utils import Device, exit_with_message
 
@@ -103,6 +107,7 @@ def start(args: argparse.Namespace):
     limits = Limits(
         args.max_megabytes, args.max_megapixels, args.max_frames, args.max_requests
     )
+    keep_freed_memory()  # before the threads that predict
     models = {}
     for name, *files in args.model:
         model = PageModel(

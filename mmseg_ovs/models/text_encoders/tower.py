@@ -82,7 +82,15 @@ class TextTower(nn.Module, metaclass=ABCMeta):
         Args:
             tokens: (n, context length).
             lengths: Of :meth:`used_lengths`.
+
+        Raises:
+            RuntimeError: Other texts are inside already, perhaps in another thread.
         """
+        if self._shared:
+            raise RuntimeError(
+                'The text tower is in use for other texts: in several threads, encode '
+                'names through the text encoder with set_vocabulary() or a vocabulary'
+            )
         shared = 0
         if self.shares and len(tokens) > 1 and not torch.is_grad_enabled():
             shared = common_prefix(tokens, lengths)

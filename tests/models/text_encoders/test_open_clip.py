@@ -306,6 +306,20 @@ def test_what_prompts_share_is_computed_once(tower):
 
 
 @torch.no_grad()
+def test_other_texts_inside_are_refused():
+    """They would come behind the outer beginning."""
+    tower = OpenCLIPTextTower(open_clip_model(open_clip.CLIP))
+    tokens = open_clip.tokenize(['a photo of a cat', 'a photo of a dog'])
+    lengths = tower.used_lengths(tokens)
+    with (
+        tower.beginning_alike(tokens, lengths),
+        pytest.raises(RuntimeError, match='in use for other texts'),
+        tower.beginning_alike(open_clip.tokenize(['cat', 'dog']), lengths),
+    ):
+        pass
+
+
+@torch.no_grad()
 def test_little_or_everything_in_common():
     tower = OpenCLIPTextTower(open_clip_model(open_clip.CLIP))
     for prompts in (['a cat'] * 3, ['', 'a photo of a cat'], ['cat', 'dog']):
