@@ -70,8 +70,8 @@ def run(program, **variables):
 def test_the_next_tensor_takes_the_memory_of_the_last(variable):
     kept, *faults = run(PAGES, **({variable: '131072'} if variable else {}))
     assert kept == str(variable is None)
-    for count in faults:  # in the main thread and in another; of 16,384 pages
-        assert (int(count) < 1000) is (variable is None)
+    for count in faults:  # in the main thread and in another; of 32 huge pages or more
+        assert (int(count) < 20) is (variable is None)
 
 
 @pytest.mark.parametrize('largest', [2**31 - 1, 2**25, 0])

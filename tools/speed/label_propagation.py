@@ -15,7 +15,7 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 import torch
 import torch.nn.functional as F
 from plain_label_propagation import patch_weights, pixel_weights, propagate
-from timing import PUBLISHED, Cell, Runs, parse_args, take_turns
+from timing import Cell, Runs, parse_args, take_turns
 
 from mmseg_ovs.models.postprocessors import PixelPropagation
 from mmseg_ovs.models.postprocessors.pixel_propagation import rgb_to_lab
@@ -25,7 +25,7 @@ from mmseg_ovs.models.utils import window_grid
 from mmseg_ovs.models.utils.conjugate_gradient import conjugate_gradient
 
 SIZE = (448, 598)
-OURS = 'mmseg_ovs'
+PLAIN, OURS = 'published', 'mmseg_ovs'
 
 
 def show(stage: str, runs: Runs, count: int, scale: dict[str, float] | None) -> dict:
@@ -34,7 +34,7 @@ def show(stage: str, runs: Runs, count: int, scale: dict[str, float] | None) -> 
     scale = scale or {}
     plain, ours = (
         Cell(cells[name].seconds * scale.get(name, 1), cells[name].mb)
-        for name in (PUBLISHED, OURS)
+        for name in (PLAIN, OURS)
     )
     print(
         f'{stage:<24} {plain.seconds:9.2f} s {plain.mb:7.0f} MB   '
@@ -64,12 +64,12 @@ def main() -> None:
     image = image[0].clamp(0, 255)
     lab = rgb_to_lab(image.flatten(1) / 255).view_as(image)
     lab /= torch.tensor([100, 128, 128]).view(3, 1, 1)
-    print(f'{len(places)} patches; {PUBLISHED}, {OURS}, ratio of times')
+    print(f'{len(places)} patches; {PLAIN}, {OURS}, ratio of times')
     settings = (cfg.neighbours, cfg.gamma, cfg.sigma)
     graphs = show(
         'graph of patches',
         {
-            PUBLISHED: lambda: patch_weights(features, places, *settings),
+            PLAIN: lambda: patch_weights(features, places, *settings),
             OURS: lambda: patch_affinity(features, places, cfg),
         },
         args.runs,
@@ -86,18 +86,16 @@ def main() -> None:
 
         found = show(
             f'patches, {count} names',
-            {PUBLISHED: lambda s=scores: propagate(graphs[PUBLISHED], s), OURS: ours},
+            {PLAIN: lambda s=scores: propagate(graphs[PLAIN], s), OURS: ours},
             args.runs,
             None,
         )
-        difference = (found[OURS] - found[PUBLISHED]).abs().max() / found[
-            PUBLISHED
-        ].abs().max()
+        difference = (found[OURS] - found[PLAIN]).abs().max() / found[PLAIN].abs().max()
         print(f'{"":<24} largest difference over the largest score {difference:.0e}')
     graphs = show(
         'graph of pixels',
         {
-            PUBLISHED: lambda: pixel_weights(lab, pixels.window, pixels.tau),
+            PLAIN: lambda: pixel_weights(lab, pixels.window, pixels.tau),
             OURS: lambda: pixels.prepare(image),
         },
         1,
@@ -108,13 +106,11 @@ def main() -> None:
         show(
             f'pixels, {count} names',
             {
-                PUBLISHED: lambda m=maps: propagate(
-                    graphs[PUBLISHED], m[:2].flatten(1)
-                ),
+                PLAIN: lambda m=maps: propagate(graphs[PLAIN], m[:2].flatten(1)),
                 OURS: lambda m=maps: pixels.refine(m, graphs[OURS]),
             },
             1,
-            {PUBLISHED: count / 2, OURS: count / len(maps)},
+            {PLAIN: count / 2, OURS: count / len(maps)},
         )
 
 

@@ -18,12 +18,12 @@ import mmseg_ovs  # noqa: F401  before mmseg: mmcv-lite needs its stand-in
 
 # isort: split
 import torch
-from chain import OURS, Chain, largest_difference, set_words
+from chain import OURS, PUBLISHED, Chain, largest_difference, set_words
 from mmengine.registry import init_default_scope
 from plain_anyup import PlainAnyUp
 from plain_cost_aggregation import plain_aggregator
 from row_bounds import FAMILIES, scores, words
-from timing import PUBLISHED, Cell, parse_args, take_turns
+from timing import Cell, parse_args, take_turns
 from torch import nn
 
 from mmseg_ovs.acceleration import choose_onednn, run_linears_in_onednn
@@ -92,7 +92,8 @@ def through(part: str, runs: int) -> None:
     """Two windows of 448 in an image of 512 x 683: through PAMR, or to labels."""
     with TemporaryDirectory() as folder:
         chain = Chain('talk2dino', Path(folder), runs)
-        chain.read()
+        with redirect_stdout(None):
+            chain.read()
         for names in (150, 847):
             set_words(chain.model, names, chain.system.text_channels, chain.folder)
             areas = torch.randint(FAMILIES, (4, 4)).repeat_interleave(112, 0)
@@ -127,8 +128,7 @@ PARTS |= {
 def main() -> None:
     """Run the parts asked for."""
     parts = dict(nargs='*', choices=[[], *PARTS], metavar='PART', help=', '.join(PARTS))
-    options = dict(parts=parts)
-    args = parse_args(__doc__, **options)
+    args = parse_args(__doc__, parts=parts)
     init_default_scope('mmseg')
     choice = {None: 'neither', True: 'oneDNN', False: 'MKL'}
     print(f'chosen here: {choice[choose_onednn(nn.Linear(1, 1))]}')

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from timing import PUBLISHED, Cell, parse_args, take_turns
+from timing import Cell, parse_args, take_turns
 from torch import Tensor, nn
 
 from mmseg_ovs.composition import find_config, read_config_file
@@ -81,15 +81,14 @@ def compare(windows: Tensor, rows: int, runs: int, folder: Path) -> None:
         return model.predict(image, [sample])[0].pred_sem_seg.data[0]
 
     strip = 1 if rows <= 200 else STRIPS
-    functions: dict[str, Callable[[], Tensor]] = {
-        PUBLISHED: lambda: plain(windows, text, strip),
-        'ours': ours,
-    }
+    functions: dict[str, Callable[[], Tensor]] = dict(
+        plain=lambda: plain(windows, text, strip), ours=ours
+    )
     cells, labels = take_turns(functions, runs)
-    published, here = cells[PUBLISHED], cells['ours']
+    published, here = cells['plain'], cells['ours']
     published = Cell(published.seconds * strip, published.mb * strip)
     height = OUTPUT[0] // strip - 8  # the edge of a strip is resized otherwise
-    same = labels[PUBLISHED][:height] == labels['ours'][:height]
+    same = labels['plain'][:height] == labels['ours'][:height]
     background = (labels['ours'] == 0).float().mean()
     print(
         f'{rows:>5} | {published.seconds:7.2f} s {published.mb:7.0f} MB | '

@@ -13,7 +13,6 @@ import torch
 
 from mmseg_ovs.acceleration import keep_freed_memory, return_freed_memory
 
-PUBLISHED = 'published'  # the run that this package is compared with
 Runs = Mapping[str, Callable[[], Any]]
 
 
